@@ -1,0 +1,1 @@
+"""recsys: documents in, good recommendations out."""

@@ -1,0 +1,292 @@
+"""Settings: one frozen model per stage, one documented TOML file, `RECSYS_*` variables on top.
+
+A setting is looked for in this order: environment (`RECSYS_RANKING__DIVERSITY=0.3`; two underscores step
+into a section), the TOML file (`--config`, else `RECSYS_CONFIG`, else `recsys.toml` here), the default
+below. An unknown key is refused with the nearest valid name: a typing error never passes silently.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from recsys.errors import ConfigError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+Days = Annotated[float, Field(gt=0)]
+
+
+USUAL_WEIGHTS = {
+    "impression": 0.0,
+    "view": 0.2,
+    "click": 0.4,
+    "add_to_cart": 0.8,
+    "purchase": 1.0,
+    "like": 1.0,
+    "dislike": -1.0,
+    "rating": 1.0,
+}
+
+
+def _with_usual_weights(given: dict[str, float]) -> dict[str, float]:
+    return USUAL_WEIGHTS | given
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DatabaseSettings(Section):
+    """Where the catalogue and the events are kept."""
+
+    url: SecretStr = SecretStr("")
+    """SQLAlchemy URL. Empty: SQLite in `<home>/recsys.db`. `postgresql+psycopg://user:password@host/name` to grow."""
+
+
+class EventSettings(Section):
+    """What an event says about taste."""
+
+    weights: Annotated[dict[str, float], AfterValidator(_with_usual_weights)] = USUAL_WEIGHTS
+    """Event type -> weight; negative: less of this. Yours join the usual ones; other types are refused at the door."""
+    rating_neutral: float = 3.0
+    """The rating that says nothing. Ratings below it count as negative."""
+    rating_best: float = 5.0
+    """The rating that counts with the full weight; in between, the weight grows in a straight line."""
+    seen: tuple[str, ...] = ("purchase", "like", "dislike", "rating")
+    """After one of these, an item is not recommended to that user again (`hide_seen=false` lifts it per request)."""
+    half_life_days: Days = 180.0
+    """An event counts half as much as one this many days newer."""
+    history: Positive = 200
+    """A user's newest items that describe the taste."""
+
+
+class EmbeddingSettings(Section):
+    """How items become vectors."""
+
+    text_model: str = "offline"
+    """`offline` (MiniLM from PyPI), `none`, a sentence-transformers hub id, or a local folder."""
+    image_model: str = "offline"
+    """`offline` (EfficientNet-Lite0 from PyPI), `none`, or a CLIP-family model: a hub id or a local folder."""
+    text_fields: tuple[Literal["title", "brand", "categories", "description"], ...] = (
+        "title",
+        "brand",
+        "categories",
+        "description",
+    )
+    """The item's fields that make its text, in this order."""
+    image_root: Path = Path()
+    """Relative image locations start here."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Speed: `auto` takes bfloat16 where this CPU computes it natively."""
+    batch_size: Positive = 64
+    """Speed: contents per forward pass."""
+
+
+class IndexSettings(Section):
+    """How the neighbours of a vector are found."""
+
+    exact_below: Positive = 50_000
+    """Up to this many vectors, brute force: nothing to lose, and fast enough."""
+    hnsw_below: Positive = 500_000
+    """Up to this many, an HNSW graph; above, inverted lists (IVF)."""
+    neighbours: Positive = 50
+    """Neighbours kept per item."""
+
+
+class PreferenceSettings(Section):
+    """How behaviour becomes taste."""
+
+    cooccurrence_user_exponent: Fraction = 0.7
+    """How much a long history is discounted (0: not at all, 1: every user counts the same)."""
+    cooccurrence_from_exponent: Fraction = 0.5
+    """How much the popularity of the item come from is discounted."""
+    cooccurrence_to_exponent: Fraction = 0.3
+    """How much the popularity of the item recommended is discounted (0: favours the popular)."""
+    cooccurrence_neighbours: Positive = 200
+    """Items kept per item."""
+    longest_history: Positive = 200
+    """A user's newest items used in training; cost grows with its square."""
+    linear_items: int = Field(default=16_000, ge=0)
+    """The linear model is fitted up to this many items (time grows with the cube, memory with the square); 0: never."""
+    linear_ridge: float = Field(default=100.0, gt=0)
+    """Ridge of the linear model (EASE's lambda)."""
+    linear_content_weight: float = Field(default=200.0, ge=0)
+    """Pull of the linear model towards the content prior (L3AE's lambda_E); 0: behaviour alone."""
+    linear_content_ridge: float = Field(default=5.0, gt=0)
+    """Ridge of the content prior (L3AE's lambda_F)."""
+    linear_neighbours: Positive = 300
+    """Weights kept per item."""
+    factors: int = Field(default=64, ge=0)
+    """Dimensions of the ALS factors; 0: no factors."""
+    factors_iterations: Positive = 15
+    """Speed: sweeps of ALS."""
+    factors_ridge: float = Field(default=20.0, gt=0)
+    """Ridge of ALS, in implicit's scale."""
+    factors_alpha: float = Field(default=10.0, gt=0)
+    """Confidence that a full like adds to the 1 that an unobserved one has."""
+    lend_neighbours: Positive = 10
+    """Content neighbours that lend their behaviour to a cold item."""
+    lend_until: float = Field(default=5.0, gt=0)
+    """Interactions at which borrowed and own behaviour weigh the same."""
+    popular_days: Days = 30.0
+    """At this age, back from the newest event, a like adds a quarter to popularity; older ones less and less."""
+    trending_days: Days = 7.0
+    """Trending compares this many days with the equally long time before."""
+
+
+class RankingSettings(Section):
+    """How candidates become a slate."""
+
+    candidates: Positive = 300
+    """Items asked of each source."""
+    pool: Positive = 1_000
+    """Candidates scored by every source at the most."""
+    diversity: Fraction = 0.0
+    """Default pull apart of near-duplicates (0: none)."""
+    max_limit: Positive = 500
+    """The longest slate one request may ask for."""
+
+
+class EvaluationSettings(Section):
+    """How a build is measured before it may be published."""
+
+    validation: Fraction = 0.1
+    """Share of the newest events before the test window, on which the blend is fitted."""
+    test: Fraction = 0.1
+    """Share of the newest events on which the build is measured."""
+    min_queries: Positive = 20
+    """With fewer test queries than this a build is published unmeasured, and says so."""
+    max_queries: Positive = 20_000
+    """Speed: a larger test is sampled down to this many users."""
+    bootstrap: Positive = 1_000
+    """Resamples behind every interval."""
+    seed: int = 0
+    """Seed of every random choice."""
+
+
+class SnapshotSettings(Section):
+    """What is published, and what is kept."""
+
+    tolerance: Fraction = 0.05
+    """A build whose NDCG@10 is lower than the current one's by more than this share is refused."""
+    max_shrink: Fraction = 0.5
+    """A build that lost more than this share of the current one's available items is refused."""
+    keep: Positive = 5
+    """Snapshots kept after a rebuild, the current one included."""
+
+
+class ServingSettings(Section):
+    """The HTTP API."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = Field(default=8000, ge=0, le=65_535)
+    """Port to listen on."""
+    poll_seconds: float = Field(default=0.5, gt=0)
+    """How often a newly published snapshot and catalogue changes of other processes are looked for."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RECSYS_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+    )
+
+    home: Path = Path("data")
+    """Everything made lies in here: the embedded database, vectors, snapshots, rejects."""
+    threads: int = Field(default=0, ge=0)
+    """Threads of BLAS, FAISS, torch and implicit; 0: every core this process may run on."""
+    database: DatabaseSettings = DatabaseSettings()
+    events: EventSettings = EventSettings()
+    embedding: EmbeddingSettings = EmbeddingSettings()
+    index: IndexSettings = IndexSettings()
+    preference: PreferenceSettings = PreferenceSettings()
+    ranking: RankingSettings = RankingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    snapshots: SnapshotSettings = SnapshotSettings()
+    serving: ServingSettings = ServingSettings()
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL in force, password included."""
+        return self.database.url.get_secret_value() or f"sqlite:///{self.home / 'recsys.db'}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over file: the file's content arrives as init arguments."""
+        return env_settings, init_settings
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Read the settings in force. Raises ConfigError naming each wrong key and where it was found."""
+    named = path or (Path(os.environ["RECSYS_CONFIG"]) if "RECSYS_CONFIG" in os.environ else None)
+    file = named or Path("recsys.toml")
+    if named and not named.is_file():
+        raise ConfigError(f"the settings file {named} does not exist")
+    values: dict[str, Any] = {}
+    if file.is_file():
+        try:
+            values = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{file} is not valid TOML: {error}") from None
+    _refuse_unknown_variables()
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        found = "\n".join(_explain(problem) for problem in error.errors())
+        raise ConfigError(f"settings ({file if values else 'environment'}):\n{found}") from None
+
+
+def documented(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every setting's dotted name and its line of documentation, in order."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from documented(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field.description or ""
+
+
+def _refuse_unknown_variables() -> None:
+    valid = {f"RECSYS_{name.upper().replace('.', '__')}" for name, _ in documented()}
+    valid |= {f"RECSYS_{name.upper()}" for name in Settings.model_fields} | {"RECSYS_CONFIG"}
+    for name in sorted(os.environ):
+        known = name in valid or name.startswith("RECSYS_EVENTS__WEIGHTS__")
+        if name.startswith("RECSYS_") and not known:
+            raise ConfigError(f"unknown setting in the environment: {name}{_nearest(name, valid)}")
+
+
+def _explain(problem: ErrorDetails) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] != "extra_forbidden":
+        return f"  {where}: {problem['msg']} (found {problem.get('input')!r})"
+    return f"  unknown setting {where}{_nearest(where, {name for name, _ in documented()} | _sections())}"
+
+
+def _sections() -> set[str]:
+    return set(Settings.model_fields)
+
+
+def _nearest(name: str, valid: set[str]) -> str:
+    close = difflib.get_close_matches(name, sorted(valid), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else f"; valid are: {', '.join(sorted(valid))}"

@@ -1,0 +1,76 @@
+"""Every error a caller can meet, as one tree.
+
+    RecsysError
+    ├── ConfigError          a setting is unknown, malformed or contradictory
+    ├── InputError           what the caller gave cannot be used
+    │   ├── FeedError        a file to import is missing, unreadable or lacks a needed column
+    │   ├── QueryError       a request contradicts itself or asks what this build cannot do
+    │   └── UnknownItem      an item id that is not in the catalogue
+    ├── DatabaseError        the database is unreachable or its schema is not this version's
+    ├── EncoderError         a model is missing, or cannot encode this kind of content
+    ├── BuildError           a rebuild cannot go on
+    │   ├── RebuildRunning   another rebuild holds the lock
+    │   └── GateRefused      the new snapshot is worse than what it would replace
+    └── SnapshotError        a snapshot cannot be used
+        ├── NoSnapshot       nothing has been published yet
+        └── SnapshotCorrupt  a file is missing or differs from its manifest
+
+A message says what was found, what was expected and what to do. Only `serving.app` turns these
+into status codes, and only `cli` turns them into exit codes.
+"""
+
+
+class RecsysError(Exception):
+    """The root of the tree: `except RecsysError` catches what a user can cause and mend."""
+
+
+class ConfigError(RecsysError):
+    """A setting is unknown, malformed or contradictory."""
+
+
+class InputError(RecsysError):
+    """What the caller gave cannot be used."""
+
+
+class FeedError(InputError):
+    """A file to import is missing, unreadable or lacks a needed column."""
+
+
+class QueryError(InputError):
+    """A request contradicts itself or asks for what this build cannot do."""
+
+
+class UnknownItem(InputError):
+    """An item id that is not in the catalogue."""
+
+
+class DatabaseError(RecsysError):
+    """The database is unreachable, or its schema is not this version's."""
+
+
+class EncoderError(RecsysError):
+    """A model is missing or broken, or cannot encode this kind of content."""
+
+
+class BuildError(RecsysError):
+    """A rebuild cannot go on."""
+
+
+class RebuildRunning(BuildError):
+    """Another rebuild holds the lock."""
+
+
+class GateRefused(BuildError):
+    """The new snapshot is worse than what it would replace."""
+
+
+class SnapshotError(RecsysError):
+    """A snapshot cannot be used."""
+
+
+class NoSnapshot(SnapshotError):
+    """Nothing has been published yet."""
+
+
+class SnapshotCorrupt(SnapshotError):
+    """A file of a snapshot is missing or differs from its manifest."""

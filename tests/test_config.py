@@ -1,0 +1,86 @@
+"""Settings: where they come from, and what is said of those that do not exist."""
+
+from pathlib import Path
+
+import pytest
+
+from recsys.config import documented, load_settings
+from recsys.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_environment_comes_before_the_file_and_the_file_before_the_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path("recsys.toml").write_text("[ranking]\ndiversity = 0.2\ncandidates = 50\n")
+    monkeypatch.setenv("RECSYS_RANKING__DIVERSITY", "0.4")
+    ranking = load_settings().ranking
+    assert (ranking.diversity, ranking.candidates, ranking.pool) == (0.4, 50, 1000)
+
+
+def test_a_file_may_be_named_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("shop.toml").write_text("home = 'elsewhere'\n")
+    monkeypatch.setenv("RECSYS_CONFIG", "shop.toml")
+    assert load_settings().home == Path("elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[rankng]\n", "unknown setting rankng; did you mean ranking?"),
+        (
+            "[ranking]\ndiversty = 1\n",
+            "unknown setting ranking.diversty; did you mean ranking.diversity?",
+        ),
+        (
+            "[ranking]\ndiversity = 2\n",
+            "ranking.diversity: Input should be less than or equal to 1",
+        ),
+        ("[ranking]\ndiversity = 'much'\n", "ranking.diversity: Input should be a valid number"),
+        ("ranking = 3\n", "ranking: Input should be"),
+        ("[[[", "not valid TOML"),
+    ],
+)
+def test_a_wrong_file_is_explained(text: str, message: str) -> None:
+    Path("recsys.toml").write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        load_settings()
+    assert message in str(raised.value)
+    assert "recsys.toml" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("RECSYS_RANKING__DIVERSTY", "did you mean RECSYS_RANKING__DIVERSITY?"),
+        ("RECSYS_HOMME", "did you mean RECSYS_HOME?"),
+    ],
+)
+def test_an_unknown_variable_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(ConfigError, match=name) as raised:
+        load_settings()
+    assert message in str(raised.value)
+
+
+def test_own_event_types_can_be_weighed_from_either_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("recsys.toml").write_text("[events.weights]\nwishlist = 0.6\npurchase = 2\n")
+    monkeypatch.setenv("RECSYS_EVENTS__WEIGHTS__GIFT", "0.7")
+    weights = load_settings().events.weights
+    assert (weights["wishlist"], weights["purchase"], weights["gift"]) == (0.6, 2.0, 0.7)
+    assert weights["view"] == 0.2, "the usual types stay"
+
+
+def test_settings_cannot_be_changed_once_read() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().ranking.diversity = 1.0  # type: ignore[misc]
+
+
+def test_every_setting_is_documented() -> None:
+    assert [name for name, doc in documented() if not doc.strip()] == []
