@@ -1,0 +1,177 @@
+"""The database: SQLite beside the data by default, PostgreSQL by one URL; made by the migrations.
+
+with writing(engine) as session:      # one transaction: all of it, or nothing
+    upsert_items(session, items, now)
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, make_url, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DataError, IntegrityError
+from sqlalchemy.exc import DatabaseError as DriverError
+from sqlalchemy.orm import Session
+
+import recsys
+from recsys.config import Settings
+from recsys.errors import DatabaseError
+
+BUSY_SECONDS = 30
+"""How long a writer of SQLite waits for another one."""
+
+MIGRATION_LOCK = 0x72656373
+"""Key of the PostgreSQL advisory lock that lets one process migrate at a time."""
+
+
+def connect(settings: Settings) -> Engine:
+    """An engine on a database that answers. Makes the folder of an SQLite file.
+
+    Raises DatabaseError, without the password, when the URL is wrong or nobody answers.
+    """
+    url = _url(settings)
+    is_sqlite = url.get_backend_name() == "sqlite"
+    if is_sqlite and url.database:
+        _make_folder(Path(url.database).parent)
+    engine = create_engine(
+        url,
+        pool_size=8,
+        max_overflow=32,
+        pool_pre_ping=not is_sqlite,
+        json_serializer=lambda value: orjson.dumps(value).decode(),
+        json_deserializer=orjson.loads,
+    )
+    if is_sqlite:
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    with _translated(engine), engine.connect():
+        return engine
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """A session to look things up in; nothing is kept of what it writes."""
+    with _translated(engine), Session(engine) as session:
+        yield session
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Session]:
+    """A session in one transaction: committed at the end, rolled back if anything is raised.
+
+    On SQLite it is the only writer from its start, so what it reads still holds when it writes.
+    """
+    locking = engine.execution_options(begin="IMMEDIATE")
+    with _translated(engine), Session(locking) as session, session.begin():
+        yield session
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the database to this version's schema, in one transaction; a current one is left as it is."""
+    locking = engine.execution_options(begin="IMMEDIATE")
+    with _translated(engine), locking.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+        config = _alembic()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def check_schema(engine: Engine) -> None:
+    """Raises DatabaseError unless the database has this version's schema."""
+    with _translated(engine), engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+    scripts = ScriptDirectory.from_config(_alembic())
+    needed = scripts.get_current_head()
+    if found == needed:
+        return
+    where = engine.url.render_as_string(hide_password=True)
+    if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
+        raise DatabaseError(
+            f"{where}: found schema revision {found}, which is newer than this version's {needed}: "
+            "upgrade recsys"
+        )
+    raise DatabaseError(
+        f"{where}: found schema revision {found or 'none'}, this version needs {needed}: "
+        "run `recsys migrate`"
+    )
+
+
+def insert_into(session: Session, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that knows ON CONFLICT, in the session's dialect."""
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    return sqlite.insert(table) if is_sqlite else postgresql.insert(table)
+
+
+def _url(settings: Settings) -> URL:
+    try:
+        url = make_url(settings.database_url)
+    except ArgumentError:
+        raise DatabaseError(
+            "database.url is not a URL: write it like postgresql+psycopg://user:password@host/name"
+        ) from None
+    if url.get_backend_name() == "postgres":
+        url = url.set(drivername="postgresql")
+    if url.get_backend_name() not in {"sqlite", "postgresql"}:
+        raise DatabaseError(
+            f"database.url: {url.drivername} is not supported: sqlite or postgresql is"
+        )
+    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseError(f"the database's folder {folder} cannot be made: {error}") from None
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    """Leave BEGIN to `_begin_sqlite`: sqlite3's own would come too late, and not at all for DDL."""
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout = {BUSY_SECONDS * 1000}",
+        "journal_mode = WAL",
+        "synchronous = NORMAL",
+        "foreign_keys = ON",
+        "cache_size = -64000",  # KiB; the default of 2 MB makes large indexes crawl
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    kind = connection.get_execution_options().get("begin", "DEFERRED")
+    connection.exec_driver_sql(f"BEGIN {kind}")
+
+
+@contextmanager
+def _translated(engine: Engine) -> Iterator[None]:
+    """The driver's troubles as DatabaseError. Its message names host and database, not the password."""
+    try:
+        yield
+    except (DataError, IntegrityError):  # the data's fault, not the database's
+        raise
+    except DriverError as error:
+        where = engine.url.render_as_string(hide_password=True)
+        raise DatabaseError(
+            f"{where}: {error.orig}: check database.url and the server, "
+            "and that `recsys migrate` was run"
+        ) from None
+
+
+def _alembic() -> Config:
+    """Migrations travel inside the wheel; a checkout has them in its top-level folder."""
+    package = Path(recsys.__file__).parent
+    installed = package / "_alembic"
+    config = Config()
+    folder = installed if installed.is_dir() else package.parent / "alembic"
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    return config

@@ -1,0 +1,183 @@
+"""The whole catalogue as columns: what every later stage reads instead of the database."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from recsys.identity import NOTHING, IdMap, ItemId, Mask, Ordinals
+
+NEVER = int(np.iinfo(np.int64).max)
+"""`expires_at` of an item that does not expire."""
+
+ALWAYS = int(np.iinfo(np.int64).min)
+"""`shown_from` of an item without a date."""
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("title", pa.string()),
+        pa.field("description", pa.string()),
+        pa.field("categories", pa.list_(pa.string()), nullable=False),
+        pa.field("brand", pa.string()),
+        pa.field("price", pa.float64()),
+        pa.field("currency", pa.string()),
+        pa.field("images", pa.list_(pa.string()), nullable=False),
+        pa.field("attributes", pa.string(), nullable=False),
+        pa.field("available", pa.bool_(), nullable=False),
+        pa.field("published_at", pa.int64()),
+        pa.field("expires_at", pa.int64()),
+        pa.field("created_at", pa.int64(), nullable=False),
+    ]
+)
+"""`attributes` is a JSON object as text; times are microseconds since the epoch."""
+
+
+@dataclass(frozen=True, eq=False)
+class ItemTable:
+    """The catalogue ordered by id: an item's row is its ordinal. Numpy columns are made on first use."""
+
+    data: pa.Table
+    """Columns as in `SCHEMA`."""
+    _by_attribute: dict[str, dict[str, Ordinals]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.data.schema.equals(SCHEMA):
+            raise ValueError(f"an item table needs the columns {SCHEMA.names}")
+
+    def __len__(self) -> int:
+        return int(self.data.num_rows)
+
+    @cached_property
+    def ids(self) -> IdMap[ItemId]:
+        """Item id <-> row."""
+        return IdMap(cast(list[ItemId], self.data["id"].to_pylist()))
+
+    def title(self, ordinal: int) -> str:
+        """The title, or the id of an item without one."""
+        return str(self.data["title"][ordinal].as_py() or self.data["id"][ordinal].as_py())
+
+    @cached_property
+    def available(self) -> Mask:
+        """(n,) False for what must not be recommended now."""
+        return self._numpy("available", np.bool_, missing=False)
+
+    @cached_property
+    def created_at(self) -> NDArray[np.int64]:
+        """(n,) microseconds; when the item was first seen here."""
+        return self._numpy("created_at", np.int64, missing=0)
+
+    @cached_property
+    def published_at(self) -> NDArray[np.int64]:
+        """(n,) microseconds; `created_at` where no date was given."""
+        given = self._numpy("published_at", np.int64, missing=NEVER)
+        return np.where(given == NEVER, self.created_at, given)
+
+    @cached_property
+    def shown_from(self) -> NDArray[np.int64]:
+        """(n,) microseconds before which an item must not be shown; `ALWAYS` where no date was given."""
+        return self._numpy("published_at", np.int64, missing=ALWAYS)
+
+    @cached_property
+    def expires_at(self) -> NDArray[np.int64]:
+        """(n,) microseconds; `NEVER` where no date was given."""
+        return self._numpy("expires_at", np.int64, missing=NEVER)
+
+    @cached_property
+    def price(self) -> NDArray[np.float64]:
+        """(n,) NaN where unknown."""
+        return self._numpy("price", np.float64, missing=np.nan)
+
+    @cached_property
+    def brands(self) -> IdMap[str]:
+        """Brand <-> code, in alphabetical order."""
+        return IdMap(sorted(cast(list[str], self.data["brand"].unique().drop_null().to_pylist())))
+
+    @cached_property
+    def brand_codes(self) -> NDArray[np.int32]:
+        """(n,) codes into `brands`, -1 where unknown."""
+        return self.brands.ordinals(cast(list[str], self.data["brand"].to_pylist())).astype(
+            np.int32
+        )
+
+    def with_category(self, name: str) -> Ordinals:
+        """Rows in this category, ascending; the name must match exactly."""
+        return self._by_category.get(name, NOTHING)
+
+    def with_attribute(self, key: str, value: str) -> Ordinals:
+        """Rows whose attribute has this value, or a list that holds it, ascending.
+
+        Values are compared as text: 5 and 5.0 are "5", true is "true".
+        """
+        if key not in self._by_attribute:
+            self._by_attribute[key] = self._attribute(key)
+        return self._by_attribute[key].get(value, NOTHING)
+
+    def write(self, path: Path) -> None:
+        """As an uncompressed Arrow file, which `read` maps into memory."""
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
+            writer.write_table(self.data)
+
+    @classmethod
+    def read(cls, path: Path) -> "ItemTable":
+        """Raises OSError or ArrowInvalid if the file is missing or not one of ours."""
+        return cls(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
+
+    def _numpy(self, name: str, dtype: type, missing: float) -> NDArray[Any]:
+        column: Any = self.data[name]
+        return np.asarray(column.fill_null(missing).to_numpy(), dtype=dtype)
+
+    @cached_property
+    def _by_category(self) -> dict[str, Ordinals]:
+        lists = self.data["categories"].combine_chunks()
+        return _postings(pc.list_parent_indices(lists), pc.list_flatten(lists))
+
+    def _attribute(self, key: str) -> dict[str, Ordinals]:
+        quoted = orjson.dumps(key).decode() + ":"
+        rows = pc.indices_nonzero(pc.match_substring(self.data["attributes"], quoted))
+        texts = cast(list[str], self.data["attributes"].take(rows).to_pylist())
+        pairs = [
+            (row, text)
+            for row, document in zip(rows.to_pylist(), texts, strict=True)
+            for text in _texts(orjson.loads(document), key)
+        ]
+        return _postings(
+            pa.array([row for row, _ in pairs], pa.int64()),
+            pa.array([text for _, text in pairs], pa.string()),
+        )
+
+
+def _postings(rows: "pa.Array[Any]", names: "pa.Array[Any]") -> dict[str, Ordinals]:
+    """Name -> its distinct rows, ascending."""
+    encoded = names.dictionary_encode()
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    ordinals = rows.to_numpy(zero_copy_only=False).astype(np.int64)
+    order = np.lexsort((ordinals, codes))
+    ends = np.cumsum(np.bincount(codes, minlength=len(encoded.dictionary)))
+    parts = np.split(ordinals[order], ends[:-1])
+    return {
+        str(name): np.unique(part)
+        for name, part in zip(encoded.dictionary.to_pylist(), parts, strict=False)
+    }
+
+
+def _texts(attributes: Mapping[str, Any], key: str) -> list[str]:
+    value = attributes.get(key)
+    if value is None:
+        return []
+    return [_text(part) for part in (value if isinstance(value, list) else [value])]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return orjson.dumps(value).decode()

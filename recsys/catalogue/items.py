@@ -1,0 +1,215 @@
+"""Items: one as a checked `Item`, all of them as the columns of an `ItemTable`."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, NamedTuple, cast
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy import BigInteger, ColumnElement, Select, Table, func, select, type_coerce, update
+from sqlalchemy import Text as SqlText
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.orm import Session
+
+from recsys.catalogue.database import insert_into
+from recsys.catalogue.fields import Attributes, Id, Moment, Text, Texts, explain
+from recsys.catalogue.item_table import SCHEMA, ItemTable
+from recsys.catalogue.tables import ItemRow
+from recsys.catalogue.times import from_us
+from recsys.errors import InputError, UnknownItem
+from recsys.identity import ItemId
+
+__all__ = [
+    "Counts",
+    "Item",
+    "ItemTable",
+    "count_items",
+    "delete_item",
+    "get_item",
+    "get_items",
+    "patch_item",
+    "read_items",
+    "upsert_items",
+    "withdrawn_since",
+]
+
+ITEMS = cast(Table, ItemRow.__table__)
+
+LOOK_UP = 1_000
+"""Ids asked for in one statement: databases limit the number of parameters."""
+
+
+class Item(BaseModel):
+    """What an item says of itself. Unknown is None or empty."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    id: Id
+    title: Text = None
+    description: Text = None
+    categories: Texts = ()
+    brand: Text = None
+    price: Annotated[float, Field(ge=0)] | None = None
+    currency: Annotated[str, Field(pattern="^[A-Za-z]{3}$")] | None = None
+    images: Texts = ()
+    attributes: Attributes = {}
+    available: bool = True
+    published_at: Moment | None = None
+    expires_at: Moment | None = None
+
+
+FIELDS = tuple(Item.model_fields)
+
+
+class Counts(NamedTuple):
+    """What became of the items given; the three add up to their number."""
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+
+
+def upsert_items(session: Session, items: Sequence[Item], now: datetime) -> Counts:
+    """Write items whole. `updated_at` becomes `now` only where something changed.
+
+    An id given twice is written in order: the last one stays. A deleted item comes back as added.
+    """
+    known = _stored(session, [item.id for item in items])
+    changed: dict[str, dict[str, Any]] = {}
+    added = updated = 0
+    for item in items:
+        values, before = _values(item), known.get(item.id)
+        if values == before:
+            continue
+        added, updated = added + (before is None), updated + (before is not None)
+        known[item.id] = changed[item.id] = values
+    _write(session, list(changed.values()), now)
+    return Counts(added, updated, len(items) - added - updated)
+
+
+def get_item(session: Session, item_id: str) -> Item | None:
+    """The item, or None if it is unknown or deleted."""
+    return get_items(session, [item_id]).get(ItemId(item_id))
+
+
+def get_items(session: Session, ids: Iterable[str]) -> dict[ItemId, Item]:
+    """Those of the ids that exist and are not deleted."""
+    found = _stored(session, list(dict.fromkeys(ids)))
+    return {ItemId(key): Item.model_construct(**_frozen(row)) for key, row in found.items()}
+
+
+def patch_item(session: Session, item_id: str, changes: Mapping[str, Any], now: datetime) -> Item:
+    """Change some fields and give the whole item back; None takes a field or an attribute away (RFC 7396).
+
+    Raises UnknownItem, or InputError when the result would not be a valid item.
+    """
+    row = session.execute(_select([item_id]).with_for_update()).one_or_none()
+    if row is None:
+        raise UnknownItem(f"there is no item {item_id!r}: check the id, or add the item first")
+    try:
+        item = Item.model_validate(_merged(row._asdict(), changes))
+    except ValidationError as error:
+        raise InputError(explain(error)) from None
+    if item.id != item_id:
+        raise InputError(f"the id of {item_id!r} cannot change (found {item.id!r}): add a new item")
+    upsert_items(session, [item], now)
+    return item
+
+
+def delete_item(session: Session, item_id: str, now: datetime) -> bool:
+    """Leave a tombstone. False if the item is unknown or already deleted."""
+    bury = (
+        update(ItemRow)
+        .where(ItemRow.id == item_id, ItemRow.deleted_at.is_(None))
+        .values(deleted_at=now, updated_at=now)
+        .returning(ItemRow.id)
+    )
+    return session.execute(bury).first() is not None
+
+
+def withdrawn_since(session: Session, moment: datetime | int) -> tuple[list[ItemId], list[ItemId]]:
+    """(gone, back) among the items updated at this moment (int: microseconds) or later.
+
+    Gone: deleted or not available. Back: neither. Ask again from a little before the last answer:
+    a transaction that began earlier may be committed later.
+    """
+    since = from_us(moment) if isinstance(moment, int) else moment
+    rows = session.execute(
+        select(ItemRow.id, ItemRow.available, ItemRow.deleted_at)
+        .where(ItemRow.updated_at >= since)
+        .order_by(ItemRow.id)
+    ).all()
+    gone: list[ItemId] = []
+    back: list[ItemId] = []
+    for key, available, deleted in rows:
+        (back if available and deleted is None else gone).append(ItemId(key))
+    return gone, back
+
+
+def count_items(session: Session) -> int:
+    """Items that are not deleted."""
+    alive = select(func.count()).select_from(ItemRow).where(ItemRow.deleted_at.is_(None))
+    return session.scalar(alive) or 0
+
+
+def read_items(session: Session) -> ItemTable:
+    """Every item that is not deleted (unavailable ones too), ordered by id."""
+    times = ("published_at", "expires_at", "created_at")
+    columns: dict[str, ColumnElement[Any]] = {name: ITEMS.c[name] for name in SCHEMA.names}
+    columns |= {name: type_coerce(ITEMS.c[name], BigInteger).label(name) for name in times}
+    columns["attributes"] = sql_cast(ITEMS.c.attributes, SqlText)
+    alive = select(*columns.values()).where(ItemRow.deleted_at.is_(None)).order_by(ItemRow.id)
+    result = session.execute(alive.execution_options(yield_per=10_000))
+    batches = [_batch(rows) for rows in result.partitions()]
+    return ItemTable(pa.Table.from_batches(batches, SCHEMA))
+
+
+def _batch(rows: Sequence[Any]) -> pa.RecordBatch:
+    columns = zip(zip(*rows, strict=True), SCHEMA, strict=True)
+    return pa.RecordBatch.from_arrays(
+        [pa.array(values, field.type) for values, field in columns], schema=SCHEMA
+    )
+
+
+def _select(ids: Sequence[str]) -> Select[Any]:
+    columns = (ITEMS.c[name] for name in FIELDS)
+    return select(*columns).where(ItemRow.id.in_(ids), ItemRow.deleted_at.is_(None))
+
+
+def _stored(session: Session, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """id -> stored values, for those that exist and are not deleted."""
+    found: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(ids), LOOK_UP):
+        rows = session.execute(_select(ids[start : start + LOOK_UP])).mappings()
+        found.update((row["id"], dict(row)) for row in rows)
+    return found
+
+
+def _values(item: Item) -> dict[str, Any]:
+    """What the columns hold."""
+    lists = {"categories": list(item.categories), "images": list(item.images)}
+    return {name: getattr(item, name) for name in FIELDS} | lists
+
+
+def _frozen(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"categories": tuple(row["categories"]), "images": tuple(row["images"])}
+
+
+def _write(session: Session, rows: Sequence[dict[str, Any]], now: datetime) -> None:
+    if not rows:
+        return
+    stamps = {"created_at": now, "updated_at": now, "deleted_at": None}
+    insert = insert_into(session, ITEMS)
+    kept = {"id", "created_at"}
+    changes = {column.name: column for column in insert.excluded if column.name not in kept}
+    upsert = insert.on_conflict_do_update(index_elements=["id"], set_=changes)
+    session.execute(upsert, [row | stamps for row in rows])
+
+
+def _merged(stored: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """RFC 7396: None takes away; attributes are merged one by one."""
+    merged = {**stored, **changes}
+    if isinstance(given := changes.get("attributes"), Mapping):
+        attributes = {**stored["attributes"], **given}
+        merged["attributes"] = {k: v for k, v in attributes.items() if v is not None}
+    return {name: value for name, value in merged.items() if value is not None}

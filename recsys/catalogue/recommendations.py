@@ -1,0 +1,43 @@
+"""The slates of the last batch run, for those who would rather read a table than call an API."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import cast
+
+from sqlalchemy import Table, delete
+from sqlalchemy.orm import Session
+
+from recsys.catalogue.database import insert_into
+from recsys.catalogue.fields import distinct
+from recsys.catalogue.tables import RecommendationRow
+
+RECOMMENDATIONS = cast(Table, RecommendationRow.__table__)
+
+USERS = 1_000
+"""Users deleted in one statement: databases limit the number of parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """One place of a user's slate; `rank` counts from 1."""
+
+    user_id: str
+    rank: int
+    item_id: str
+    score: float
+    reason: str
+    snapshot: str
+
+
+def replace_recommendations(session: Session, rows: Sequence[Recommendation]) -> None:
+    """Each user among the rows gets these rows and keeps no older ones; other users stay as they are."""
+    users = distinct(row.user_id for row in rows)
+    for start in range(0, len(users), USERS):
+        some = users[start : start + USERS]
+        session.execute(delete(RECOMMENDATIONS).where(RECOMMENDATIONS.c.user_id.in_(some)))
+    if rows:
+        insert = insert_into(session, RECOMMENDATIONS)
+        key = ("user_id", "rank")
+        changes = {c.name: c for c in insert.excluded if c.name not in key}
+        upsert = insert.on_conflict_do_update(index_elements=key, set_=changes)
+        session.execute(upsert, [asdict(row) for row in rows])

@@ -1,0 +1,217 @@
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from pydantic import ValidationError
+from sqlalchemy import Engine, select
+
+from recsys.catalogue.database import reading, writing
+from recsys.catalogue.items import (
+    Counts,
+    Item,
+    count_items,
+    delete_item,
+    get_item,
+    get_items,
+    patch_item,
+    read_items,
+    upsert_items,
+    withdrawn_since,
+)
+from recsys.catalogue.tables import ItemRow
+from recsys.errors import InputError, UnknownItem
+
+NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+
+FULL = Item(
+    id="lamp 1",
+    title="Lamp",
+    description="It glows.",
+    categories=("Home", "Light"),
+    brand="Lux",
+    price=12.5,
+    currency="EUR",
+    images=("lamp.jpg",),
+    attributes={"colour": "red", "sizes": [1, 2.5], "smart": True, "nested": {"a": None}},
+    available=False,
+    published_at=datetime(2020, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
+    expires_at=datetime(9999, 12, 31, tzinfo=UTC),
+)
+ANY_IDS = [
+    "a/b",
+    " ",
+    "a b ",
+    "ü😀日本",
+    "it's",
+    'say "x"',
+    "two\nlines",
+    "\\",
+    "%",
+    "x" * 512,
+    "1",
+    "01",
+]
+
+
+def put(engine: Engine, *items: Item, now: datetime = NOW) -> Counts:
+    with writing(engine) as session:
+        return upsert_items(session, items, now)
+
+
+def updated_at(engine: Engine, item_id: str) -> datetime:
+    with reading(engine) as session:
+        return session.scalars(select(ItemRow.updated_at).where(ItemRow.id == item_id)).one()
+
+
+def test_an_item_comes_back_as_it_was_written(engine: Engine):
+    put(engine, FULL)
+    with reading(engine) as session:
+        assert get_item(session, "lamp 1") == FULL
+
+
+def test_an_id_may_hold_any_character(engine: Engine):
+    put(engine, *(Item(id=item_id, title=repr(item_id)) for item_id in ANY_IDS))
+    with reading(engine) as session:
+        assert set(get_items(session, ANY_IDS)) == set(ANY_IDS)
+        assert list(read_items(session).ids) == sorted(ANY_IDS)
+
+
+def test_only_a_real_change_moves_updated_at(engine: Engine):
+    assert put(engine, FULL, Item(id="b")) == Counts(added=2)
+    assert put(engine, FULL, Item(id="b", price=0), now=LATER) == Counts(updated=1, unchanged=1)
+    assert updated_at(engine, "lamp 1") == NOW
+    assert updated_at(engine, "b") == LATER
+
+
+def test_of_an_item_given_twice_the_last_one_stays(engine: Engine):
+    counts = put(
+        engine, Item(id="a", title="one"), Item(id="a", title="two"), Item(id="a", title="two")
+    )
+    assert counts == Counts(added=1, updated=1, unchanged=1)
+    with reading(engine) as session:
+        assert get_item(session, "a") == Item(id="a", title="two")
+
+
+def test_more_items_than_one_statement_can_name(engine: Engine):
+    many = [Item(id=str(n)) for n in range(2_500)]
+    assert put(engine, *many) == Counts(added=2_500)
+    assert put(engine, *many) == Counts(unchanged=2_500)
+
+
+def test_a_deleted_item_is_gone_until_it_is_put_again(engine: Engine):
+    put(engine, FULL)
+    with writing(engine) as session:
+        assert delete_item(session, "lamp 1", LATER)
+        assert not delete_item(session, "lamp 1", LATER)
+        assert not delete_item(session, "never there", LATER)
+    with reading(engine) as session:
+        assert get_item(session, "lamp 1") is None
+        assert len(read_items(session)) == count_items(session) == 0
+    assert put(engine, FULL, now=LATER) == Counts(added=1)
+    with reading(engine) as session:
+        assert get_item(session, "lamp 1") == FULL
+
+
+def test_what_was_withdrawn_and_what_is_back_is_told_since_a_moment(engine: Engine):
+    put(engine, *(Item(id=name) for name in ("old", "deleted", "hidden", "back", "changed")))
+    put(engine, Item(id="back", available=False))
+    with writing(engine) as session:
+        delete_item(session, "deleted", LATER)
+    put(
+        engine,
+        Item(id="hidden", available=False),
+        Item(id="back"),
+        Item(id="changed", price=1),
+        now=LATER,
+    )
+    with reading(engine) as session:
+        expected = (["deleted", "hidden"], ["back", "changed"])
+        assert withdrawn_since(session, LATER) == expected
+        assert withdrawn_since(session, int(LATER.timestamp() * 1e6)) == expected
+        assert withdrawn_since(session, LATER + timedelta(microseconds=1)) == ([], [])
+
+
+def test_a_patch_changes_what_it_names_and_none_takes_away(engine: Engine):
+    put(engine, FULL)
+    changes = {"price": 9, "brand": None, "categories": None, "available": True}
+    attributes = {"attributes": {"colour": "blue", "smart": None}}
+    with writing(engine) as session:
+        patched = patch_item(session, "lamp 1", changes | attributes, LATER)
+    expected = FULL.model_copy(
+        update={
+            "price": 9.0,
+            "brand": None,
+            "categories": (),
+            "available": True,
+            "attributes": {"colour": "blue", "sizes": [1, 2.5], "nested": {"a": None}},
+        }
+    )
+    assert patched == expected
+    with reading(engine) as session:
+        assert get_item(session, "lamp 1") == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"price": -1}, r"price: .*greater than or equal to 0 \(found -1\)"),
+        ({"prize": 1}, "prize: Extra inputs are not permitted"),
+        ({"id": "other"}, "cannot change"),
+    ],
+)
+def test_a_patch_that_makes_no_valid_item_is_refused(engine: Engine, changes, message):
+    put(engine, FULL)
+    with pytest.raises(InputError, match=message), writing(engine) as session:
+        patch_item(session, "lamp 1", changes, LATER)
+    with reading(engine) as session:
+        assert get_item(session, "lamp 1") == FULL
+
+
+def test_an_unknown_or_deleted_item_cannot_be_patched(engine: Engine):
+    put(engine, FULL)
+    with writing(engine) as session:
+        delete_item(session, "lamp 1", LATER)
+        for item_id in ("lamp 1", "never there"):
+            with pytest.raises(UnknownItem, match=item_id):
+                patch_item(session, item_id, {"price": 1}, LATER)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"id": ""},
+        {"id": "x" * 513},
+        {"id": "nul\x00"},
+        {"title": "nul\x00"},
+        {"title": "\ud800"},
+        {"price": -0.01},
+        {"price": float("inf")},
+        {"price": float("nan")},
+        {"currency": "EURO"},
+        {"published_at": datetime(2020, 1, 1)},
+        {"published_at": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5)))},
+        {"attributes": {"a": float("nan")}},
+        {"attributes": {"a": [10**30]}},
+        {"attributes": {"nul\x00": 1}},
+        {"attributes": {"a": {"b": "nul\x00"}}},
+        {"attributes": {"a": "\ud800"}},
+        {"attributes": {"a": object()}},
+        {"colour": "red"},
+    ],
+)
+def test_what_a_database_could_not_keep_is_no_item(wrong):
+    with pytest.raises(ValidationError):
+        Item.model_validate({"id": "a"} | wrong)
+
+
+def test_times_are_kept_in_utc_to_the_microsecond(engine: Engine):
+    east = timezone(timedelta(hours=9))
+    put(engine, Item(id="a", published_at=datetime(1969, 7, 20, 1, 2, 3, 4, tzinfo=east)))
+    with reading(engine) as session:
+        found = get_item(session, "a")
+    assert found and str(found.published_at) == "1969-07-19 16:02:03.000004+00:00"
+
+
+def test_naive_times_are_refused_by_the_table_itself(engine: Engine):
+    with pytest.raises(Exception, match="has no time zone"), writing(engine) as session:
+        upsert_items(session, [Item(id="a")], datetime(2024, 1, 1))

