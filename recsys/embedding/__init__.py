@@ -1,0 +1,4 @@
+"""2. Items become vectors: text and pictures in, unit rows out.
+
+contents -> Encoder -> VectorStore (on disk, by content) -> VectorTable -> Whitening
+"""

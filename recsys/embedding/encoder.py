@@ -1,0 +1,71 @@
+"""What every encoder is: contents in, unit vectors out, and a card saying what those vectors mean.
+
+Vectors of two encoders may be compared only when their cards are equal, so the card travels with every
+vector: into the store, the table and the snapshot.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.identity import Floats
+
+Content_contra = TypeVar("Content_contra", contravariant=True)
+
+Modality = Literal["text", "image"]
+
+
+@dataclass(frozen=True)
+class EncoderCard:
+    """Everything that changes what a vector means. Precision is not in it: bfloat16 moves a vector by less
+    than an edit of the text would, and a machine without it must not have to embed all anew.
+    """
+
+    model: str
+    revision: str
+    """Commit on the hub, or a digest of the model's files."""
+    modality: Modality
+    dim: int
+    max_tokens: int | None
+    """Text beyond this many tokens is cut off; None for models that read no text."""
+    template: str
+    """How a content is prepared: the fields of a text in their order, or the steps of a picture."""
+    shared_space: bool = False
+    """True where text and pictures are encoded into one space (the CLIP family)."""
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal characters that differ whenever any field does."""
+        fields = json.dumps(self.to_json(), sort_keys=True)
+        return hashlib.blake2b(fields.encode(), digest_size=8).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` turns back into an equal card."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "EncoderCard":
+        """The card of a JSON object. Raises TypeError when a field is missing or unknown."""
+        return cls(**fields)
+
+
+class Encoder(Protocol[Content_contra]):
+    """Turns contents of one kind into vectors."""
+
+    @property
+    def card(self) -> EncoderCard:
+        """What the vectors mean."""
+
+    def encode(self, contents: Sequence[Content_contra]) -> Floats:
+        """(len(contents), card.dim) unit rows in the same order; a single content is a batch of one."""
+
+
+def unit_rows(rows: NDArray[np.floating]) -> Floats:
+    """Each row divided by its length, in float32; a row of zeros stays so."""
+    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(rows / np.where(lengths > 0, lengths, 1), dtype=np.float32)

