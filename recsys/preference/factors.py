@@ -1,0 +1,92 @@
+"""Matrix factors by alternating least squares (Hu, Koren, Volinsky 2008), fitted by implicit.
+
+An observed strength s has confidence 1 + alpha s, everything else confidence 1 that nobody cares. A person
+is not stored: the taste vector is solved from the history at the time of asking, out of the items' factors
+and their Gram matrix.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from implicit.cpu.als import AlternatingLeastSquares
+from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse import csr_matrix
+
+from recsys.config import PreferenceSettings
+from recsys.identity import Floats, Ordinals
+from recsys.preference.sparse import Sparse, read_array, write_array
+from recsys.threads import one_blas_thread
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What is needed to score any history."""
+
+    items: Floats
+    """(n, d) one row per item; NaN where nobody liked it."""
+    gram: Floats
+    """(d, d) Y'Y over the items that have factors."""
+    alpha: float
+    """Confidence that a strength of 1 adds."""
+    ridge: float
+
+    def fold_in(self, items: Ordinals, weights: Floats) -> Floats:
+        """(d,) taste vector of a history of signed weights: the exact least squares solution.
+
+        A negative weight is confidence that the item is not wanted. Items without factors are passed
+        over; a history without a liked item that has factors gives zeros.
+        """
+        known = ~np.isnan(self.items[items, 0])
+        Y, w = self.items[items[known]], weights[known]
+        extra = self.alpha * np.abs(w)
+        A = self.gram + self.ridge * np.eye(len(self.gram), dtype=np.float32) + (Y.T * extra) @ Y
+        b = Y.T @ np.where(w > 0, 1 + extra, 0)
+        return np.asarray(cho_solve(cho_factor(A), b), dtype=np.float32)
+
+    def score(self, items: Ordinals, weights: Floats) -> Floats:
+        """(n,) how well each item meets the taste; NaN for items without factors, or without a taste."""
+        taste = self.fold_in(items, weights)
+        scores = np.asarray(self.items @ taste)
+        return scores if taste.any() else np.full_like(scores, np.nan)
+
+    def write(self, folder: Path) -> None:
+        """Write `factors.npy`, `gram.npy` and `confidence.npy` (alpha, ridge)."""
+        write_array(self.items, folder / "factors.npy")
+        write_array(self.gram, folder / "gram.npy")
+        write_array(np.array([self.alpha, self.ridge]), folder / "confidence.npy")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Factors":
+        """Read what `write` wrote; the items' factors stay in their file until they are touched."""
+        alpha, ridge = read_array(folder / "confidence.npy").tolist()
+        items, gram = read_array(folder / "factors.npy"), read_array(folder / "gram.npy")
+        return cls(items, gram, alpha, ridge)
+
+
+def fit_factors(X: Sparse, settings: PreferenceSettings, seed: int) -> Factors | None:
+    """Fit the items' factors to people x items; None when switched off or when nobody liked anything.
+
+    Every row is solved alone, so the same matrix and seed give the same factors with any number of threads.
+    """
+    known = np.bincount(X.indices, minlength=X.shape[1]) > 0
+    if not settings.factors or not known.any():
+        return None
+    items = _als(X, settings, seed)
+    gram = items[known].T @ items[known]
+    items[~known] = np.nan
+    return Factors(items, gram, settings.factors_alpha, settings.factors_ridge)
+
+
+def _als(X: Sparse, settings: PreferenceSettings, seed: int) -> Floats:
+    confidence = csr_matrix((1 + settings.factors_alpha * X.data, X.indices, X.indptr), X.shape)
+    with one_blas_thread():
+        model = AlternatingLeastSquares(
+            factors=settings.factors,
+            regularization=settings.factors_ridge,
+            alpha=1.0,
+            iterations=settings.factors_iterations,
+            random_state=seed,
+        )
+        model.fit(confidence, show_progress=False)
+    return np.asarray(model.item_factors, dtype=np.float32)

@@ -1,0 +1,145 @@
+"""Sparse matrices of items: the form in which the models of taste keep what they learned.
+
+W[i, j] says how much a taste for item i speaks for item j, so a history q scores items as q W. The models
+prune W to the largest weights per row and keep it as three plain arrays, memory-mapped when read back.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from recsys.identity import NOTHING, Floats, Ordinals
+
+Sparse = csr_array[np.float32, tuple[int, int]]
+"""In row order, each row sorted by column, no entry twice."""
+
+_BLOCK = 20_000_000
+"""Multiplications at a time: bounds the memory that a product takes before it is pruned."""
+
+_PARTS = ("data", "indices", "indptr", "shape")
+
+
+def assemble(
+    data: NDArray[np.floating],
+    indices: NDArray[np.integer],
+    indptr: NDArray[np.integer],
+    shape: tuple[int, int],
+) -> Sparse:
+    """A matrix of float32 from the three arrays of the CSR form; int32 positions where they suffice."""
+    wide = max(len(data), *shape) > np.iinfo(np.int32).max
+    index: Any = np.int64 if wide else np.int32
+    values = data.astype(np.float32, copy=False)
+    return csr_array((values, indices.astype(index), indptr.astype(index)), shape=shape)
+
+
+def rows_of(W: Sparse) -> NDArray[np.int64]:
+    """(nnz,) the row of each entry, beside `W.indices`."""
+    return np.repeat(np.arange(W.shape[0]), np.diff(W.indptr))
+
+
+def scaled(W: Sparse, row: NDArray[np.floating], column: NDArray[np.floating]) -> Sparse:
+    """diag(row) W diag(column)."""
+    data = W.data * row[rows_of(W)] * column[W.indices]
+    return assemble(data, W.indices, W.indptr, W.shape)
+
+
+def without_diagonal(W: Sparse, first: int = 0) -> Sparse:
+    """W with W[i, first + i] = 0; `first` is the item of the first row where W is a block of rows."""
+    data = np.where(W.indices == rows_of(W) + first, np.float32(0), W.data)
+    return assemble(data, W.indices, W.indptr, W.shape)
+
+
+def strongest(W: Sparse, k: int) -> Sparse:
+    """The k entries of the largest magnitude of every row; zeros go, columns come out sorted."""
+    size = np.abs(W.data)
+    keep = size > 0
+    for row in np.flatnonzero(np.diff(W.indptr) > k):
+        entries = slice(W.indptr[row], W.indptr[row + 1])
+        least = np.argpartition(size[entries], -k)[:-k]
+        keep[entries][least] = False
+    kept = np.concatenate([[0], np.cumsum(keep)])[W.indptr]
+    pruned = assemble(W.data[keep], W.indices[keep], kept, W.shape)
+    pruned.sort_indices()  # after pruning: a product comes unsorted and far larger
+    return pruned
+
+
+def strongest_of_dense(block: Floats, k: int) -> Sparse:
+    """The same of a dense block of rows."""
+    rows, n = block.shape
+    k = min(k, n)
+    columns = np.sort(np.argpartition(np.abs(block), n - k, axis=1)[:, n - k :], axis=1)
+    values = np.take_along_axis(block, columns, axis=1)
+    ends = np.arange(rows + 1) * k
+    return strongest(assemble(values.ravel(), columns.ravel(), ends, (rows, n)), k)
+
+
+def strongest_product(A: Sparse, B: Sparse, k: int, *, hollow: bool = False) -> Sparse:
+    """The k strongest entries per row of A B, without ever holding all of A B.
+
+    hollow: leave the diagonal out.
+    """
+    reach = np.concatenate([[0], np.cumsum(np.diff(B.indptr)[A.indices])])[A.indptr]
+    blocks = []
+    for rows in _runs(reach):
+        block = A[rows] @ B
+        blocks.append(strongest(without_diagonal(block, rows.start) if hollow else block, k))
+    return stacked(blocks, B.shape[1])
+
+
+def _runs(reach: NDArray[np.integer]) -> Iterator[slice]:
+    """Cut rows into runs of about `_BLOCK` multiplications; `reach` is their running sum, from 0."""
+    block = reach[:-1] // _BLOCK
+    edges = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(block)]
+    return (slice(a, b) for a, b in itertools.pairwise(edges) if b > a)
+
+
+def stacked(blocks: Iterable[Sparse], columns: int) -> Sparse:
+    """Blocks of rows on top of one another, in order."""
+    parts = [assemble(np.empty(0), NOTHING, np.zeros(1, dtype=np.int64), (0, columns)), *blocks]
+    ends = np.cumsum([part.nnz for part in parts])
+    indptr = [
+        part.indptr[1:].astype(np.int64) + end - part.nnz
+        for part, end in zip(parts, ends, strict=True)
+    ]
+    return assemble(
+        np.concatenate([part.data for part in parts]),
+        np.concatenate([part.indices for part in parts]),
+        np.concatenate([[0], *indptr]),
+        (sum(part.shape[0] for part in parts), columns),
+    )
+
+
+def score(W: Sparse, items: Ordinals, weights: Floats) -> Floats:
+    """(n,) q W for a history q of distinct items."""
+    picked = W[items]
+    parts = picked.data * weights[rows_of(picked)]
+    return np.bincount(picked.indices, weights=parts, minlength=W.shape[1]).astype(np.float32)
+
+
+def write_sparse(W: Sparse, folder: Path, name: str) -> None:
+    """Write `<name>.data.npy`, `.indices.npy`, `.indptr.npy` and `.shape.npy`."""
+    for part in _PARTS:
+        write_array(np.asarray(getattr(W, part)), folder / f"{name}.{part}.npy")
+
+
+def read_sparse(folder: Path, name: str) -> Sparse:
+    """Read what `write_sparse` wrote; the arrays stay in their files until they are touched."""
+    data, indices, indptr, shape = (read_array(folder / f"{name}.{part}.npy") for part in _PARTS)
+    W: Any = csr_array((int(shape[0]), int(shape[1])), dtype=np.float32)
+    W.data, W.indices, W.indptr = data, indices, indptr
+    return cast(Sparse, W)
+
+
+def write_array(array: NDArray[Any], path: Path) -> None:
+    """Write one .npy file."""
+    np.save(path, array, allow_pickle=False)
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """A read-only array that stays in its file until it is touched."""
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))

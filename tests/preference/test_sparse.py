@@ -1,0 +1,76 @@
+"""Pruning, products and scores of sparse item-to-item matrices."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
+
+from recsys.preference import sparse
+from recsys.preference.sparse import (
+    read_sparse,
+    score,
+    strongest,
+    strongest_of_dense,
+    strongest_product,
+    write_sparse,
+)
+
+
+def random(rows, columns, share, seed):
+    rng = np.random.default_rng(seed)
+    dense = rng.normal(size=(rows, columns)) * (rng.random((rows, columns)) < share)
+    return csr_array(dense.astype(np.float32))
+
+
+worlds = st.tuples(
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.floats(0, 1),
+    st.integers(0, 1000),
+    st.integers(1, 14),
+)
+
+
+@given(worlds)
+@settings(max_examples=60, deadline=None)
+def test_pruning_keeps_the_largest_magnitudes_of_every_row_and_nothing_else(world):
+    *shape, k = world
+    W = random(*shape)
+    got = strongest(W, k)
+    for before, after in zip(W.toarray(), got.toarray(), strict=True):
+        kept = after != 0
+        assert kept.sum() == min(k, np.count_nonzero(before))
+        assert (after[kept] == before[kept]).all()
+        assert np.abs(before[~kept]).max(initial=0) <= np.abs(after[kept]).min(initial=np.inf)
+    assert np.array_equal(got.toarray(), strongest_of_dense(W.toarray(), k).toarray())
+
+
+@pytest.mark.parametrize("hollow", [False, True])
+def test_a_product_in_blocks_is_the_whole_product_pruned(monkeypatch, hollow):
+    monkeypatch.setattr(sparse, "_BLOCK", 40)
+    A, B = random(30, 25, 0.2, 1), random(25, 30, 0.2, 2)
+    whole = A.toarray() @ B.toarray()
+    if hollow:
+        np.fill_diagonal(whole, 0)
+    expected = strongest_of_dense(whole, 5).toarray()
+    got = strongest_product(A, B, 5, hollow=hollow)
+    assert got.toarray() == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_history_is_scored_by_the_rows_of_its_items():
+    W = csr_array(np.array([[0, 1, 2], [3, 0, 4], [5, 6, 0]], dtype=np.float32))
+    got = score(W, np.array([2, 0]), np.array([1, -0.5], np.float32))
+    assert got.dtype == np.float32
+    assert got.tolist() == [5, 5.5, -1]
+    assert score(W, np.array([], dtype=np.int64), np.array([], np.float32)).tolist() == [0, 0, 0]
+
+
+def test_a_matrix_is_read_back_as_written_and_stays_in_its_file(tmp_path):
+    W = random(6, 9, 0.3, 3)
+    write_sparse(W, tmp_path, "w")
+    got = read_sparse(tmp_path, "w")
+    assert got.shape == W.shape
+    assert np.array_equal(got.toarray(), W.toarray())
+    assert isinstance(got.data.base, np.memmap)
+    assert not got.data.flags.writeable
