@@ -1,0 +1,177 @@
+"""The sources' scores -> one score: standardise per query, weigh, add.
+
+Scores of different sources have different units, so each is standardised over the candidates of the query
+(a z-score) before it is weighed. The weights are fitted on held-out time, per segment of viewers.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.identity import Floats, Mask
+from recsys.ranking.candidates import Candidates
+
+Weights = Mapping[str, float]
+"""Source name -> weight in the blend; a source not named has none."""
+
+STARTING_WEIGHTS: dict[str, dict[str, float]] = {
+    "history": {
+        "linear": 1.0,
+        "cooccurrence": 0.3,
+        "factors": 0.3,
+        "text": 0.2,
+        "image": 0.05,
+        "popular": 0.05,
+        "trending": 0.05,
+    },
+    "newcomer": {"popular": 1.0, "trending": 0.3, "new": 0.1},
+    "page": {
+        "cooccurrence": 1.0,
+        "linear": 0.5,
+        "factors": 0.3,
+        "text": 0.6,
+        "image": 0.4,
+        "popular": 0.1,
+    },
+    "search": {
+        "text": 1.0,
+        "image": 0.0,
+        "cooccurrence": 0.1,
+        "linear": 0.1,
+        "factors": 0.1,
+        "popular": 0.05,
+    },
+}
+"""Segment -> weights before anything is learned; also what a build without enough events serves with."""
+
+STEPS = (0.0, 0.25, 0.5, 0.75, 1.25, 1.5, 2.0, 3.0)
+"""Factors tried on one weight at a time; 0 switches the source off."""
+
+SWEEPS = 4
+"""Rounds over all weights at the most."""
+
+SEEDS_OF_A_WEIGHT = (0.1, 0.3)
+"""Values tried for a source that is switched off."""
+
+MARGIN = 1e-4
+"""NDCG that a change must gain at the least."""
+
+
+def standardise(scores: Floats) -> Floats:
+    """(n,) z-scores over the finite entries. Unknown (NaN) gets 0: it speaks neither for nor against.
+
+    All alike (or all unknown) gives zeros.
+    """
+    known = np.isfinite(scores)
+    if not known.any():
+        return np.zeros_like(scores)
+    centred = scores - scores[known].mean()
+    spread = centred[known].std()
+    if spread <= 1e-6 * max(1.0, float(np.abs(scores[known]).max())):
+        return np.zeros_like(scores)
+    return np.where(known, centred / spread, np.float32(0)).astype(np.float32)
+
+
+def blend(candidates: Candidates, weights: Weights) -> dict[str, Floats]:
+    """Source name -> (n,) finite part of the score. The score is the sum of the parts."""
+    return {
+        name: np.float32(weights[name]) * standardise(scores)
+        for name, scores in candidates.scores.items()
+        if weights.get(name)
+    }
+
+
+@dataclass(frozen=True)
+class Example:
+    """One held-out query: what each source thought of the candidates, and what the viewer then chose."""
+
+    candidates: Candidates
+    chosen: Mask
+    """(n,) True for candidates that are targets."""
+    targets: int
+    """Targets in all, those that no source found included."""
+
+
+def fit_weights(examples: Sequence[Example], start: Weights, at: int = 10) -> dict[str, float]:
+    """Coordinate ascent on NDCG@`at` from `start`: one weight at a time takes its best value.
+
+    A change must gain more than its standard error over the queries: the window that is learned from is
+    not the one that is served, and what one of them gains by chance the other pays for. Deterministic.
+    With no examples the start is returned.
+    """
+    names = sorted({name for example in examples for name in example.candidates.scores})
+    if not examples:
+        return dict(start)
+    weights = {name: float(start.get(name, 0.0)) for name in names}
+    problem = _Stack.of(examples, names, at)
+    reached = problem.ndcg(weights)
+    for _ in range(SWEEPS):
+        before = reached
+        for name in names:
+            weights[name], reached = _best_value(problem, weights, name, reached)
+        if reached.mean() - before.mean() < MARGIN:
+            break
+    return weights
+
+
+def _best_value(
+    problem: "_Stack", weights: Weights, name: str, reached: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64]]:
+    """The best value of one weight, and the NDCG per query with it; the old ones if none is surely better."""
+    old = best = weights[name]
+    most = reached
+    for value in [old * step for step in STEPS] if old else SEEDS_OF_A_WEIGHT:
+        found = problem.ndcg({**weights, name: value})
+        gain = found - reached
+        sure = max(MARGIN, float(gain.std()) / len(gain) ** 0.5)
+        if gain.mean() > sure and found.mean() > most.mean():
+            best, most = value, found
+    return best, most
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """All examples as one padded array, so that a set of weights is judged in one product."""
+
+    names: list[str]
+    parts: NDArray[np.float32]
+    """(queries, candidates, sources) z-scores."""
+    padding: NDArray[np.float32]
+    """(queries, candidates) -inf where a query has fewer candidates, else 0."""
+    gains: NDArray[np.float32]
+    """(queries, candidates) 1 for a target."""
+    ideal: NDArray[np.float64]
+    at: int
+
+    @classmethod
+    def of(cls, examples: Sequence[Example], names: list[str], at: int) -> "_Stack":
+        widest = max(at, *(len(example.chosen) for example in examples))
+        parts = np.zeros((len(examples), widest, len(names)), dtype=np.float32)
+        padding = np.full((len(examples), widest), -np.inf, dtype=np.float32)
+        gains = np.zeros((len(examples), widest), dtype=np.float32)
+        for row, example in enumerate(examples):
+            n = len(example.chosen)
+            padding[row, :n], gains[row, :n] = 0, example.chosen
+            for column, name in enumerate(names):
+                if name in example.candidates.scores:
+                    parts[row, :n, column] = standardise(example.candidates.scores[name])
+        discounts = np.concatenate([[0], np.cumsum(discount(at))])
+        ideal = discounts[[min(example.targets, at) for example in examples]]
+        return cls(names, parts, padding, gains, ideal, at)
+
+    def ndcg(self, weights: Weights) -> NDArray[np.float64]:
+        """(queries,) NDCG@at of each query."""
+        vector = np.array([weights[name] for name in self.names], dtype=np.float32)
+        scores = self.parts @ vector + self.padding
+        top = np.argpartition(-scores, self.at - 1, axis=1)[:, : self.at]
+        order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
+        gains = np.take_along_axis(self.gains, np.take_along_axis(top, order, axis=1), axis=1)
+        found: NDArray[np.float64] = (gains @ discount(self.at)) / self.ideal
+        return found
+
+
+def discount(k: int) -> NDArray[np.float64]:
+    """(k,) 1 / log2(rank + 1) for ranks 1..k."""
+    return 1 / np.log2(np.arange(2, k + 2))

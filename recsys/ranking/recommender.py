@@ -1,0 +1,288 @@
+"""The one place where the stages are joined: a query in, an explained slate out."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from recsys.catalogue.item_table import ItemTable
+from recsys.config import RankingSettings
+from recsys.identity import NOTHING, Floats, Mask, Ordinals
+from recsys.index.space import Space
+from recsys.preference.sparse import Sparse
+from recsys.ranking.blend import STARTING_WEIGHTS, Weights, blend
+from recsys.ranking.candidates import (
+    CONTEXT,
+    Candidates,
+    Filter,
+    Opinion,
+    Query,
+    Slate,
+    Source,
+    Suggestion,
+)
+from recsys.ranking.diversity import diversify
+from recsys.ranking.filters import matches, standard_filters
+from recsys.ranking.sources import FactorSource, RowSource, SpaceSource, newest, standing
+from recsys.snapshot import Artefacts
+
+log = logging.getLogger(__name__)
+
+FALLBACK = ("popular", "trending", "new")
+"""Where more items come from, in this order, when the sources cannot fill a slate; then the whole catalogue."""
+
+NEW_HALF_LIFE_DAYS = 14.0
+"""A new item's newness halves in this time."""
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+
+_DONE = {
+    "purchase": "bought",
+    "view": "viewed",
+    "click": "clicked",
+    "like": "liked",
+    "rating": "liked",
+    "add_to_cart": "put {} in the cart",
+}
+_STANDING_REASONS = {
+    "popular": "popular right now",
+    "trending": "trending right now",
+    "new": "a new arrival",
+    "factors": "matches your taste",
+    "text": "matches your search",
+    "boost": "promoted",
+}
+_PAGE_REASONS = {"text": "reads like *{}*", "image": "looks like *{}*"}
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """Answers queries from one snapshot. Immutable and thread-safe: a new snapshot is a new recommender."""
+
+    items: ItemTable
+    sources: tuple[Source, ...]
+    filters: tuple[Filter, ...]
+    weights: Mapping[str, Weights]
+    """Segment -> weights of the blend."""
+    spaces: Mapping[str, Space]
+    settings: RankingSettings
+
+    @classmethod
+    def of(cls, artefacts: Artefacts, settings: RankingSettings) -> "Recommender":
+        """Join what a build made."""
+        return cls(
+            artefacts.items,
+            _sources(artefacts),
+            standard_filters(artefacts.items),
+            STARTING_WEIGHTS | dict(artefacts.weights),
+            artefacts.spaces,
+            settings,
+        )
+
+    def recommend(self, query: Query) -> Slate:
+        """Always `query.limit` items when the catalogue has that many to show (a re-rank: of those given)."""
+        failed: list[str] = []
+        opinions = self._consider(query, failed)
+        retrieved = self._retrieve(query, opinions, failed)
+        kept, removed = self._filter(query, self._pool(retrieved))
+        kept, widened = self._widen(query, kept)
+        candidates = _judge(opinions, kept, failed)
+        parts = blend(candidates, self._weights(query)) | self._boosts(query, kept)
+        order, parts = self._choose(query, kept, parts)
+        counts = {name: len(found) for name, found in retrieved.items()}
+        items = self._explain(query, opinions, kept[order], parts, failed)
+        return Slate(items, counts, removed, tuple(failed), widened)
+
+    def candidates(self, query: Query) -> Candidates:
+        """What `recommend` would blend: the items found and kept, judged by every source."""
+        failed: list[str] = []
+        opinions = self._consider(query, failed)
+        kept, _ = self._filter(query, self._pool(self._retrieve(query, opinions, failed)))
+        return _judge(opinions, self._widen(query, kept)[0], failed)
+
+    def _consider(self, query: Query, failed: list[str]) -> dict[str, Opinion]:
+        wanted = {
+            source.name: source
+            for source in self.sources
+            if query.sources is None or source.name in query.sources
+        }
+        return _heard(wanted, lambda source: source.consider(query), failed)
+
+    def _retrieve(
+        self, query: Query, opinions: Mapping[str, Opinion], failed: list[str]
+    ) -> dict[str, Ordinals]:
+        if query.rerank is not None:
+            return {"given": query.rerank}
+        weights = self._weights(query)
+        asked = {name: opinion for name, opinion in opinions.items() if weights.get(name)}
+        return _heard(asked, lambda opinion: opinion.best(self.settings.candidates), failed)
+
+    def _weights(self, query: Query) -> Weights:
+        """Of the query's segment. Sources asked for by name speak even if the blend has switched them off."""
+        weights = self.weights[query.segment]
+        if query.sources is None or any(weights.get(name) for name in query.sources):
+            return weights
+        return dict.fromkeys(query.sources, 1.0)
+
+    def _pool(self, retrieved: Mapping[str, Ordinals]) -> Ordinals:
+        """The union: at most `pool` items, each source giving its best first."""
+        found = [*retrieved.values(), NOTHING]
+        item = np.concatenate(found)
+        rank = np.concatenate([np.arange(len(ordinals)) for ordinals in found])
+        by_rank = item[np.argsort(rank, kind="stable")]
+        distinct, first = np.unique(by_rank, return_index=True)
+        return distinct[np.argsort(first)][
+            : max(self.settings.pool, len(retrieved.get("given", NOTHING)))
+        ]
+
+    def _filter(self, query: Query, items: Ordinals) -> tuple[Ordinals, dict[str, int]]:
+        """What every filter keeps, and how many each took out."""
+        removed = {}
+        for filter_ in self.filters:
+            mask = filter_.keep(query, items)
+            removed[filter_.name] = int(len(items) - mask.sum())
+            items = items[mask]
+        return items, removed
+
+    def _widen(self, query: Query, kept: Ordinals) -> tuple[Ordinals, dict[str, int]]:
+        """Fill up from the whole catalogue, in the order of `FALLBACK`, when too little was left.
+
+        A condition (`where`) leaves little of what the sources found although much may be allowed, so then
+        the pool is filled: the best of a narrow part of the catalogue is found exactly.
+        """
+        wanted = self.settings.pool if query.where else query.limit
+        if query.rerank is not None or len(kept) >= wanted:
+            return kept, {}
+        rest, _ = self._filter(query, np.setdiff1d(np.arange(len(self.items)), kept))
+        origin = np.full(len(rest), len(FALLBACK))
+        value = np.zeros(len(rest), dtype=np.float32)
+        for place, name in reversed(list(enumerate(FALLBACK))):
+            scores = self._standing(name).consider(query).scores(rest)
+            known = scores > 0
+            origin[known], value[known] = place, scores[known]
+        chosen = np.lexsort((rest, -value, origin))[: wanted - len(kept)]
+        names = (*FALLBACK, "catalogue")
+        counts = {name: int((origin[chosen] == place).sum()) for place, name in enumerate(names)}
+        return np.concatenate([kept, rest[chosen]]), {name: n for name, n in counts.items() if n}
+
+    def _standing(self, name: str) -> Source:
+        return next(source for source in self.sources if source.name == name)
+
+    def _boosts(self, query: Query, items: Ordinals) -> dict[str, Floats]:
+        if not query.boosts:
+            return {}
+        total = np.zeros(len(items), dtype=np.float32)
+        for boost in query.boosts:
+            total += np.float32(boost.by) * matches(self.items, boost.where, items)
+        return {"boost": total}
+
+    def _choose(
+        self, query: Query, items: Ordinals, parts: dict[str, Floats]
+    ) -> tuple[Ordinals, dict[str, Floats]]:
+        """Positions of the slate in `items`, best first, and the parts of those."""
+        total = np.sum(list(parts.values()), axis=0) if parts else np.zeros(len(items), np.float32)
+        order = np.lexsort((items, -total))
+        if not query.diversity or not self.spaces:
+            order = order[: query.limit]
+            return order, {name: part[order] for name, part in parts.items()}
+        order = order[: max(50, 3 * query.limit)]
+        space = self.spaces.get("text") or next(iter(self.spaces.values()))
+        picks, penalties = diversify(
+            total[order], space.rows[items[order]], query.limit, query.diversity
+        )
+        order = order[picks]
+        return order, {name: part[order] for name, part in parts.items()} | {"diversity": penalties}
+
+    def _explain(
+        self,
+        query: Query,
+        opinions: Mapping[str, Opinion],
+        items: Ordinals,
+        parts: Mapping[str, Floats],
+        failed: list[str],
+    ) -> tuple[Suggestion, ...]:
+        spoken = {name: opinion for name, opinion in opinions.items() if name in parts}
+        because = _heard(spoken, lambda opinion: opinion.because(items), failed)
+        suggestions = []
+        for n, item in enumerate(self.items.ids.external(items)):
+            mine = {name: float(part[n]) for name, part in parts.items()}
+            seeds = {name: int(positions[n]) for name, positions in because.items()}
+            reason = self._reason(query, mine, seeds)
+            suggestions.append(Suggestion(item, sum(mine.values()), mine, reason))
+        return tuple(suggestions)
+
+    def _reason(self, query: Query, parts: Mapping[str, float], seeds: Mapping[str, int]) -> str:
+        """In words, the largest part that has something to say."""
+        for name in sorted(parts, key=lambda name: -parts[name]):
+            if parts[name] <= 0:
+                break
+            if seeds.get(name, -1) >= 0:
+                return self._because(query, name, seeds[name])
+            if name in _STANDING_REASONS and (name != "text" or query.words is not None):
+                return _STANDING_REASONS[name]
+        return "from the catalogue"
+
+    def _because(self, query: Query, source: str, seed: int) -> str:
+        title = self.items.title(int(query.seeds.items[seed]))
+        event = query.seeds.types[seed]
+        if event == CONTEXT:
+            return _PAGE_REASONS.get(source, "goes with *{}*").format(title)
+        done = _DONE.get(event)
+        if done is None:
+            return f"because of *{title}*"
+        return (
+            f"because you {done.format(f'*{title}*')}"
+            if "{}" in done
+            else f"because you {done} *{title}*"
+        )
+
+
+def _heard(
+    asked: Mapping[str, Asked], question: Callable[[Asked], Answer], failed: list[str]
+) -> dict[str, Answer]:
+    """Each one's answer. One that raises is named in `failed` and left out: a slate with a gap beats none."""
+    answers = {}
+    for name, one in asked.items():
+        if name in failed:
+            continue
+        try:
+            answers[name] = question(one)
+        except Exception:
+            log.exception("source %s failed; the slate is made without it", name)
+            failed.append(name)
+    return answers
+
+
+def _judge(opinions: Mapping[str, Opinion], items: Ordinals, failed: list[str]) -> Candidates:
+    return Candidates(items, _heard(opinions, lambda opinion: opinion.scores(items), failed))
+
+
+def _sources(artefacts: Artefacts) -> tuple[Source, ...]:
+    preference = artefacts.preference
+    sources: list[Source] = [
+        RowSource("cooccurrence", preference.cooccurrence, _known(preference.cooccurrence))
+    ]
+    if preference.linear is not None:
+        sources.append(RowSource("linear", preference.linear, _known(preference.linear)))
+    if preference.factors is not None:
+        sources.append(FactorSource("factors", preference.factors))
+    sources += [
+        SpaceSource(name, space, understands_words=name == "text")
+        for name, space in artefacts.spaces.items()
+    ]
+    popularity = preference.popularity
+    sources.append(
+        standing("popular", np.nan_to_num(popularity.popular))
+    )  # nobody's choice: 0, not unknown
+    sources.append(standing("trending", np.nan_to_num(popularity.trending)))
+    sources.append(newest(artefacts.items.published_at, NEW_HALF_LIFE_DAYS))
+    return tuple(sources)
+
+
+def _known(weights: Sparse) -> Mask:
+    known = np.zeros(weights.shape[0], dtype=bool)
+    known[weights.indices] = True
+    return known

@@ -1,0 +1,266 @@
+"""The built artefacts as one sealed folder: write, verify, publish, load, roll back.
+
+    <home>/snapshots/.building-<id>/   being written; worth nothing until renamed
+    <home>/snapshots/<id>/             sealed: manifest.json names every file with its sha256
+    <home>/snapshots/current           the id being served; replaced by one atomic rename
+    <home>/snapshots/.lock             held by the one rebuild that may run
+
+A reader sees the old snapshot or the new one, never something between, at whatever moment a build dies.
+No pickle anywhere: Arrow, npy, FAISS files and JSON.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from recsys.catalogue.item_table import ItemTable
+from recsys.errors import NoSnapshot, RebuildRunning, SnapshotCorrupt, SnapshotError
+from recsys.index.space import Space
+from recsys.preference.models import Preference
+
+FORMAT = 1
+"""Raised whenever an older reader could misread a newer folder."""
+
+LIBRARIES = (
+    "recsys",
+    "numpy",
+    "scipy",
+    "faiss-cpu",
+    "implicit",
+    "torch",
+    "sentence-transformers",
+    "pyarrow",
+)
+
+
+class Manifest(BaseModel):
+    """What a snapshot says of itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    format: int
+    built_at: datetime
+    events_until: datetime | None
+    """Time of the newest event used; None: there were none."""
+    counts: dict[str, int]
+    encoders: dict[str, dict[str, Any]]
+    """Space name -> encoder card."""
+    indexes: dict[str, dict[str, Any]]
+    """Space name -> kind chosen and recall@10 against exact search."""
+    inputs_digest: str
+    """Of the items, events, settings and library versions: equal means nothing would change."""
+    libraries: dict[str, str]
+    metrics: dict[str, float]
+    """Held-out figures of the blend and of the baselines; empty when there was too little to measure."""
+    files: dict[str, str]
+    """Path within the folder -> sha256."""
+
+
+@dataclass(frozen=True)
+class Artefacts:
+    """Everything that ranking needs, in memory or memory-mapped."""
+
+    items: ItemTable
+    spaces: Mapping[str, Space]
+    """`text` and `image`, where there is an encoder and content."""
+    preference: Preference
+    weights: Mapping[str, Mapping[str, float]]
+    """Segment -> source -> weight, as learned; segments not learned are absent."""
+
+    def write(self, folder: Path) -> None:
+        """Write the artefacts' files into an existing folder."""
+        self.items.write(folder / "items.arrow")
+        for name, space in self.spaces.items():
+            space.write(folder, name)
+        self.preference.write(folder / "preference")
+        contents = {"spaces": sorted(self.spaces), "weights": self.weights}
+        (folder / "ranking.json").write_text(json.dumps(contents, indent=1), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Artefacts":
+        """Memory-map what `write` wrote."""
+        contents = json.loads((folder / "ranking.json").read_text(encoding="utf-8"))
+        return cls(
+            ItemTable.read(folder / "items.arrow"),
+            {name: Space.load(folder, name) for name in contents["spaces"]},
+            Preference.load(folder / "preference"),
+            contents["weights"],
+        )
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """The snapshots of one home folder."""
+
+    folder: Path
+
+    def ids(self) -> list[str]:
+        """Sealed snapshots, oldest first."""
+        return sorted(path.parent.name for path in self.folder.glob("[!.]*/manifest.json"))
+
+    def current_id(self) -> str:
+        """The id being served. Raises NoSnapshot."""
+        try:
+            return (self.folder / "current").read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            raise NoSnapshot(
+                f"nothing is published in {self.folder}: run `recsys rebuild`"
+            ) from None
+
+    def manifest(self, snapshot: str) -> Manifest:
+        """Read what a snapshot says of itself. Raises SnapshotError, SnapshotCorrupt."""
+        path = self.folder / snapshot / "manifest.json"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise SnapshotError(
+                f"there is no snapshot {snapshot!r}; there are: {', '.join(self.ids()) or 'none'}"
+            ) from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise SnapshotCorrupt(
+                f"{path} is not readable ({error}): roll back or rebuild"
+            ) from None
+        if isinstance(content, dict) and content.get("format") != FORMAT:
+            raise SnapshotError(
+                f"snapshot {snapshot} has format {content.get('format')}, this version reads {FORMAT}: rebuild"
+            )
+        try:
+            return Manifest.model_validate(content)
+        except ValidationError as error:
+            raise SnapshotCorrupt(f"{path} is not a manifest: {error.errors()[0]['msg']}") from None
+
+    def verify(self, snapshot: str) -> Manifest:
+        """Compare every file with its sha256. Raises SnapshotCorrupt naming each file that differs."""
+        manifest, folder = self.manifest(snapshot), self.folder / snapshot
+        wrong = [
+            f"{name} is missing" if not (folder / name).is_file() else f"{name} differs"
+            for name, digest in manifest.files.items()
+            if not (folder / name).is_file() or sha256(folder / name) != digest
+        ]
+        if wrong:
+            raise SnapshotCorrupt(f"snapshot {snapshot}: {'; '.join(wrong)}: roll back or rebuild")
+        return manifest
+
+    def load(self, snapshot: str) -> tuple[Manifest, Artefacts]:
+        """Verify a snapshot, then memory-map it."""
+        manifest = self.verify(snapshot)
+        return manifest, Artefacts.read(self.folder / snapshot)
+
+    def load_current(self) -> tuple[Manifest, Artefacts]:
+        """Load what is being served, also while another process publishes and prunes."""
+        while True:
+            snapshot = self.current_id()
+            try:
+                return self.load(snapshot)
+            except SnapshotError:
+                if self.current_id() == snapshot:
+                    raise
+
+    @contextmanager
+    def rebuilding(self) -> Iterator[None]:
+        """Hold the lock of the one rebuild; clears away what a killed one left. Raises RebuildRunning."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RebuildRunning(
+                    f"another rebuild is running in {self.folder}: wait for it to end"
+                ) from None
+            for leftover in self.folder.glob(".building-*"):
+                shutil.rmtree(leftover)
+            yield
+
+    def seal(self, artefacts: Artefacts, manifest: Manifest, extras: Mapping[str, str]) -> Manifest:
+        """Write a snapshot whole and rename it into place. `extras`: file name -> text kept beside it."""
+        building = self.folder / f".building-{manifest.id}"
+        building.mkdir(parents=True)
+        artefacts.write(building)
+        for name, text in extras.items():
+            (building / name).write_text(text, encoding="utf-8")
+        files = {
+            path.relative_to(building).as_posix(): sha256(path)
+            for path in sorted(building.rglob("*"))
+            if path.is_file()
+        }
+        sealed = manifest.model_copy(update={"files": files})
+        (building / "manifest.json").write_text(sealed.model_dump_json(indent=1), encoding="utf-8")
+        for path in building.rglob("*"):
+            _sync(path)
+        building.rename(self.folder / manifest.id)
+        _sync(self.folder)
+        return sealed
+
+    def publish(self, snapshot: str) -> None:
+        """Serve this snapshot from now on: one atomic rename."""
+        pointer = self.folder / f".current-{snapshot}"
+        pointer.write_text(snapshot + "\n", encoding="utf-8")
+        _sync(pointer)
+        pointer.replace(self.folder / "current")
+        _sync(self.folder)
+
+    def rollback(self, to: str | None = None) -> str:
+        """Serve an older snapshot: `to`, else the newest one older than the current that verifies."""
+        current = self.current_id()
+        if to is not None:
+            if to not in self.ids():
+                raise SnapshotError(
+                    f"there is no snapshot {to!r}; there are: {', '.join(self.ids())}"
+                )
+            self.verify(to)
+            self.publish(to)
+            return to
+        for snapshot in reversed([s for s in self.ids() if s < current]):
+            try:
+                self.verify(snapshot)
+            except SnapshotError:
+                continue
+            self.publish(snapshot)
+            return snapshot
+        raise SnapshotError(f"there is no sound snapshot older than {current} to go back to")
+
+    def prune(self, keep: int) -> list[str]:
+        """Delete all but the newest `keep`; the current one always stays. Returns the deleted ids."""
+        current = self.current_id()
+        others = [snapshot for snapshot in self.ids() if snapshot != current]
+        gone = others[: max(0, len(others) - (keep - 1))]
+        for snapshot in gone:
+            shutil.rmtree(self.folder / snapshot)
+        return gone
+
+
+def new_id(at: datetime) -> str:
+    """An id that sorts by time and does not collide."""
+    return f"{at.astimezone(UTC):%Y%m%dT%H%M%S}-{at.microsecond:06d}"
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of what made a snapshot."""
+    return {name: version(name) for name in LIBRARIES}
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Make a file or a folder's entries survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

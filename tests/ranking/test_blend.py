@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+
+from recsys.ranking.blend import Example, blend, discount, fit_weights, standardise
+from recsys.ranking.candidates import Candidates
+
+NAN = np.nan
+
+
+def floats(*values: float) -> np.ndarray:
+    return np.array(values, dtype=np.float32)
+
+
+def test_standard_scores_have_mean_0_and_spread_1_over_what_is_known() -> None:
+    scores = standardise(floats(1, 2, 3, NAN))
+    assert scores == pytest.approx([-1.224745, 0, 1.224745, 0])
+
+
+@pytest.mark.parametrize("scores", [floats(7, 7, 7), floats(NAN, NAN), floats(1e8, 1e8), floats()])
+def test_a_source_that_cannot_tell_items_apart_says_nothing(scores: np.ndarray) -> None:
+    assert not standardise(scores).any()
+
+
+def test_parts_are_finite_and_add_up_whatever_a_source_does_not_know() -> None:
+    candidates = Candidates(
+        np.arange(3), {"a": floats(1, NAN, 3), "b": floats(NAN, NAN, NAN), "c": floats(5, 1, 1)}
+    )
+    parts = blend(candidates, {"a": 2.0, "b": 1.0, "c": -1.0, "not there": 9.0})
+    assert set(parts) == {"a", "b", "c"}
+    assert np.isfinite(sum(parts.values())).all()
+    assert parts["a"] == pytest.approx([-2, 0, 2])
+
+
+def test_a_source_without_weight_has_no_part() -> None:
+    assert blend(Candidates(np.arange(2), {"a": floats(1, 2)}), {"a": 0.0}) == {}
+
+
+def examples(rng: np.random.Generator, queries: int = 60) -> list[Example]:
+    """A world where `truth` decides, `noise` says nothing and `opposite` points the wrong way."""
+    made = []
+    for _ in range(queries):
+        truth = rng.normal(size=50).astype(np.float32)
+        chosen = np.zeros(50, dtype=bool)
+        chosen[np.argsort(-truth)[:3]] = True
+        scores = {
+            "truth": truth + rng.normal(scale=0.3, size=50).astype(np.float32),
+            "noise": rng.normal(size=50).astype(np.float32),
+            "opposite": -truth,
+        }
+        made.append(Example(Candidates(np.arange(50), scores), chosen, 3))
+    return made
+
+
+def test_fitting_finds_the_source_that_tells_the_truth() -> None:
+    start = {"truth": 0.5, "noise": 1.0, "opposite": 0.5}
+    weights = fit_weights(examples(np.random.default_rng(0)), start)
+    assert weights["truth"] > 5 * abs(weights["noise"])
+    assert weights["opposite"] == 0
+
+
+def one_query(target: int, lifted: int | None) -> Example:
+    """`a` all but ties the first three of twelve items; `b` lifts one of them."""
+    a = np.array([1, 0.999, 0.998, *range(-1, -10, -1)], dtype=np.float32)
+    b = np.zeros(12, dtype=np.float32)
+    if lifted is not None:
+        b[lifted] = 1
+    return Example(Candidates(np.arange(12), {"a": a, "b": b}), np.arange(12) == target, 1)
+
+
+def test_what_one_query_gains_and_another_loses_is_not_learned() -> None:
+    settled = [one_query(0, None)] * 28
+    gains, loses = one_query(2, lifted=2), one_query(0, lifted=1)
+    start = {"a": 1.0, "b": 0.0}
+    assert fit_weights([*settled, gains, loses], start) == start
+    assert fit_weights([*settled, *[gains] * 10], start)["b"] > 0
+
+
+def test_fitting_is_deterministic_and_needs_examples() -> None:
+    some = examples(np.random.default_rng(1), 20)
+    assert fit_weights(some, {"truth": 1.0}) == fit_weights(some, {"truth": 1.0})
+    assert fit_weights([], {"truth": 1.0}) == {"truth": 1.0}
+
+
+def test_targets_that_no_source_found_count_against_a_query() -> None:
+    scores = {"a": floats(3, 2, 1)}
+    chosen = np.array([True, False, False])
+    found_all = Example(Candidates(np.arange(3), scores), chosen, 1)
+    found_one_of_two = Example(Candidates(np.arange(3), scores), chosen, 2)
+    from recsys.ranking.blend import _Stack
+
+    assert _Stack.of([found_all], ["a"], 10).ndcg({"a": 1.0}).tolist() == pytest.approx([1])
+    expected = 1 / (1 + 1 / np.log2(3))
+    assert _Stack.of([found_one_of_two], ["a"], 10).ndcg({"a": 1.0}).tolist() == pytest.approx(
+        [expected]
+    )
+
+
+def test_the_discount_is_one_over_log2_of_the_rank_plus_one() -> None:
+    assert discount(3) == pytest.approx([1, 0.63092975, 0.5])

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys.ranking.diversity import diversify
+from recsys.ranking.sources import best_of
+
+
+def test_a_twin_gives_way_to_something_else() -> None:
+    vectors = np.array([[1, 0], [1, 0], [0, 1]], dtype=np.float32)
+    scores = np.array([1.0, 0.9, 0.5], dtype=np.float32)
+    order, penalties = diversify(scores, vectors, 2, 0.9)
+    assert order.tolist() == [0, 2]
+    assert penalties.tolist() == [0, 0]
+
+
+def test_without_strength_the_order_stays() -> None:
+    vectors = np.ones((4, 1), dtype=np.float32)
+    order, penalties = diversify(np.array([4, 3, 2, 1], dtype=np.float32), vectors, 4, 0.0)
+    assert order.tolist() == [0, 1, 2, 3]
+    assert not penalties.any()
+
+
+@given(st.integers(0, 2**31), st.integers(1, 30), st.floats(0, 1))
+def test_every_pick_is_the_best_by_brute_force_and_values_never_rise(
+    seed: int, n: int, strength: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(n, 4)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    scores = np.sort(rng.normal(size=n).astype(np.float32))[::-1].copy()
+    order, penalties = diversify(scores, vectors, 10, strength)
+    scale = strength * float(scores[0] - scores[-1])
+    chosen: list[int] = []
+    for pick, penalty in zip(order, penalties, strict=True):
+        values = {
+            m: scores[m] - scale * max([0.0, *(float(vectors[m] @ vectors[c]) for c in chosen)])
+            for m in range(n)
+            if m not in chosen
+        }
+        assert scores[pick] + penalty == pytest.approx(values[int(pick)], abs=1e-4)
+        assert values[int(pick)] == pytest.approx(max(values.values()), abs=1e-4)
+        chosen.append(int(pick))
+    assert len(set(chosen)) == min(10, n)
+    assert (np.diff(scores[order] + penalties) <= 1e-5).all()
+
+
+def test_a_score_that_is_not_finite_never_outranks_one_that_is() -> None:
+    scores = np.array([np.nan, -5, np.inf, 2, -np.inf, 2], dtype=np.float32)
+    assert best_of(scores, 10).tolist() == [3, 5, 1]
+    assert best_of(scores, 2).tolist() == [3, 5]
+    assert best_of(np.array([], dtype=np.float32), 3).tolist() == []
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.0, np.nan, -np.inf]), max_size=40), st.integers(1, 50))
+def test_ties_go_to_the_lower_position_also_at_the_cut(values: list[float], limit: int) -> None:
+    scores = np.array(values, dtype=np.float32)
+    finite = [n for n in range(len(values)) if np.isfinite(scores[n])]
+    assert best_of(scores, limit).tolist() == sorted(finite, key=lambda n: -scores[n])[:limit]

@@ -1,0 +1,249 @@
+"""The whole of ranking over a small world whose truth is known: viewers keep to one genre."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+import worlds
+
+from recsys.catalogue.database import connect, migrate
+from recsys.config import RankingSettings, Settings
+from recsys.identity import NOTHING, Ordinals
+from recsys.ranking.candidates import Boost, History, Opinion, Query, Slate, Where
+from recsys.ranking.filters import matches
+from recsys.ranking.recommender import Recommender
+from recsys.snapshot import Artefacts
+
+NOW = datetime(2026, 7, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Artefacts:
+    settings = Settings(home=tmp_path_factory.mktemp("home"))
+    engine = connect(settings)
+    migrate(engine)
+    worlds.fill(engine)
+    made = worlds.build(engine, settings)
+    engine.dispose()
+    return made
+
+
+@pytest.fixture(scope="module")
+def recommender(artefacts: Artefacts) -> Recommender:
+    return Recommender.of(artefacts, RankingSettings())
+
+
+def ordinals(recommender: Recommender, *ids: str) -> Ordinals:
+    return recommender.items.ids.ordinals(ids)
+
+
+def viewer(recommender: Recommender, genre: str, likes: int = 3, **query: object) -> Query:
+    items = ordinals(recommender, *worlds.film_ids(genre)[:likes])
+    history = History(items, np.ones(likes, dtype=np.float32), ("like",) * likes)
+    return Query(**{"at": NOW, "limit": 10, "history": history, "seen": items} | query)
+
+
+def ids(slate: Slate) -> list[str]:
+    return [item.item for item in slate.items]
+
+
+def genres(recommender: Recommender, slate: Slate) -> list[str]:
+    rows = ordinals(recommender, *ids(slate))
+    return [recommender.items.data["categories"][int(row)].as_py()[0] for row in rows]
+
+
+@pytest.mark.parametrize("genre", worlds.GENRES)
+def test_a_viewer_gets_more_of_the_genre_and_nothing_seen(
+    recommender: Recommender, genre: str
+) -> None:
+    slate = recommender.recommend(viewer(recommender, genre))
+    assert genres(recommender, slate).count(genre) >= 9
+    assert not set(ids(slate)) & set(worlds.film_ids(genre)[:3])
+    assert slate.failed == ()
+
+
+def test_the_parts_add_up_to_the_score_and_scores_never_rise(recommender: Recommender) -> None:
+    boosts = (Boost(Where(categories=("Drama",)), 0.5),)
+    slate = recommender.recommend(viewer(recommender, "Space", diversity=0.5, boosts=boosts))
+    for item in slate.items:
+        assert sum(item.parts.values()) == pytest.approx(item.score, abs=1e-5)
+    scores = [item.score for item in slate.items]
+    assert scores == sorted(scores, reverse=True)
+    assert {"diversity", "boost"} <= set(slate.items[0].parts)
+
+
+def test_each_reason_names_something_the_viewer_did(recommender: Recommender) -> None:
+    slate = recommender.recommend(viewer(recommender, "Family", likes=1))
+    liked = recommender.items.title(int(ordinals(recommender, worlds.film_ids("Family")[0])[0]))
+    assert slate.items[0].reason == f"because you liked *{liked}*"
+
+
+def test_a_newcomer_gets_what_is_popular(recommender: Recommender, artefacts: Artefacts) -> None:
+    slate = recommender.recommend(Query(at=NOW, limit=5))
+    assert len(slate.items) == 5
+    assert slate.items[0].reason in {"popular right now", "trending right now", "a new arrival"}
+
+
+@pytest.mark.parametrize("limit", [1, 10, 57, 60, 500])
+def test_the_slate_is_as_long_as_the_catalogue_allows(recommender: Recommender, limit: int) -> None:
+    slate = recommender.recommend(viewer(recommender, "Crime", limit=limit))
+    assert len(slate.items) == min(limit, 57), "60 films are shown, and 3 of them seen"
+    assert len(set(ids(slate))) == len(slate.items)
+    assert not set(ids(slate)) & worlds.NOT_SHOWN
+
+
+def test_what_is_found_is_kept_or_removed(recommender: Recommender) -> None:
+    excluded = ordinals(recommender, *worlds.film_ids("Crime")[3:6])
+    query = viewer(recommender, "Crime", exclude=excluded, where=Where(categories=("Drama",)))
+    opinions = {s.name: s.consider(query) for s in recommender.sources}
+    found = set()
+    for name, opinion in opinions.items():
+        if recommender.weights["history"].get(name):
+            found |= set(opinion.best(300).tolist())
+    slate = recommender.recommend(replace(query, limit=1))
+    kept = recommender.candidates(query).items
+    assert len(found) - sum(slate.removed.values()) == len(set(kept.tolist()) & found)
+    assert slate.removed["excluded"] == 3
+    assert not set(kept.tolist()) & set(excluded.tolist())
+
+
+CONDITIONS = [
+    Where(categories=("Family",)),
+    Where(categories=("Family", "Space"), without_categories=("Drama",)),
+    Where(brands=("Studio 1", "nobody")),
+    Where(without_brands=("Studio 0", "Studio 1", "Studio 2")),
+    Where(price_min=10, price_max=12),
+    Where(attributes=(("languages", ("fr",)), ("year", ("1991", "1992")))),
+    Where(categories=("no such thing",)),
+]
+
+
+@pytest.mark.parametrize("where", CONDITIONS, ids=str)
+def test_a_condition_keeps_exactly_what_brute_force_keeps(
+    recommender: Recommender, where: Where
+) -> None:
+    rows = recommender.items.data.to_pylist()
+    expected = {row["id"] for row in rows if holds(where, row)} - worlds.NOT_SHOWN
+    everything = np.arange(len(rows))
+    mask = matches(recommender.items, where, everything)
+    assert {rows[n]["id"] for n in np.flatnonzero(mask)} - worlds.NOT_SHOWN == expected
+    slate = recommender.recommend(
+        viewer(recommender, "Crime", where=where, limit=500, seen=NOTHING)
+    )
+    assert set(ids(slate)) == expected
+
+
+def holds(where: Where, row: dict) -> bool:
+    import json
+
+    attributes = json.loads(row["attributes"])
+    price, brand, categories = row["price"], row["brand"], set(row["categories"])
+    as_texts = {
+        key: {str(v) for v in (value if isinstance(value, list) else [value])}
+        for key, value in attributes.items()
+    }
+    return (
+        (not where.categories or bool(categories & set(where.categories)))
+        and not categories & set(where.without_categories)
+        and (not where.brands or brand in where.brands)
+        and brand not in where.without_brands
+        and (where.price_min is None or (price is not None and price >= where.price_min))
+        and (where.price_max is None or (price is not None and price <= where.price_max))
+        and all(as_texts.get(key, set()) & set(values) for key, values in where.attributes)
+    )
+
+
+def test_the_best_of_a_narrow_part_is_still_personal(recommender: Recommender) -> None:
+    where = Where(attributes=(("year", ("1990",)),))
+    slate = recommender.recommend(viewer(recommender, "Space", where=where, limit=3))
+    assert genres(recommender, slate) == ["Space"] * 3
+
+
+def test_a_slate_that_had_to_be_filled_says_from_where(recommender: Recommender) -> None:
+    settings = RankingSettings(candidates=2)
+    small = replace(recommender, settings=settings)
+    slate = small.recommend(viewer(small, "Crime", limit=40))
+    assert len(slate.items) == 40
+    assert sum(slate.widened.values()) > 0
+    assert set(slate.widened) <= {"popular", "trending", "new", "catalogue"}
+    assert recommender.recommend(viewer(recommender, "Crime", limit=5)).widened == {}
+
+
+def test_a_given_list_is_ranked_and_nothing_is_added(recommender: Recommender) -> None:
+    given = ordinals(recommender, "space-1", "family-1", "50", "hidden", "296")
+    slate = recommender.recommend(viewer(recommender, "Crime", likes=2, seen=NOTHING, rerank=given))
+    assert set(ids(slate)) == {"space-1", "family-1", "50", "296"}
+    assert set(ids(slate)[:2]) == {"50", "296"}
+
+
+def test_a_withdrawn_item_is_gone(recommender: Recommender) -> None:
+    first = recommender.recommend(viewer(recommender, "Crime")).items[0].item
+    withdrawn = ordinals(recommender, first)
+    after = recommender.recommend(viewer(recommender, "Crime", withdrawn=withdrawn))
+    assert first not in ids(after)
+    assert len(after.items) == 10
+
+
+def test_a_boost_moves_items_by_what_it_says(recommender: Recommender) -> None:
+    plain = recommender.recommend(viewer(recommender, "Crime", limit=57))
+    scores = {item.item: item.score for item in plain.items}
+    buried = Boost(Where(categories=("Crime",)), -100.0)
+    moved = recommender.recommend(viewer(recommender, "Crime", limit=57, boosts=(buried,)))
+    assert "Crime" not in genres(recommender, moved)[:40]
+    for item in moved.items:
+        assert item.score - item.parts["boost"] == pytest.approx(scores[item.item], abs=1e-4)
+
+
+class Broken:
+    name = "broken"
+
+    def consider(self, query: Query) -> Opinion:
+        raise RuntimeError("out of order")
+
+
+class BrokenLater:
+    """Fails only when it is asked for its opinion."""
+
+    name = "late"
+
+    def consider(self, query: Query) -> "BrokenLater":
+        return self
+
+    def best(self, limit: int) -> Ordinals:
+        raise RuntimeError("out of order")
+
+    def scores(self, items: Ordinals) -> np.ndarray:
+        raise RuntimeError("out of order")
+
+    def because(self, items: Ordinals) -> Ordinals:
+        raise RuntimeError("out of order")
+
+
+def test_a_failing_source_costs_its_part_and_not_the_slate(recommender: Recommender) -> None:
+    weights = {"history": {**recommender.weights["history"], "broken": 1.0, "late": 1.0}}
+    shaky = replace(
+        recommender, sources=(Broken(), BrokenLater(), *recommender.sources), weights=weights
+    )
+    slate = shaky.recommend(viewer(shaky, "Crime"))
+    assert set(slate.failed) == {"broken", "late"}
+    assert ids(slate) == ids(recommender.recommend(viewer(recommender, "Crime")))
+
+
+def test_items_on_the_page_steer_the_slate_and_are_not_in_it(recommender: Recommender) -> None:
+    page = ordinals(recommender, "space-4")
+    slate = recommender.recommend(Query(at=NOW, limit=10, context=page))
+    assert genres(recommender, slate).count("Space") >= 9
+    assert "space-4" not in ids(slate)
+    assert slate.items[0].reason.endswith("*Space film 4*")
+
+
+@pytest.mark.parametrize("source", ["text", "image"])
+def test_one_source_alone_gives_its_own_order(recommender: Recommender, source: str) -> None:
+    page = ordinals(recommender, "space-5")
+    slate = recommender.recommend(Query(at=NOW, limit=5, context=page, sources=frozenset({source})))
+    shown = ordinals(recommender, *(set(recommender.items.ids) - worlds.NOT_SHOWN - {"space-5"}))
+    cosine = recommender.spaces[source].cosine(np.sort(shown), page)[:, 0]
+    nearest = np.sort(shown)[np.argsort(-np.nan_to_num(cosine, nan=-9), kind="stable")[:5]]
+    assert ids(slate) == recommender.items.ids.external(nearest)
+    assert set(slate.retrieved) == {source}
