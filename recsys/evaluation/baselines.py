@@ -1,0 +1,44 @@
+"""Slates of the baselines: the same filters as a served slate, nothing else of the engine."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from recsys.catalogue.items import ItemTable
+from recsys.evaluation.split import LIMIT
+from recsys.identity import ABSENT, Floats, Ordinals
+from recsys.preference.baselines import Scorer
+from recsys.ranking.candidates import Query
+from recsys.ranking.filters import standard_filters
+from recsys.ranking.sources import best_of
+
+LAST = float(np.finfo(np.float32).min)
+"""Stands for an unknown score where the slate must be filled all the same."""
+
+WHY_LEFT_OUT = {
+    "ALS": "the setting preference.factors is 0",
+    "EASE": "there are more items than the setting preference.linear_items allows",
+    "content": "no item has a vector of its text or picture",
+}
+
+
+def baseline_slates(
+    scorers: Mapping[str, Scorer], popular: Floats, items: ItemTable, queries: Sequence[Query]
+) -> dict[str, Ordinals]:
+    """Baseline -> (q, LIMIT) items, best first; `ABSENT` where the catalogue has no more.
+
+    popular: (n,) decides between items that a baseline cannot tell apart; it is all that is left where a
+    baseline has nothing to say, as in any shop.
+    """
+    slates = {name: np.full((len(queries), LIMIT), ABSENT, dtype=np.int64) for name in scorers}
+    filters = standard_filters(items)
+    by_popularity = np.argsort(-popular, kind="stable")
+    for row, query in enumerate(queries):
+        allowed = by_popularity
+        for filter_ in filters:
+            allowed = allowed[filter_.keep(query, allowed)]
+        for name, score in scorers.items():
+            scores = score(query.history.items, query.history.weights)
+            best = allowed[best_of(np.nan_to_num(scores[allowed], nan=LAST), LIMIT)]
+            slates[name][row, : len(best)] = best
+    return slates

@@ -1,0 +1,252 @@
+"""The plots of the page, as Plotly figures in plain data.
+
+A colour is the name of a style variable such as `--accent`: the page fills in its value, and does so anew
+when the reader's system turns dark or light.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from recsys.evaluation.result import BLEND, HEADLINE, Estimate, Evaluation
+from recsys.evaluation.words import SEGMENTS, slices
+
+Figure = dict[str, Any]
+"""`data` and `layout` as Plotly's JSON schema has them."""
+
+ROW = 38
+"""Pixels per row of a plot."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One plot and what to see in it."""
+
+    id: str
+    title: str
+    caption: str
+    figure: Figure
+
+
+def charts(evaluation: Evaluation) -> list[Chart]:
+    """All plots, in reading order."""
+    return [
+        _accuracy(evaluation),
+        _differences(evaluation),
+        _slices(evaluation),
+        *_weights(evaluation),
+        _against(
+            evaluation,
+            "coverage@10",
+            "Accuracy and coverage",
+            "Right: more of the catalogue is ever shown. Up: more accurate.",
+            "share of the available items shown",
+        ),
+        _against(
+            evaluation,
+            "popularity@10",
+            "Accuracy and popularity",
+            "Left: fewer items of the most liked tenth. Up: more accurate.",
+            "share of popular items among those shown",
+        ),
+    ]
+
+
+def _accuracy(evaluation: Evaluation) -> Chart:
+    found = {name: model.metrics[HEADLINE] for name, model in evaluation.models.items()}
+    names = sorted(found, key=lambda name: found[name].value)
+    dots = [_dots([row], [found[name]], _colour(name)) for row, name in enumerate(names)]
+    figure = _rows(names, dots, {"rangemode": "tozero"})
+    return Chart(
+        "accuracy",
+        "Accuracy",
+        "NDCG@10 of every model, with 95 % intervals over queries.",
+        figure,
+    )
+
+
+def _differences(evaluation: Evaluation) -> Chart:
+    found = evaluation.difference
+    names = sorted(found, key=lambda name: -found[name].value)
+    dots = _dots(range(len(names)), [found[name] for name in names], "--accent")
+    figure = _rows(names, [dots], {"zeroline": True, "zerolinecolor": "--ink", "zerolinewidth": 1})
+    return Chart(
+        "differences",
+        "Gain over each baseline",
+        "NDCG@10 of the blend minus that of the baseline, query by query. "
+        "An interval clear of zero is a real difference.",
+        figure,
+    )
+
+
+def _slices(evaluation: Evaluation) -> Chart:
+    rival = evaluation.best_baseline
+    groups = slices(evaluation)[::-1]
+    traces = []
+    for model, colour, shift in ((BLEND, "--accent", 0.14), (rival, "--quiet", -0.14)):
+        measured = evaluation.models[model].slices
+        found = [measured[name].metrics[HEADLINE] for name, _, _ in groups]
+        rows = [row + shift for row in range(len(groups))]
+        traces.append(_dots(rows, found, colour) | {"name": escape(model)})
+    labels = [f"{label}<br>{n:,} queries" for _, label, n in groups]
+    figure = _rows(labels, traces, {"rangemode": "tozero"}, row=ROW + 14)
+    return Chart(
+        "slices",
+        "Who is served how well",
+        f"NDCG@10 of the blend and of {rival}, the best baseline, by what is known of the viewer.",
+        _with_legend(figure),
+    )
+
+
+def _against(evaluation: Evaluation, metric: str, title: str, caption: str, axis: str) -> Chart:
+    models = {name: m.metrics for name, m in evaluation.models.items() if metric in m.metrics}
+    across = [metrics[metric].value for metrics in models.values()]
+    up = [metrics[HEADLINE].value for metrics in models.values()]
+    trace = {
+        "type": "scatter",
+        "mode": "markers+text",
+        "x": across,
+        "y": up,
+        "text": [escape(name) for name in models],
+        "textposition": _sides(across, up),
+        "textfont": {"color": [_ink(name) for name in models], "size": 12},
+        "marker": {"size": 11, "color": [_colour(name) for name in models]},
+        "cliponaxis": False,
+        "hovertemplate": "%{text}<br>NDCG@10 %{y:.3f}, %{x:.1%}<extra></extra>",
+    }
+    layout = _layout(320)
+    layout["xaxis"] |= {
+        "title": {"text": axis, "standoff": 8, "font": {"size": 13}},
+        "tickformat": ".0%",
+        "range": [0, (max(across) or 1) * 1.12],
+    }
+    layout["yaxis"] |= {
+        "title": {"text": "NDCG@10", "standoff": 8, "font": {"size": 13}},
+        "range": [0, (max(up) or 1) * 1.15],
+        "showgrid": True,
+        "gridcolor": "--line",
+        "tickfont": {"color": "--muted"},
+        "nticks": 6,
+    }
+    return Chart(metric.partition("@")[0], title, caption, {"data": [trace], "layout": layout})
+
+
+def _sides(across: Sequence[float], up: Sequence[float]) -> list[str]:
+    """Where each label stands: towards the middle, above or below where another point is close."""
+    wide, high = max(across) or 1, max(up) or 1
+    sides = []
+    for x, y in zip(across, up, strict=True):
+        near = [v - y for u, v in zip(across, up, strict=True) if abs(u - x) < wide / 5]
+        close = [gap for gap in near if abs(gap) < high / 16]
+        above, below = max(close) > 0, min(close) < 0
+        height = "bottom" if above else "top" if below else "middle"
+        sides.append(f"{height} {'right' if x < wide / 2 else 'left'}")
+    return sides
+
+
+def _weights(evaluation: Evaluation) -> list[Chart]:
+    """One plot, or none where no weights were fitted."""
+    fitted = [segment for segment in SEGMENTS if segment in evaluation.weights]
+    if not fitted:
+        return []
+    found = [evaluation.weights[segment] for segment in fitted]
+    names = sorted({n for weights in found for n in weights}, key=lambda n: found[0].get(n, 0))
+    traces = []
+    for segment, colour, shift in zip(fitted, ("--accent", "--quiet"), (0.16, -0.16), strict=False):
+        rows = [row + shift for row in range(len(names))]
+        values = [evaluation.weights[segment].get(name, 0) for name in names]
+        traces.append(_bars(rows, values, colour) | {"name": SEGMENTS[segment]})
+    return [
+        Chart(
+            "weights",
+            "What the blend listens to",
+            "Weight of each source's standardised score, as fitted on the validation window.",
+            _with_legend(_rows(names, traces, {})),
+        )
+    ]
+
+
+def _bars(rows: Sequence[float], values: Sequence[float], colour: str) -> Figure:
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "x": list(values),
+        "y": list(rows),
+        "width": 0.24,
+        "marker": {"color": colour},
+        "hovertemplate": "%{x:.2f}<extra></extra>",
+    }
+
+
+def _with_legend(figure: Figure) -> Figure:
+    """The names of the traces above the plot."""
+    legend = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"}
+    layout = figure["layout"] | {"showlegend": True, "legend": legend}
+    return figure | {"layout": layout | {"margin": layout["margin"] | {"t": 34}}}
+
+
+def _dots(rows: Sequence[float], found: Sequence[Estimate], colour: str) -> Figure:
+    """Estimates as dots with their intervals, one row each."""
+    above = [(e.high if e.high is not None else e.value) - e.value for e in found]
+    below = [e.value - (e.low if e.low is not None else e.value) for e in found]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [e.value for e in found],
+        "y": list(rows),
+        "marker": {"size": 10, "color": colour},
+        "error_x": {
+            "array": above,
+            "arrayminus": below,
+            "color": colour,
+            "thickness": 1.5,
+            "width": 0,
+        },
+        "customdata": [
+            [e.value - b, e.value + a] for e, a, b in zip(found, above, below, strict=True)
+        ],
+        "hovertemplate": "%{x:.3f}  [%{customdata[0]:.3f}, %{customdata[1]:.3f}]<extra></extra>",
+    }
+
+
+def _rows(labels: Sequence[str], traces: list[Figure], xaxis: Figure, row: int = ROW) -> Figure:
+    """Traces over labelled rows; the first label is the lowest row. Labels are escaped but for line breaks."""
+    layout = _layout(row * len(labels) + 48)
+    layout["xaxis"] |= xaxis
+    layout["yaxis"] |= {
+        "tickvals": list(range(len(labels))),
+        "ticktext": [escape(label).replace("&lt;br&gt;", "<br>") for label in labels],
+        "range": [-0.6, len(labels) - 0.4],
+    }
+    return {"data": traces, "layout": layout}
+
+
+def _layout(height: int) -> Figure:
+    axis: Figure = {
+        "zeroline": False,
+        "fixedrange": True,
+        "automargin": True,
+        "color": "--muted",
+        "ticklabelstandoff": 6,
+    }
+    return {
+        "height": height,
+        "margin": {"l": 8, "r": 16, "t": 8, "b": 30},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": "--ink"},
+        "hoverlabel": {"bgcolor": "--surface", "bordercolor": "--line", "font": {"color": "--ink"}},
+        "showlegend": False,
+        "dragmode": False,
+        "xaxis": axis | {"gridcolor": "--line", "nticks": 6},
+        "yaxis": axis | {"showgrid": False, "tickfont": {"color": "--ink"}},
+    }
+
+
+def _colour(model: str) -> str:
+    return "--accent" if model == BLEND else "--quiet"
+
+
+def _ink(model: str) -> str:
+    return "--accent" if model == BLEND else "--ink"

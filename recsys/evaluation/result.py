@@ -1,0 +1,116 @@
+"""What an evaluation found, as one frozen document: kept beside a snapshot, printed, drawn, compared.
+
+Evaluation ── windows, weights ──┐
+   └── models: name -> Measured ─┴─ slices: name -> Slice ── metrics: name -> Estimate
+"""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+BLEND = "blend"
+"""The model that is served; every other model measured is a baseline."""
+
+ALL = "all"
+"""The slice of one query per person: what is meant where no slice is named."""
+
+FIRST_VISITS = "first visits"
+COLD_ITEMS = "cold items"
+
+HEADLINE = "ndcg@10"
+"""The metric by which models are ranked and the gate decides."""
+
+
+class Estimate(NamedTuple):
+    """A mean over queries and its 95 % bootstrap interval; None where resampling queries means nothing."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+class Document(BaseModel):
+    """Frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Slice(Document):
+    """One model on one group of queries."""
+
+    n: int
+    """Queries; with none there are no metrics."""
+    metrics: dict[str, Estimate]
+
+
+class Measured(Document):
+    """One model on every group of queries."""
+
+    slices: dict[str, Slice]
+
+    @property
+    def metrics(self) -> dict[str, Estimate]:
+        """The metrics on the main set of queries."""
+        return self.slices[ALL].metrics
+
+
+class Period(Document):
+    """A stretch of the events' time, both ends included."""
+
+    start: datetime
+    end: datetime
+    events: int
+    actors: int
+    queries: int = 0
+    """Queries asked in it, after sampling."""
+    first_visits: int = 0
+    """Queries of people first seen in it, after sampling."""
+
+
+class Evaluation(Document):
+    """How the blend and the baselines did on held-out time; without models, why that is not known."""
+
+    protocol: str
+    settings: dict[str, Any]
+    """The settings that the figures depend on, the seed included."""
+    data_digest: str
+    """Of the item ids and the events: figures are comparable where it is equal."""
+    measured: bool = False
+    reason: str = ""
+    """Why nothing was measured."""
+    windows: dict[str, Period] = {}
+    """`training`, `validation` and `test`, as far as there are such events."""
+    weights: dict[str, dict[str, float]] = {}
+    """Segment -> source -> weight of the blend, as fitted on validation; segments not fitted are absent."""
+    models: dict[str, Measured] = {}
+    """The blend first."""
+    left_out: dict[str, str] = {}
+    """Baseline -> why it was not measured."""
+    difference: dict[str, Estimate] = {}
+    """Baseline -> NDCG@10 of the blend minus that of the baseline, query by query."""
+    seconds: dict[str, float] = {}
+    """Step -> how long it took; the only part that differs between two runs on the same data."""
+
+    @property
+    def best_baseline(self) -> str:
+        """The baseline with the highest NDCG@10. Raises ValueError if none was measured."""
+        baselines = [name for name in self.models if name != BLEND]
+        return max(baselines, key=lambda name: self.models[name].metrics[HEADLINE].value)
+
+    def metrics(self) -> dict[str, float]:
+        """`model.metric` -> value on the main set; empty when nothing was measured."""
+        return {
+            f"{name}.{metric}": estimate.value
+            for name, model in self.models.items()
+            for metric, estimate in model.metrics.items()
+        }
+
+    def to_json(self) -> str:
+        """As text that `from_json` reads back to an equal evaluation."""
+        return self.model_dump_json(indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Evaluation":
+        """Raises pydantic's ValidationError for a document of another form."""
+        return cls.model_validate_json(text)

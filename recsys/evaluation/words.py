@@ -1,0 +1,145 @@
+"""An evaluation in words and figures: shared by the terminal and the page."""
+
+from dataclasses import dataclass
+
+from recsys.evaluation.result import (
+    ALL,
+    BLEND,
+    COLD_ITEMS,
+    FIRST_VISITS,
+    HEADLINE,
+    Estimate,
+    Evaluation,
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric as a reader meets it."""
+
+    metric: str
+    label: str
+    """On two lines where a table is narrow."""
+    means: str
+    form: str = ".3f"
+    lower_is_better: bool = False
+
+    @property
+    def name(self) -> str:
+        """The label on one line."""
+        return self.label.replace("-\n", "").replace("\n", " ")
+
+
+COLUMNS = (
+    Column(HEADLINE, "NDCG\n@10", "how near the top the liked items stand, 1 is perfect"),
+    Column("recall@10", "Recall\n@10", "share of the liked items found"),
+    Column("ndcg@20", "NDCG\n@20", "the same over twenty places"),
+    Column("recall@20", "Recall\n@20", "the same over twenty places"),
+    Column("mrr@10", "MRR\n@10", "1 / rank of the first liked item"),
+    Column("coverage@10", "Cover-\nage", "share of the available items shown to anyone", ".1%"),
+    Column("novelty@10", "Nov-\nelty", "bits of surprise: rarely liked items score high", ".1f"),
+    Column("diversity@10", "Diver-\nsity", "1 - mean cosine of the items shown together"),
+    Column(
+        "popularity@10",
+        "Popular",
+        "share of items shown that are among the most liked tenth",
+        ".1%",
+        lower_is_better=True,
+    ),
+)
+
+SLICES = {
+    ALL: "everybody",
+    "history 1-4": "1 to 4 likes known",
+    "history 5-19": "5 to 19 likes known",
+    "history 20+": "20 or more likes known",
+    FIRST_VISITS: "first visits",
+    COLD_ITEMS: "new items",
+}
+"""Slice -> what it is called, in reading order."""
+
+SEGMENTS = {"history": "viewers with a history", "newcomer": "first visits"}
+"""Segment of the blend that is fitted -> what it is called."""
+
+
+def headline(evaluation: Evaluation) -> str:
+    """The outcome in one sentence, which claims no more than the intervals of the differences allow."""
+    if not evaluation.measured:
+        return f"Not measured: {evaluation.reason}."
+    found = evaluation.difference.items()
+    behind = [name for name, (_, _, high) in found if high is not None and high < 0]
+    ahead = [name for name, (_, low, _) in found if low is not None and low > 0]
+    level = [name for name, _ in found if name not in behind + ahead]
+    if not behind and not level:
+        return "The blend is ahead of every baseline."
+    said = [f"behind {_listed(behind)}"] if behind else []
+    said += [f"level with {_listed(level)}"] if level else []
+    said += [f"ahead of {_listed(ahead)}"] if ahead else []
+    return f"The blend is {', '.join(said)}."
+
+
+def _listed(names: list[str]) -> str:
+    """`A, B and C`."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def evidence(evaluation: Evaluation) -> str:
+    """The figures behind the headline; empty when nothing was measured."""
+    if not evaluation.measured:
+        return ""
+    best = evaluation.best_baseline
+    mine, other = (evaluation.models[name].metrics[HEADLINE].value for name in (BLEND, best))
+    gain = f" ({mine / other - 1:+.1%})" if other > 0 else ""
+    return (
+        f"NDCG@10 is {mine:.3f}, against {other:.3f} for {best}, the best baseline{gain}. "
+        f"The difference, query by query, is {interval(evaluation.difference[best], '+.3f')} "
+        f"over {queries(evaluation):,} queries."
+    )
+
+
+def queries(evaluation: Evaluation) -> int:
+    """Queries of the main set."""
+    return evaluation.models[BLEND].slices[ALL].n
+
+
+def interval(estimate: Estimate, form: str = ".3f") -> str:
+    """`0.142 [0.131, 0.153]`; without brackets where there is no interval."""
+    value, low, high = (f"{part:{form}}" if part is not None else "" for part in estimate)
+    return f"{value} [{low}, {high}]" if low else value
+
+
+def cell(evaluation: Evaluation, model: str, column: Column) -> str:
+    """One figure of the main table; a dash where it is unknown."""
+    estimate = evaluation.models[model].metrics.get(column.metric)
+    if estimate is None:
+        return "-"
+    return interval(estimate) if column.metric == HEADLINE else f"{estimate.value:{column.form}}"
+
+
+def best_of_column(evaluation: Evaluation, column: Column) -> set[str]:
+    """The models with the best figure, ties included."""
+    found = {
+        name: model.metrics[column.metric].value
+        for name, model in evaluation.models.items()
+        if column.metric in model.metrics
+    }
+    choose = min if column.lower_is_better else max
+    return {name for name, value in found.items() if value == choose(found.values())}
+
+
+def slices(evaluation: Evaluation) -> list[tuple[str, str, int]]:
+    """(slice, what it is called, queries) of those that hold any query, in reading order."""
+    found = evaluation.models[BLEND].slices
+    return [(name, label, found[name].n) for name, label in SLICES.items() if found[name].n]
+
+
+def footnotes(evaluation: Evaluation) -> list[str]:
+    """How it was measured, a paragraph each."""
+    left_out = [f"{name} is left out: {why}." for name, why in evaluation.left_out.items()]
+    unfitted = [
+        f"The blend's weights for {called} are the starting ones: validation has too few queries."
+        for segment, called in SEGMENTS.items()
+        if evaluation.measured and segment not in evaluation.weights
+    ]
+    return [*evaluation.protocol.splitlines(), *left_out, *unfitted]

@@ -1,0 +1,193 @@
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from recsys.catalogue.event_log import EventLog
+from recsys.catalogue.item_table import ItemTable
+from recsys.config import IndexSettings, Settings
+from recsys.embedding.encoder import EncoderCard, unit_rows
+from recsys.embedding.vectors import VectorTable
+from recsys.evaluation.backtest import Evaluation, backtest
+from recsys.index.space import Space, build_space
+from recsys.preference.cold import ContentPrior
+
+GENRES, OF_A_GENRE = 3, 30
+ITEMS = GENRES * OF_A_GENRE
+
+
+def likes(people: int = 150) -> list[tuple[str, int, float]]:
+    """Everybody keeps to one genre (items n, n + 3, ...) and likes 10 films of it within three weeks."""
+    rng = np.random.default_rng(0)
+    taste = np.linspace(3, 1, OF_A_GENRE)
+    events = []
+    for person in range(people):
+        chosen = rng.choice(OF_A_GENRE, 10, replace=False, p=taste / taste.sum())
+        days = rng.uniform(0, 100) + np.sort(rng.uniform(0, 21, size=10))
+        films = (GENRES * chosen + person % GENRES).tolist()
+        events += [(f"p{person}", item, day) for item, day in zip(films, days, strict=True)]
+    return sorted(events, key=lambda event: event[2])
+
+
+@dataclass(frozen=True)
+class World:
+    items: ItemTable
+    spaces: dict[str, Space]
+    priors: dict[str, ContentPrior]
+    log: EventLog
+
+    def measure(
+        self, settings: Settings, progress: Callable[[str], None] | None = None
+    ) -> Evaluation:
+        return backtest(self.items, self.spaces, self.priors, self.log, settings, progress)
+
+
+@pytest.fixture
+def world(make_items: Callable, make_log: Callable) -> World:
+    """Films whose text tells their genre."""
+    items = make_items(ITEMS)
+    rows = np.random.default_rng(1).normal(scale=0.3, size=(ITEMS, 16))
+    rows[np.arange(ITEMS), np.arange(ITEMS) % GENRES] += 2
+    card = EncoderCard("made for a test", "1", "text", 16, None, "genre")
+    table = VectorTable(items.ids, unit_rows(rows.astype(np.float32)), card)
+    space = build_space(items.ids, table, IndexSettings())
+    prior = ContentPrior(table.rows, space.neighbours, space.similarity)
+    return World(items, {"text": space}, {"text": prior}, make_log(items, likes()))
+
+
+@pytest.fixture(scope="module")
+def told() -> list[str]:
+    """The steps that `outcome` told of."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def kept() -> list[Evaluation]:
+    """The outcome, once it is made."""
+    return []
+
+
+@pytest.fixture
+def outcome(world: World, small: Settings, told: list[str], kept: list[Evaluation]) -> Evaluation:
+    """What the whole world's backtest found; made once."""
+    if not kept:
+        kept.append(world.measure(small, told.append))
+    return kept[0]
+
+
+def without_times(evaluation: Evaluation) -> Evaluation:
+    return evaluation.model_copy(update={"seconds": {}})
+
+
+def test_where_taste_decides_the_blend_is_ahead_of_popularity(outcome: Evaluation) -> None:
+    assert outcome.measured
+    assert outcome.difference["popularity"].low > 0
+    assert outcome.metrics()["blend.ndcg@10"] > 1.5 * outcome.metrics()["popularity.ndcg@10"]
+
+
+def test_every_baseline_is_measured_on_the_same_queries(outcome: Evaluation) -> None:
+    assert set(outcome.models) == {"blend", "popularity", "item-kNN", "ALS", "EASE", "content"}
+    assert set(outcome.difference) == set(outcome.models) - {"blend"}
+    assert len({model.slices["all"].n for model in outcome.models.values()}) == 1
+    for name, difference in outcome.difference.items():
+        gap = outcome.metrics()["blend.ndcg@10"] - outcome.metrics()[f"{name}.ndcg@10"]
+        assert difference.value == pytest.approx(gap)
+
+
+def test_without_a_history_baselines_that_need_one_are_as_good_as_popularity(
+    outcome: Evaluation,
+) -> None:
+    visits = {
+        name: model.slices["first visits"].metrics["ndcg@10"]
+        for name, model in outcome.models.items()
+    }
+    assert visits["item-kNN"] == visits["EASE"] == visits["content"] == visits["popularity"]
+
+
+def test_weights_are_learned_for_both_segments(outcome: Evaluation) -> None:
+    assert set(outcome.weights) == {"history", "newcomer"}
+    assert all(any(weights.values()) for weights in outcome.weights.values())
+
+
+def test_the_windows_follow_one_another_and_hold_all_events(
+    outcome: Evaluation, world: World
+) -> None:
+    training, validation, test = (
+        outcome.windows[name] for name in ("training", "validation", "test")
+    )
+    assert training.end < validation.start <= validation.end < test.start
+    assert training.events + validation.events + test.events == len(world.log)
+    assert test.events == round(0.2 * len(world.log))
+
+
+def test_the_same_data_and_seed_give_the_same_evaluation(
+    outcome: Evaluation, world: World, small: Settings
+) -> None:
+    assert without_times(world.measure(small)) == without_times(outcome)
+
+
+def test_what_is_learned_does_not_depend_on_the_test_window(
+    outcome: Evaluation, world: World, small: Settings
+) -> None:
+    """Other likes in the test window: other figures, but the same weights of the blend."""
+    log = world.log
+    start = len(log) - outcome.windows["test"].events
+    item = log.item.copy()
+    item[start:] = np.random.default_rng(2).integers(0, ITEMS, len(item) - start)
+    shuffled = replace(world, log=replace(log, item=item)).measure(small)
+    assert shuffled.weights == outcome.weights
+    assert shuffled.metrics()["blend.ndcg@10"] < 0.7 * outcome.metrics()["blend.ndcg@10"]
+
+
+def test_steps_are_told_as_they_start_and_timed(outcome: Evaluation, told: list[str]) -> None:
+    assert list(outcome.seconds) == told
+    assert "asking the blend" in told
+
+
+def test_an_evaluation_read_back_is_the_same(outcome: Evaluation) -> None:
+    assert Evaluation.from_json(outcome.to_json()) == outcome
+
+
+def test_the_settings_kept_are_those_that_figures_depend_on(outcome: Evaluation) -> None:
+    """The database and where things lie are not among them."""
+    sections = {"events", "embedding", "index", "preference", "ranking", "evaluation"}
+    assert set(outcome.settings) == sections
+
+
+@pytest.mark.parametrize(
+    ("events", "says"),
+    [
+        ([], "there are no events"),
+        ([(f"p{n}", n, 3) for n in range(20)], "no event is older"),
+        ([("a", n, n) for n in range(20)], "1 queries"),
+    ],
+)
+def test_too_little_to_measure_is_said_and_measures_nothing(
+    world: World, make_log: Callable, small: Settings, events: Sequence, says: str
+) -> None:
+    found = replace(world, log=make_log(world.items, events)).measure(small)
+    assert not found.measured
+    assert says in found.reason
+    assert found.metrics() == found.weights == found.models == {}
+    assert found.protocol
+    assert found.data_digest
+
+
+def test_a_catalogue_too_large_for_ease_is_measured_without_it_and_says_so(
+    world: World, small: Settings
+) -> None:
+    tight = small.preference.model_copy(update={"linear_items": 10, "factors": 0})
+    found = world.measure(small.model_copy(update={"preference": tight}))
+    assert set(found.left_out) == {"EASE", "ALS"}
+    assert "linear_items" in found.left_out["EASE"]
+    assert "EASE" not in found.models
+
+
+def test_a_world_without_content_is_measured_by_behaviour_alone(
+    world: World, small: Settings
+) -> None:
+    found = replace(world, spaces={}, priors={}).measure(small)
+    assert found.difference["popularity"].low > 0
+    assert set(found.left_out) == {"content"}
+    assert "diversity@10" not in found.models["blend"].metrics

@@ -1,0 +1,146 @@
+import re
+from datetime import UTC, datetime
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from recsys.evaluation.report import html, table
+from recsys.evaluation.result import Estimate, Evaluation, Measured, Period, Slice
+from recsys.evaluation.words import evidence, headline
+
+METRICS = ("ndcg", "recall", "hit", "mrr")
+
+
+def measured(ndcg: float, popular: float) -> Measured:
+    metrics = {
+        f"{name}@{k}": Estimate(ndcg, ndcg - 0.02, ndcg + 0.02)
+        for name in METRICS
+        for k in (10, 20)
+    }
+    metrics |= {
+        "novelty@10": Estimate(10.2, 9.0, 11.0),
+        "popularity@10": Estimate(popular, popular, popular),
+        "coverage@10": Estimate(0.123, None, None),
+    }
+    slices = {"all": 74, "history 1-4": 9, "history 5-19": 0, "history 20+": 65}
+    slices |= {"first visits": 38, "cold items": 0}
+    return Measured(slices={s: Slice(n=n, metrics=metrics if n else {}) for s, n in slices.items()})
+
+
+def evaluation(low: float = 0.002, high: float = 0.02) -> Evaluation:
+    day = datetime(2026, 6, 1, tzinfo=UTC)
+    return Evaluation(
+        measured=True,
+        protocol="Global time split.\nSecond <paragraph>.",
+        settings={"evaluation": {"seed": 0}},
+        data_digest="5b2e",
+        windows={"test": Period(start=day, end=day, events=100, actors=80, queries=74)},
+        weights={"history": {"linear": 1.0, "text": 0.3}, "newcomer": {"popular": 1.0}},
+        models={
+            "blend": measured(0.142, 0.6),
+            "popularity": measured(0.091, 1.0),
+            "<b>EASE</b>": measured(0.131, 0.8),
+        },
+        left_out={"ALS": "the setting preference.factors is 0"},
+        difference={
+            "popularity": Estimate(0.051, 0.03, 0.07),
+            "<b>EASE</b>": Estimate((low + high) / 2, low, high),
+        },
+        seconds={"measuring": 1.0},
+    )
+
+
+def unmeasured() -> Evaluation:
+    found = evaluation().model_dump() | {"measured": False, "models": {}, "difference": {}}
+    return Evaluation.model_validate(found | {"reason": "the test window gives 3 queries"})
+
+
+def printed(found: Evaluation, width: int = 100) -> str:
+    console = Console(width=width, file=StringIO(), force_terminal=True, color_system="standard")
+    console.print(table(found))
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "says"),
+    [
+        (0.002, 0.02, "The blend is ahead of every baseline."),
+        (-0.002, 0.02, "The blend is level with <b>EASE</b>, ahead of popularity."),
+        (-0.02, -0.002, "The blend is behind <b>EASE</b>, ahead of popularity."),
+    ],
+)
+def test_the_headline_claims_no_more_than_the_interval_allows(
+    low: float, high: float, says: str
+) -> None:
+    assert headline(evaluation(low, high)) == says
+    assert "74 queries" in evidence(evaluation(low, high))
+
+
+def test_the_table_fits_100_columns_with_nothing_cut_off() -> None:
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", printed(evaluation()))
+    assert max(map(len, plain.splitlines())) <= 100
+    assert "…" not in plain
+    assert "0.142 [0.122, 0.162]" in plain
+    assert "ALS is left out" in plain
+
+
+def test_weights_that_could_not_be_fitted_are_named() -> None:
+    assert "starting ones" not in printed(evaluation())
+    found = evaluation().model_copy(update={"weights": {"history": {"linear": 1.0}}})
+    assert "weights for first visits are the starting ones" in " ".join(printed(found).split())
+
+
+def test_the_best_figure_of_a_column_is_bold() -> None:
+    text = printed(evaluation())
+    assert "\x1b[1m0.142 [0.122, 0.162]" in text
+    assert "\x1b[1m60.0%" in text
+    assert "\x1b[1m0.131" not in text
+
+
+def test_slices_without_queries_are_not_listed() -> None:
+    text = printed(evaluation())
+    assert "first visits" in text
+    assert "5 to 19" not in text
+    assert "new items" not in text
+
+
+def test_too_little_to_measure_is_one_clear_sentence() -> None:
+    assert "Not measured: the test window gives 3 queries." in printed(unmeasured())
+    page = html(unmeasured(), "Snapshot 1")
+    assert "Not measured: the test window gives 3 queries." in page
+    assert len(page) < 20_000
+
+
+def test_the_page_asks_for_nothing_from_outside() -> None:
+    page = html(evaluation(), "Snapshot 1")
+    own, plotly = split_off_plotly(page)
+    assert len(plotly) > 1_000_000
+    assert not re.search(r"https?://|src=|<link|@import|url\(", own)
+    assert page.count("plotly.js v") <= 1
+
+
+def test_the_page_shows_every_model_and_plot() -> None:
+    own, _ = split_off_plotly(html(evaluation(), "Snapshot 1"))
+    for chart in ("accuracy", "differences", "slices", "weights", "coverage", "popularity"):
+        assert f'<div id="{chart}"' in own
+        assert f'"{chart}": {{"data"' in own
+    assert "0.142</strong>" in own
+    assert "Second &lt;paragraph&gt;" in own
+
+
+def test_everything_on_the_page_is_escaped() -> None:
+    page = html(evaluation(), '<script>alert("x")</script>')
+    own, _ = split_off_plotly(page)
+    assert "<script>alert" not in own
+    assert "<b>EASE" not in own
+    assert "<extra>" not in own  # of the figures: no tag can end the element they stand in
+    assert "&lt;b&gt;EASE" in own
+    assert own.count("</script>") == 2  # the figures' and the page's own; Plotly's was split off
+
+
+def split_off_plotly(page: str) -> tuple[str, str]:
+    """The page without Plotly's script, and that script."""
+    start = page.index("<script>")
+    end = page.index("</script>", start)
+    return page[:start] + page[end + len("</script>") :], page[start:end]

@@ -1,0 +1,32 @@
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from recsys.catalogue.item_table import ItemTable
+from recsys.evaluation.baselines import baseline_slates
+from recsys.ranking.candidates import NO_HISTORY, Query
+
+AT = datetime(2026, 6, 1, tzinfo=UTC)
+NAN = np.nan
+
+Items = Callable[..., ItemTable]
+
+
+@pytest.mark.parametrize("silence", [0.0, NAN])
+def test_a_baseline_with_nothing_to_say_shows_the_most_popular(
+    make_items: Items, silence: float
+) -> None:
+    popular = np.array([1, NAN, 3, 2], dtype=np.float32)
+    silent = {"silent": lambda items, weights: np.full(4, silence, dtype=np.float32)}
+    found = baseline_slates(silent, popular, make_items(4), [Query(AT, 20, NO_HISTORY)])
+    assert found["silent"][0].tolist() == [2, 3, 0, 1] + [-1] * 16
+
+
+def test_seen_and_unavailable_items_are_masked_as_in_a_served_slate(make_items: Items) -> None:
+    items = make_items(5, available=[True, False, True, True, True])
+    query = Query(AT, 20, NO_HISTORY, seen=np.array([4]))
+    scorers = {"by number": lambda items, weights: np.arange(5, dtype=np.float32)}
+    found = baseline_slates(scorers, np.zeros(5, dtype=np.float32), items, [query])
+    assert found["by number"][0, :4].tolist() == [3, 2, 0, -1]
