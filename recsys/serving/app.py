@@ -1,0 +1,200 @@
+"""The app: everything wired together, and the one place where errors become status codes."""
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from uuid import uuid4
+
+from anyio.to_thread import run_sync
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException as HTTPError
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from recsys.catalogue.database import check_schema, connect
+from recsys.config import Settings
+from recsys.errors import (
+    DatabaseError,
+    EncoderError,
+    InputError,
+    NoSnapshot,
+    RecsysError,
+    SnapshotError,
+    UnknownItem,
+)
+from recsys.serving import intake, operations, routes
+from recsys.serving.addresses import AsSent
+from recsys.serving.live import Live
+from recsys.serving.metrics import Metrics
+from recsys.serving.problems import INVALID, error_body, explained
+from recsys.serving.slates import Services, as_json
+from recsys.serving.words import Words
+
+log = logging.getLogger(__name__)
+
+LARGEST_BODY = 16 * 2**20
+"""Bytes."""
+
+STATUS: dict[type[RecsysError], tuple[int, str, int | None]] = {
+    UnknownItem: (404, "unknown_item", None),
+    InputError: (422, "invalid_request", None),
+    DatabaseError: (503, "database_unavailable", 1),
+    NoSnapshot: (503, "no_snapshot", 5),
+    SnapshotError: (503, "snapshot_unusable", 5),
+    EncoderError: (503, "search_unavailable", None),
+    RecsysError: (500, "internal", None),
+}
+"""Error -> status, type in the body, seconds to wait before trying again; the nearest class counts."""
+
+HTTP_TYPES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+
+PARTS = (routes, intake, operations)
+
+TAGS = [
+    {"name": "Slates", "description": "Recommendations, each with its score and its reason."},
+    {
+        "name": "Items",
+        "description": "The catalogue. Slates hide what is withdrawn at once, and learn the rest at the next rebuild.",
+    },
+    {"name": "Events", "description": "What people do. It counts in the very next request."},
+    {"name": "Operations", "description": "For those who run it."},
+]
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The API over one database and one home folder.
+
+    Raises DatabaseError when the database does not answer or has another schema. Starts without a
+    snapshot: `/health/ready` then says why, and slates begin with the first one published.
+    """
+    engine = connect(settings)
+    check_schema(engine)
+    metrics, words = Metrics(), Words(settings.embedding)
+    live = Live(engine, settings, words, metrics)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await run_sync(live.start)
+        yield
+        await run_sync(live.stop)
+        engine.dispose()
+
+    app = FastAPI(
+        title="recsys",
+        version=version("recsys"),
+        summary="Recommendations from texts, pictures and behaviour, each with its reason.",
+        docs_url=None,  # these pages load scripts from a CDN
+        redoc_url=None,
+        redirect_slashes=False,  # an id may end in a slash
+        lifespan=lifespan,
+        responses=INVALID,
+        openapi_tags=TAGS,
+    )
+    app.state.services = Services(settings, engine, live, words, metrics)
+    for part in PARTS:
+        app.include_router(part.router)
+    app.add_exception_handler(RecsysError, _domain_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPError, _http_error)
+    app.add_middleware(Edge, metrics=metrics)
+    app.add_middleware(AsSent)
+    return app
+
+
+class Edge:
+    """Around every request: bounds its body, counts it, and answers for what nobody expected."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on and watch it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._app(scope, _bounded(receive), watched)
+        except Exception:
+            if status:
+                raise
+            await _unexpected(scope)(scope, receive, watched)
+        finally:
+            route = getattr(scope.get("route"), "path_format", "none")
+            self._metrics.answered(scope["method"], route, status, time.perf_counter() - began)
+
+
+def _bounded(receive: Receive) -> Receive:
+    """Raises HTTPException once more than `LARGEST_BODY` has come in."""
+    size = 0
+
+    async def bounded() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > LARGEST_BODY:
+            raise HTTPException(
+                413, f"the body is larger than {LARGEST_BODY:,} bytes: send it in several calls"
+            )
+        return message
+
+    return bounded
+
+
+def _unexpected(scope: Scope) -> Response:
+    """Call in an exception handler. The log has what happened, under the id in the answer."""
+    reference = uuid4().hex
+    log.exception("internal error %s in %s %s", reference, scope["method"], scope["path"])
+    message = "something went wrong here; the log has the details under this id"
+    return as_json(error_body("internal", message, reference=reference), 500)
+
+
+async def _domain_error(_: Request, error: Exception) -> Response:
+    status, kind, wait = next(STATUS[c] for c in type(error).__mro__ if c in STATUS)
+    if status >= 500:
+        log.warning("answered %d: %s", status, error)
+    message = str(error)
+    if isinstance(error, DatabaseError):
+        message = "the database does not answer as it should: try again; the log has the details"
+    response = as_json(error_body(kind, message), status)
+    if wait is not None:
+        response.headers["Retry-After"] = str(wait)
+    return response
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    message, fields = explained(error.errors(), request.headers.get("content-type", "none"))
+    return as_json(error_body("invalid_request", message, fields), 422)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPError)
+    status, path = error.status_code, request.scope["path"]
+    headers, message = dict(error.headers or {}), error.detail
+    if status == 404:
+        message = f"there is nothing at {path}: /openapi.json lists every address"
+    elif status == 405:
+        headers["Allow"] = ", ".join(_methods(path))
+        message = f"{path} does not take {request.method}; it takes {headers['Allow']}"
+    body = error_body(HTTP_TYPES.get(status, "invalid_request"), message)
+    response = as_json(body, status)
+    response.headers.update(headers)
+    return response
+
+
+def _methods(path: str) -> list[str]:
+    """What this address takes: several routes share it, and the router names the first one's only."""
+    found = (route for part in PARTS for route in part.router.routes if isinstance(route, APIRoute))
+    return sorted(
+        {m for route in found if route.path_regex.match(path) for m in route.methods or ()}
+    )

@@ -1,0 +1,91 @@
+"""Example requests for /openapi.json. Each one works against the demo's catalogue; a test sends them all."""
+
+from fastapi.openapi.models import Example
+
+Examples = dict[str, Example]
+
+
+def _example(summary: str, value: object) -> Example:
+    return {"summary": summary, "value": value}
+
+
+RECOMMEND: Examples = {
+    "user": _example("A known user", {"user_id": "42", "limit": 5, "explain": True}),
+    "session": _example(
+        "An anonymous visitor, by what just happened",
+        {"events": [{"item_id": "296", "type": "view"}, {"item_id": "50", "type": "like"}]},
+    ),
+    "basket": _example(
+        "What goes with a basket, under conditions",
+        {
+            "user_id": "42",
+            "context_items": ["296", "50"],
+            "where": {"categories": ["Drama", "Crime"], "without_categories": ["Horror"]},
+            "boosts": [{"where": {"categories": ["Drama"]}, "by": 0.5}],
+            "exclude": ["318"],
+            "diversity": 0.3,
+        },
+    ),
+    "rerank": _example(
+        "A given list in the best order", {"user_id": "42", "candidates": ["296", "50", "318"]}
+    ),
+}
+
+SEARCH: Examples = {
+    "plain": _example("In plain words", {"text": "a film about toys that come alive"}),
+    "personal": _example(
+        "To a user's taste, in one category",
+        {"text": "robbery", "user_id": "42", "where": {"categories": ["Crime"]}, "limit": 5},
+    ),
+}
+
+ITEM: Examples = {
+    "film": _example(
+        "An item",
+        {
+            "title": "Heat (1995)",
+            "description": "A thief and a detective in Los Angeles.",
+            "categories": ["Crime", "Drama"],
+            "price": 9.99,
+            "currency": "EUR",
+            "attributes": {"year": 1995, "languages": ["en", "es"]},
+            "published_at": "1995-12-15T00:00:00Z",
+        },
+    )
+}
+
+CHANGES: Examples = {
+    "hide": _example("Sold out: gone from the very next slate", {"available": False}),
+    "edit": _example(
+        "Another price, and one attribute less", {"price": 7.5, "attributes": {"year": None}}
+    ),
+    "show": _example("On sale again", {"available": True}),
+}
+
+ITEMS: Examples = {
+    "two": _example(
+        "Two items",
+        [
+            {"id": "sku-1", "title": "Teapot", "categories": ["Kitchen"], "price": 24.5},
+            {"id": "sku-2", "title": "Tea cosy", "categories": ["Kitchen"]},
+        ],
+    )
+}
+
+EVENTS: Examples = {
+    "one": _example("One event, now", {"user_id": "42", "item_id": "296", "type": "view"}),
+    "many": _example(
+        "Several",
+        [
+            {"user_id": "42", "item_id": "50", "type": "rating", "value": 4.5},
+            {
+                "event_id": "order-1001-1",
+                "session_id": "s-81",
+                "item_id": "318",
+                "type": "purchase",
+                "time": "2026-01-31T12:00:00Z",
+                "context": {"placement": "home", "position": 3},
+            },
+        ],
+    ),
+}

@@ -1,0 +1,187 @@
+"""The routes that read and write the catalogue: items and events. One call is one transaction."""
+
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Query, Response
+from pydantic import BaseModel, Field
+
+from recsys.catalogue.database import reading, writing
+from recsys.catalogue.events import append_events, check_time, check_type, user_events
+from recsys.catalogue.fields import Id, Moment
+from recsys.catalogue.items import (
+    Item,
+    delete_item,
+    get_item,
+    get_items,
+    patch_item,
+    upsert_items,
+)
+from recsys.errors import UnknownItem
+from recsys.identity import ItemId
+from recsys.serving import examples
+from recsys.serving.addresses import ItemPath, UserPath
+from recsys.serving.problems import UNKNOWN_ITEM, Place, complaint, refuse
+from recsys.serving.schemas import (
+    EventCounts,
+    EventIn,
+    EventList,
+    FoundItems,
+    ItemBody,
+    ItemChanges,
+    ItemCounts,
+    OneOrMany,
+)
+from recsys.serving.slates import Services, as_json, services
+
+router = APIRouter()
+
+ITEMS: list[str | Enum] = ["Items"]
+EVENTS: list[str | Enum] = ["Events"]
+
+Within = Annotated[Services, Depends(services)]
+
+
+class WhichItems(BaseModel, extra="forbid", frozen=True):
+    """Which items to read."""
+
+    id: Annotated[list[Id], Field(min_length=1, max_length=1_000, examples=[["296", "50"]])]
+
+
+class WhichEvents(BaseModel, extra="forbid", frozen=True):
+    """Which of a user's events to read."""
+
+    limit: Annotated[int, Field(ge=1, le=1_000)] = 100
+    before: Moment | None = None
+
+
+@router.get("/v1/items", tags=ITEMS, response_model=FoundItems)
+def read_items(which: Annotated[WhichItems, Query()], within: Within) -> Response:
+    """Read items by id, as they are in the catalogue now. Repeat `id` for several.
+
+    This address also serves ids that another one would take for a word of its own, such as `popular`.
+    """
+    with reading(within.engine) as session:
+        found = get_items(session, which.id)
+    there = [
+        found[key].model_dump() for key in dict.fromkeys(map(ItemId, which.id)) if key in found
+    ]
+    return as_json({"items": there, "unknown": [key for key in which.id if key not in found]})
+
+
+@router.get("/v1/items/{item_id:path}", tags=ITEMS, response_model=Item, responses=UNKNOWN_ITEM)
+def read_item(item_id: ItemPath, within: Within) -> Response:
+    """Read one item, as it is in the catalogue now."""
+    with reading(within.engine) as session:
+        item = get_item(session, item_id)
+    if item is None:
+        raise UnknownItem(f"there is no item {item_id!r}: check the id, or add the item first")
+    return as_json(item.model_dump())
+
+
+@router.put(
+    "/v1/items/{item_id:path}",
+    tags=ITEMS,
+    response_model=Item,
+    responses={201: {"model": Item, "description": "The item is new"}},
+)
+def write_item(
+    item_id: ItemPath,
+    body: Annotated[ItemBody, Body(openapi_examples=examples.ITEM)],  # type: ignore[valid-type]
+    within: Within,
+) -> Response:
+    """Add an item, or replace it whole. 201 if it is new.
+
+    Reads show it at once; slates from the next rebuild on. One made unavailable is gone from the very next
+    slate, one made available again is back in it.
+    """
+    item = Item.model_validate(_given(body) | {"id": item_id})
+    counts = _store([item], within)
+    return as_json(item.model_dump(), 201 if counts["added"] else 200)
+
+
+@router.patch("/v1/items/{item_id:path}", tags=ITEMS, response_model=Item, responses=UNKNOWN_ITEM)
+def change_item(
+    item_id: ItemPath,
+    body: Annotated[ItemChanges, Body(openapi_examples=examples.CHANGES)],  # type: ignore[valid-type]
+    within: Within,
+) -> Response:
+    """Change some fields of an item; null takes one away (RFC 7396)."""
+    with writing(within.engine) as session:
+        item = patch_item(session, item_id, _given(body), datetime.now(UTC))
+    _tell([item], within)
+    return as_json(item.model_dump())
+
+
+@router.delete("/v1/items/{item_id:path}", tags=ITEMS, status_code=204, responses=UNKNOWN_ITEM)
+def remove_item(item_id: ItemPath, within: Within) -> Response:
+    """Delete an item. It is gone from the very next slate."""
+    with writing(within.engine) as session:
+        if not delete_item(session, item_id, datetime.now(UTC)):
+            raise UnknownItem(f"there is no item {item_id!r} to delete: check the id")
+    within.live.note(gone=[ItemId(item_id)], back=[])
+    return Response(status_code=204)
+
+
+@router.post("/v1/items", tags=ITEMS, response_model=ItemCounts)
+def write_items(
+    items: Annotated[OneOrMany[Item], Body(openapi_examples=examples.ITEMS)], within: Within
+) -> Response:
+    """Add or replace one item or a list of up to 10,000: all of them, or none if one is wrong."""
+    return as_json(_store(items, within))
+
+
+@router.post("/v1/events", tags=EVENTS, response_model=EventCounts)
+def add_events(
+    events: Annotated[OneOrMany[EventIn], Body(openapi_examples=examples.EVENTS)], within: Within
+) -> Response:
+    """Store one event or a list of up to 10,000: all of them, or none if one is wrong.
+
+    They count in the very next request. Sent again with the same `event_id` (or, without one, the same
+    content and time), an event is a duplicate and changes nothing. The item may arrive later.
+    """
+    _check(events, within)
+    with writing(within.engine) as session:
+        stored = append_events(session, events)
+    within.metrics.events.inc(stored.added)
+    return as_json(stored._asdict())
+
+
+@router.get("/v1/users/{user_id:path}/events", tags=EVENTS, response_model=EventList)
+def read_events(
+    user_id: UserPath, which: Annotated[WhichEvents, Query()], within: Within
+) -> Response:
+    """List what a user did, newest first. For more, ask again `before` the time of the last one."""
+    with reading(within.engine) as session:
+        return as_json({"events": user_events(session, user_id, which.limit, which.before)})
+
+
+def _given(body: BaseModel) -> dict[str, Any]:
+    return body.model_dump(exclude_unset=True)
+
+
+def _store(items: list[Item], within: Services) -> dict[str, int]:
+    with writing(within.engine) as session:
+        counts = upsert_items(session, items, datetime.now(UTC))
+    _tell(items, within)
+    return counts._asdict()
+
+
+def _tell(items: list[Item], within: Services) -> None:
+    """Let the very next slate know which items may be shown; of an id given twice, the last counts."""
+    shown = {ItemId(item.id): item.available for item in items}
+    gone = [key for key, available in shown.items() if not available]
+    within.live.note(gone, back=shown.keys() - set(gone))
+
+
+def _check(events: list[EventIn], within: Services) -> None:
+    """Raises RequestValidationError naming each event of an unknown type, or of the future."""
+    now, known = datetime.now(UTC), within.settings.events
+    found: list[tuple[Place, str]] = []
+    for n, event in enumerate(events):
+        if what := complaint(check_type, event.type, known):
+            found.append((("body", n, "type"), what))
+        if what := complaint(check_time, event.time, now):
+            found.append((("body", n, "time"), what.removeprefix("time: ")))
+    refuse(found)

@@ -1,0 +1,177 @@
+"""What is being served now: the snapshot in use, and what has been withdrawn since it was built.
+
+A background thread looks for a newly published snapshot, loads it beside the old one and swaps one
+reference. A request keeps the `Served` it began with, so none sees half of each; the old one goes when the
+last of its requests ends. A snapshot that cannot be used is refused, and the old one stays.
+"""
+
+import logging
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Engine
+
+from recsys.catalogue.database import reading
+from recsys.catalogue.items import withdrawn_since
+from recsys.config import Settings
+from recsys.errors import DatabaseError, NoSnapshot, SnapshotError
+from recsys.identity import ItemId, Ordinals
+from recsys.ranking.candidates import Query
+from recsys.ranking.recommender import Recommender
+from recsys.serving.metrics import Metrics
+from recsys.serving.words import Words
+from recsys.snapshot import Artefacts, Manifest, Snapshots
+
+log = logging.getLogger(__name__)
+
+OVERLAP = timedelta(seconds=10)
+"""Each look at the catalogue reaches back this much before the last one: clocks differ, commits take time."""
+
+THOROUGH = timedelta(seconds=60)
+"""How often everything since the build is read: a long import commits what it dated minutes ago."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """One snapshot in use."""
+
+    manifest: Manifest
+    recommender: Recommender
+    withdrawn: Ordinals
+    """Items deleted or made unavailable since it was built."""
+
+
+class Live:
+    """Keeps `served` up to date. Every method may be called from any thread."""
+
+    def __init__(self, engine: Engine, settings: Settings, words: Words, metrics: Metrics) -> None:
+        self._engine, self._settings, self._words, self._metrics = engine, settings, words, metrics
+        self._snapshots = Snapshots(settings.home / "snapshots")
+        self._served: Served | None = None
+        self._refused: str | None = None
+        self._trouble: SnapshotError = NoSnapshot("no snapshot has been looked for yet")
+        self._unreachable: DatabaseError | None = None
+        self._gone: set[ItemId] = set()
+        self._read_at = self._read_all_at = datetime.now(UTC)
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="recsys-live", daemon=True)
+
+    def start(self) -> None:
+        """Load what is published, then go on looking in the background."""
+        self._look_calmly()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the background thread."""
+        self._stop.set()
+        self._thread.join()
+
+    def served(self) -> Served:
+        """The snapshot in use. Raises NoSnapshot or SnapshotError while there is none."""
+        if self._served is None:
+            raise self._trouble
+        return self._served
+
+    def ready(self) -> Served:
+        """The snapshot in use, if requests can be answered. Raises what stands in the way."""
+        if self._unreachable is not None:
+            raise self._unreachable
+        return self.served()
+
+    def note(self, gone: Iterable[ItemId], back: Iterable[ItemId]) -> None:
+        """Tell of items just committed by this process: the next slate knows."""
+        with self._lock:
+            self._withdraw(set(gone), set(back))
+
+    def look(self) -> None:
+        """Look once for catalogue changes and for a new snapshot."""
+        try:
+            self._look_at_catalogue()
+            self._look_for_snapshot()
+            self._unreachable = None
+        except DatabaseError as error:
+            if self._unreachable is None:
+                log.error("the database does not answer: %s", error)
+            self._unreachable = error
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self._settings.serving.poll_seconds):
+            self._look_calmly()
+
+    def _look_calmly(self) -> None:
+        try:
+            self.look()
+        except Exception:
+            log.exception("looking for a new snapshot failed; it is tried again")
+
+    def _look_at_catalogue(self) -> None:
+        """Read under the lock: what `note` is told meanwhile is newer than what is read here."""
+        now = datetime.now(UTC)
+        with self._lock:
+            built_at = self._served.manifest.built_at if self._served else now
+            thorough = now - self._read_all_at > THOROUGH
+            gone, back = self._changed(built_at if thorough else self._read_at)
+            self._withdraw(set(gone), set(back))
+            self._read_at = now
+            if thorough:
+                self._read_all_at = now
+
+    def _changed(self, since: datetime) -> tuple[list[ItemId], list[ItemId]]:
+        with reading(self._engine) as session:
+            return withdrawn_since(session, since - OVERLAP)
+
+    def _withdraw(self, gone: set[ItemId], back: set[ItemId]) -> None:
+        if gone <= self._gone and self._gone.isdisjoint(back):
+            return
+        self._gone = (self._gone | gone) - back
+        if self._served is not None:
+            self._served = replace(self._served, withdrawn=self._ordinals(self._served.recommender))
+
+    def _ordinals(self, recommender: Recommender) -> Ordinals:
+        ordinals = recommender.items.ids.ordinals(list(self._gone))
+        return ordinals[ordinals >= 0]
+
+    def _look_for_snapshot(self) -> None:
+        try:
+            published = self._snapshots.current_id()
+        except NoSnapshot as error:
+            self._trouble = error
+            return
+        if self._served is not None and published == self._served.manifest.id:
+            self._refused = None
+        elif published != self._refused:
+            self._try(published)
+
+    def _try(self, published: str) -> None:
+        """Whatever is wrong with the new one, the old one goes on."""
+        try:
+            self._use(*self._snapshots.load_current())
+        except DatabaseError:
+            raise
+        except SnapshotError as error:
+            log.error("the old snapshot stays: %s", error)
+            self._refuse(published, error)
+        except Exception:
+            log.exception("snapshot %s cannot be used; the old one stays", published)
+            self._refuse(
+                published, SnapshotError(f"snapshot {published} cannot be used: see the log")
+            )
+
+    def _refuse(self, published: str, why: SnapshotError) -> None:
+        self._refused, self._trouble = published, why
+        self._metrics.refused.inc()
+
+    def _use(self, manifest: Manifest, artefacts: Artefacts) -> None:
+        """Warm the new one up, then swap."""
+        self._words.prepare(artefacts.spaces.get("text"))
+        recommender = Recommender.of(artefacts, self._settings.ranking)
+        recommender.recommend(Query(at=datetime.now(UTC), limit=10))
+        with self._lock:
+            self._gone = set(self._changed(manifest.built_at)[0])
+            self._served = Served(manifest, recommender, self._ordinals(recommender))
+            self._read_all_at = datetime.now(UTC)
+        self._metrics.serves(manifest)
+        log.info("serving snapshot %s", manifest.id)

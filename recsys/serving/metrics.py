@@ -1,0 +1,58 @@
+"""What the API counts, for Prometheus. A registry per app, so that one process may hold several."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from recsys.ranking.candidates import Slate
+from recsys.snapshot import Manifest
+
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Metrics:
+    """The counters of one app."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        route = ["method", "route"]
+        self._requests = self._counter("requests", "Requests answered", [*route, "status"])
+        self._seconds = Histogram(
+            "recsys_request_seconds",
+            "Time to the first byte of the answer",
+            route,
+            registry=self.registry,
+            buckets=SECONDS,
+        )
+        self._failed = self._counter("source_failures", "Slates made without a source", ["source"])
+        self._widened = self._counter("slates_widened", "Slates filled up from a fallback")
+        self._snapshot = Gauge(
+            "recsys_snapshot_info",
+            "The snapshot in use: always 1",
+            ["snapshot", "built_at"],
+            registry=self.registry,
+        )
+        self.refused = self._counter("snapshots_refused", "Published snapshots that cannot be used")
+        self.events = self._counter("events_added", "Events stored")
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request under its route's template: an id in a label would make one per item."""
+        self._requests.labels(method, route, status).inc()
+        self._seconds.labels(method, route).observe(seconds)
+
+    def suggested(self, slate: Slate) -> None:
+        """Count what went wrong, or was scarce, in a slate."""
+        for source in slate.failed:
+            self._failed.labels(source).inc()
+        if slate.widened:
+            self._widened.inc()
+
+    def serves(self, manifest: Manifest) -> None:
+        """Name the snapshot in use."""
+        self._snapshot.clear()
+        self._snapshot.labels(manifest.id, manifest.built_at.isoformat()).set(1)
+
+    def text(self) -> bytes:
+        """Everything, in Prometheus' own format."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, about: str, labels: list[str] | None = None) -> Counter:
+        return Counter(f"recsys_{name}", about, labels or [], registry=self.registry)

@@ -1,0 +1,171 @@
+"""The routes that answer with a slate: for a user, for a page, for a search, for everybody."""
+
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Depends, Query, Response
+
+from recsys.catalogue.database import reading
+from recsys.catalogue.events import check_type
+from recsys.catalogue.items import get_item
+from recsys.errors import QueryError, UnknownItem
+from recsys.serving import examples
+from recsys.serving.addresses import ItemPath, UserPath
+from recsys.serving.live import Served
+from recsys.serving.problems import NO_SNAPSHOT, UNKNOWN_ITEM, Place, complaint, refuse
+from recsys.serving.schemas import (
+    InlineEvent,
+    ListParams,
+    RecommendBody,
+    SearchBody,
+    SimilarParams,
+    SlateReply,
+    UserParams,
+)
+from recsys.serving.slates import (
+    NOBODY,
+    Services,
+    answer,
+    known,
+    query,
+    services,
+    unknown,
+    viewer,
+)
+
+router = APIRouter(tags=["Slates"], responses=NO_SNAPSHOT)
+
+Within = Annotated[Services, Depends(services)]
+
+SOURCES = {
+    "blend": None,
+    "behaviour": frozenset({"cooccurrence", "linear", "factors"}),
+    "text": frozenset({"text"}),
+    "image": frozenset({"image"}),
+}
+"""`by` -> the sources that may speak; None: all."""
+
+
+@router.get("/v1/users/{user_id:path}/recommendations", response_model=SlateReply)
+def recommend_to_user(
+    user_id: UserPath, ask: Annotated[UserParams, Query()], within: Within
+) -> Response:
+    """Recommend items to a user, by all that is known of the user up to now.
+
+    A user nobody has heard of gets what is popular.
+    """
+    served = within.live.served()
+    who = viewer(served, within, user_id, ask.session_id)
+    return answer(query(ask, ask.limit, who, ask.hide_seen, served, within), ask, served, within)
+
+
+@router.post("/v1/recommendations", response_model=SlateReply)
+def recommend(
+    ask: Annotated[RecommendBody, Body(openapi_examples=examples.RECOMMEND)], within: Within
+) -> Response:
+    """Recommend for a user, a session, a page or a basket, under conditions; or rank given items.
+
+    Say as much as is known: `user_id` and `session_id` bring in what is stored, `events` what is not,
+    `context_items` what the viewer is looking at. `candidates` are put in the best order, and no other
+    items are added.
+    """
+    served = within.live.served()
+    _check_types(ask.events, within)
+    who = viewer(served, within, ask.user_id, ask.session_id, ask.events)
+    given = ask.candidates
+    limit = ask.limit or (
+        10 if given is None else min(len(given), within.settings.ranking.max_limit)
+    )
+    hide_seen = given is None if ask.hide_seen is None else ask.hide_seen
+    question = replace(
+        query(ask, max(limit, 1), who, hide_seen, served, within),
+        context=known(served, ask.context_items),
+        rerank=None if given is None else known(served, given),
+    )
+    missing = unknown(served, [*(given or ()), *ask.context_items])
+    return answer(question, ask, served, within, missing)
+
+
+@router.post("/v1/search", response_model=SlateReply)
+def search(
+    ask: Annotated[SearchBody, Body(openapi_examples=examples.SEARCH)], within: Within
+) -> Response:
+    """Find items by what they are about; for a known viewer, those to the viewer's taste come first."""
+    served = within.live.served()
+    _check_types(ask.events, within)
+    words = within.words.vector(ask.text, served.recommender.spaces.get("text"))
+    who = viewer(served, within, ask.user_id, ask.session_id, ask.events)
+    question = query(ask, ask.limit, who, ask.hide_seen, served, within)
+    return answer(replace(question, words=words), ask, served, within)
+
+
+@router.get("/v1/items/popular", response_model=SlateReply)
+def popular(ask: Annotated[ListParams, Query()], within: Within) -> Response:
+    """List what is liked most, lately more than long ago. The same for everybody."""
+    return _standing("popular", ask, within)
+
+
+@router.get("/v1/items/trending", response_model=SlateReply)
+def trending(ask: Annotated[ListParams, Query()], within: Within) -> Response:
+    """List what has lately gained the most. The same for everybody."""
+    return _standing("trending", ask, within)
+
+
+@router.get("/v1/items/new", response_model=SlateReply)
+def new(ask: Annotated[ListParams, Query()], within: Within) -> Response:
+    """List what was published last. The same for everybody."""
+    return _standing("new", ask, within)
+
+
+@router.get("/v1/items/{item_id:path}/similar", response_model=SlateReply, responses=UNKNOWN_ITEM)
+def similar(item_id: ItemPath, ask: Annotated[SimilarParams, Query()], within: Within) -> Response:
+    """List what goes with an item; with `user_id`, to this viewer's taste."""
+    served = within.live.served()
+    page = known(served, [item_id])
+    if not len(page):
+        raise _not_in(served, item_id, within)
+    who = viewer(served, within, ask.user_id, ask.session_id)
+    question = replace(
+        query(ask, ask.limit, who, ask.hide_seen, served, within),
+        context=page,
+        sources=_sources(ask.by, served),
+    )
+    return answer(question, ask, served, within)
+
+
+def _standing(source: str, ask: ListParams, within: Services) -> Response:
+    served = within.live.served()
+    question = query(ask, ask.limit, NOBODY, False, served, within)
+    return answer(replace(question, sources=frozenset({source})), ask, served, within)
+
+
+def _sources(by: str, served: Served) -> frozenset[str] | None:
+    """Raises QueryError for a kind of likeness that the snapshot does not have."""
+    wanted = SOURCES[by]
+    there = {source.name for source in served.recommender.sources}
+    if wanted is not None and not wanted & there:
+        raise QueryError(
+            f"by: {by!r} cannot be had: snapshot {served.manifest.id} has no {by} vectors; "
+            f"it has {', '.join(sorted(there))}"
+        )
+    return wanted
+
+
+def _not_in(served: Served, item_id: str, within: Services) -> UnknownItem:
+    with reading(within.engine) as session:
+        exists = get_item(session, item_id) is not None
+    if exists:
+        return UnknownItem(
+            f"item {item_id!r} is known, but not yet in snapshot {served.manifest.id}: "
+            "it will be after the next rebuild"
+        )
+    return UnknownItem(f"there is no item {item_id!r}: check the id, or add the item first")
+
+
+def _check_types(events: tuple[InlineEvent, ...], within: Services) -> None:
+    """Raises RequestValidationError naming each event of an unknown type."""
+    found: list[tuple[Place, str]] = []
+    for n, event in enumerate(events):
+        if what := complaint(check_type, event.type, within.settings.events):
+            found.append((("body", "events", n, "type"), what))
+    refuse(found)

@@ -1,0 +1,360 @@
+"""What a request may say and what a reply holds: the contract that /openapi.json shows.
+
+Fields that are not known are refused, so that a typing error never passes silently.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    create_model,
+    model_validator,
+)
+from pydantic_core import CoreSchema
+
+from recsys.catalogue.events import Event
+from recsys.catalogue.fields import Id, Moment
+from recsys.catalogue.items import Item
+from recsys.identity import ItemId
+from recsys.ranking.candidates import Boost, Where
+
+T = TypeVar("T")
+
+LARGEST_BULK = 10_000
+"""Items, events or candidates in one call."""
+
+LONGEST_LIST = 1_000
+"""Context items, excluded items, and values of a condition in one call."""
+
+
+class Model(BaseModel):
+    """Closed to unknown fields and to numbers that are not finite."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+Names = Annotated[tuple[str, ...], Field(max_length=LONGEST_LIST)]
+Values = Annotated[tuple[str, ...], Field(min_length=1, max_length=LONGEST_LIST)]
+Ids = Annotated[tuple[Id, ...], Field(max_length=LONGEST_LIST)]
+Limit = Annotated[int, Field(ge=1)]
+
+
+class Condition(Model):
+    """Items must meet every part that is given; within a part, any of the values will do."""
+
+    categories: Names = ()
+    """In one of these; names must match exactly."""
+    brands: Names = ()
+    price_min: float | None = None
+    """An item without a price meets no bound."""
+    price_max: float | None = None
+    attributes: dict[str, Values] = {}
+    """Attribute -> accepted values, compared as text."""
+    without_categories: Names = ()
+    without_brands: Names = ()
+
+    @model_validator(mode="after")
+    def _leaves_something(self) -> Self:
+        low, high = self.price_min, self.price_max
+        if low is not None and high is not None and low > high:
+            raise ValueError(
+                f"price_min {low:g} is above price_max {high:g}: nothing can meet both"
+            )
+        return self
+
+    def rule(self) -> Where:
+        """The condition as ranking knows it."""
+        return Where(**(self.model_dump() | {"attributes": tuple(self.attributes.items())}))
+
+
+class BoostBy(Model):
+    """Lifts (or buries) what meets a condition."""
+
+    where: Condition
+    by: Annotated[float, Field(ge=-100, le=100)]
+    """Added to the score, in standard deviations of a source's score; below 0 buries."""
+
+    def rule(self) -> Boost:
+        """The boost as ranking knows it."""
+        return Boost(self.where.rule(), self.by)
+
+
+class Ask(Model):
+    """What every request for a slate may say."""
+
+    exclude: Ids = ()
+    """Items not to show."""
+    diversity: Annotated[float, Field(ge=0, le=1)] | None = None
+    """0: by score alone; 1: keep likenesses far apart. Left out: `ranking.diversity` of the settings."""
+    explain: bool = False
+    """Add the parts of every score, and the account of sources and filters."""
+
+    def condition(self) -> Where:
+        """What the items must meet."""
+        return Where()
+
+    def boosted(self) -> tuple[Boost, ...]:
+        """What is lifted or buried."""
+        return ()
+
+
+class ListParams(Ask):
+    """Of a list that is the same for everybody."""
+
+    limit: Limit = 10
+    """Items wanted, at most `ranking.max_limit` of the settings (500)."""
+    category: Names = ()
+    """Only items in this category; repeat it to accept any of several."""
+
+    def condition(self) -> Where:
+        """What the items must meet."""
+        return Where(categories=self.category)
+
+
+class UserParams(ListParams):
+    """Of a user's slate."""
+
+    session_id: Id | None = None
+    """Events of this session count as the user's own."""
+    hide_seen: bool = True
+    """Leave out what the viewer bought, liked, disliked or rated (`events.seen` of the settings)."""
+
+
+class SimilarParams(UserParams):
+    """Of the items similar to one."""
+
+    user_id: Id | None = None
+    """Adapts the slate to this viewer."""
+    by: Literal["blend", "behaviour", "text", "image"] = "blend"
+    """What makes items similar: everything, what people do, what the texts say, how the pictures look."""
+
+
+class InlineEvent(Model):
+    """An event that counts for this request only; it is not stored."""
+
+    item_id: Id
+    type: Id
+    value: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
+    time: Moment = Field(default_factory=lambda: datetime.now(UTC))
+    """Left out: now."""
+
+
+class _Body(Ask):
+    user_id: Id | None = None
+    session_id: Id | None = None
+    events: Annotated[tuple[InlineEvent, ...], Field(max_length=LARGEST_BULK)] = ()
+    """What the viewer did, beside what is stored; not stored."""
+    where: Condition = Condition()
+    boosts: Annotated[tuple[BoostBy, ...], Field(max_length=50)] = ()
+
+    def condition(self) -> Where:
+        """What the items must meet."""
+        return self.where.rule()
+
+    def boosted(self) -> tuple[Boost, ...]:
+        """What is lifted or buried."""
+        return tuple(boost.rule() for boost in self.boosts)
+
+
+class RecommendBody(_Body):
+    """A slate for a user, a session, a page or a basket; or a given list in the best order."""
+
+    limit: Limit | None = None
+    """Left out: 10, or all of the candidates."""
+    context_items: Ids = ()
+    """What is on the page or in the basket: it steers the slate and is not in it."""
+    candidates: Annotated[tuple[Id, ...], Field(max_length=LARGEST_BULK)] | None = None
+    """Put these items, and no others, in the best order."""
+    hide_seen: bool | None = None
+    """Left out: true, but false when candidates are given."""
+
+
+class SearchBody(_Body):
+    """A search in plain words."""
+
+    text: Annotated[str, Field(max_length=10_000, examples=["a quiet film about chess"])]
+    """What is wanted, in plain words."""
+    limit: Limit = 10
+    hide_seen: bool = False
+    """Leave out what the viewer bought, liked, disliked or rated."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.text.strip():
+            raise ValueError("text is empty: say what is searched for")
+        return self
+
+
+class Place(Model):
+    """One place of a slate."""
+
+    item_id: str
+    rank: int
+    """From 1."""
+    score: float
+    """Comparable within this slate only."""
+    reason: str
+    title: str
+    """The id of an item without a title."""
+    parts: dict[str, float] | None = None
+    """With explain: source -> its part; they add up to the score."""
+
+
+class Account(Model):
+    """How a slate came about."""
+
+    retrieved: dict[str, int]
+    """Source -> items it found."""
+    removed: dict[str, int]
+    """Filter -> items it took out."""
+    failed: list[str]
+    """Sources that failed; the slate was made without them."""
+    widened: dict[str, int]
+    """Where more items were taken from when the sources found too few."""
+
+
+class SlateReply(Model):
+    """Items, best first."""
+
+    snapshot: str
+    """What was built, and is served now."""
+    recommendation_id: str
+    """Send it back as `context.recommendation_id` of the events that follow."""
+    items: list[Place]
+    unknown: list[str] | None = None
+    """Given candidates and context items that are not in the snapshot."""
+    account: Account | None = None
+    """With explain."""
+
+
+class EventIn(Event):
+    """Something a user or an anonymous session did with an item."""
+
+    time: Moment = Field(default_factory=lambda: datetime.now(UTC))
+    """Left out: now. An event sent again without its time or an event_id counts again."""
+
+
+class Problem(Model):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class Failure(Model):
+    """Why there is no answer."""
+
+    type: str
+    """For programs: unknown_item, invalid_request, not_found, no_snapshot, ..."""
+    message: str
+    """For people: what was found, what was expected, what to do."""
+    fields: list[Problem] | None = None
+    id: str | None = None
+    """Of an internal error: look for it in the log."""
+
+
+class ErrorReply(Model):
+    """The one shape of everything that went wrong."""
+
+    error: Failure
+
+
+class ItemCounts(Model):
+    """What became of the items."""
+
+    added: int
+    updated: int
+    unchanged: int
+
+
+class EventCounts(Model):
+    """What became of the events."""
+
+    added: int
+    duplicates: int
+
+
+class FoundItems(Model):
+    """Items by id."""
+
+    items: list[Item]
+    unknown: list[str]
+
+
+class EventOut(Model):
+    """A stored event."""
+
+    event_id: str
+    user_id: str | None
+    session_id: str | None
+    item_id: ItemId
+    type: str
+    value: float | None
+    time: datetime
+    context: dict[str, Any] | None
+
+
+class EventList(Model):
+    """A user's events, newest first."""
+
+    events: list[EventOut]
+
+
+class Ready(Model):
+    """What is being served."""
+
+    status: Literal["ready"]
+    snapshot: str
+    built_at: datetime
+
+
+class Alive(Model):
+    """The process answers."""
+
+    status: Literal["alive"]
+
+
+def _fields(change: Callable[[Any], Any]) -> dict[str, Any]:
+    fields = {name: field for name, field in Item.model_fields.items() if name != "id"}
+    return {name: change(field) for name, field in fields.items()}
+
+
+ItemBody = create_model(
+    "ItemBody",
+    __base__=Model,
+    __doc__="An item without its id, which the address holds. What is left out is unknown.",
+    **_fields(lambda field: (field.rebuild_annotation(), field)),
+)
+
+ItemChanges = create_model(
+    "ItemChanges",
+    __base__=Model,
+    __doc__="Fields to change; null takes a field, or one attribute, away (RFC 7396).",
+    **_fields(lambda field: (field.rebuild_annotation() | None, None)),
+)
+
+
+class _OneOrMany:
+    """Shows a list that may be a single object as what it is."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        many = handler(schema)
+        return {"anyOf": [many["items"], many]}
+
+
+OneOrMany = Annotated[
+    list[T],
+    Field(max_length=LARGEST_BULK),
+    BeforeValidator(lambda given: [given] if isinstance(given, dict) else given),
+    _OneOrMany(),
+]

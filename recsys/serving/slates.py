@@ -1,0 +1,164 @@
+"""One request for a slate -> one `Query` -> one reply. Every route that answers with a slate comes through here."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import orjson
+from fastapi import Request, Response
+from sqlalchemy import Engine
+
+from recsys.catalogue.database import reading
+from recsys.catalogue.events import StoredEvent, history
+from recsys.catalogue.times import to_us
+from recsys.config import EventSettings, Settings
+from recsys.errors import QueryError
+from recsys.identity import NOTHING, IdMap, ItemId, Ordinals
+from recsys.ranking.candidates import NO_HISTORY, Query, Slate
+from recsys.ranking.viewer import LONGEST_READ, Viewer, read_viewer, telling_types
+from recsys.serving.live import Live, Served
+from recsys.serving.metrics import Metrics
+from recsys.serving.schemas import Ask, InlineEvent
+from recsys.serving.words import Words
+
+NOBODY = Viewer(NO_HISTORY, NOTHING)
+
+DIGITS = 6
+"""Decimals of scores in a reply."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the routes work with."""
+
+    settings: Settings
+    engine: Engine
+    live: Live
+    words: Words
+    metrics: Metrics
+
+
+async def services(request: Request) -> Services:
+    """The services of the app that got this request."""
+    found: Services = request.app.state.services
+    return found
+
+
+def viewer(
+    served: Served,
+    within: Services,
+    user_id: str | None,
+    session_id: str | None,
+    inline: Sequence[StoredEvent | InlineEvent] = (),
+) -> Viewer:
+    """The taste of a user, a session and the events given with the request, as of now."""
+    if user_id is None and session_id is None and not inline:
+        return NOBODY
+    telling = telling_types(within.settings.events)
+    with reading(within.engine) as session:
+        stored = history(session, user_id, session_id, LONGEST_READ, telling)
+    return _read([*inline, *stored], served.recommender.items.ids, within.settings.events)
+
+
+def _read(
+    events: Sequence[StoredEvent | InlineEvent], ids: IdMap[ItemId], settings: EventSettings
+) -> Viewer:
+    names = tuple(dict.fromkeys(event.type for event in events))
+    codes = {name: code for code, name in enumerate(names)}
+    return read_viewer(
+        ids.ordinals([ItemId(event.item_id) for event in events]),
+        np.array([codes[event.type] for event in events], dtype=np.int16),
+        np.array([event.value for event in events], dtype=np.float32),
+        np.array([to_us(event.time) for event in events], dtype=np.int64),
+        names,
+        settings,
+    )
+
+
+def known(served: Served, ids: Iterable[str]) -> Ordinals:
+    """The distinct ordinals of those ids that are in the snapshot, in the order given."""
+    distinct = list(dict.fromkeys(map(ItemId, ids)))
+    ordinals = served.recommender.items.ids.ordinals(distinct)
+    return ordinals[ordinals >= 0]
+
+
+def unknown(served: Served, ids: Iterable[str]) -> list[str]:
+    """Those ids that are not in the snapshot."""
+    return [key for key in dict.fromkeys(ids) if key not in served.recommender.items.ids]
+
+
+def query(
+    ask: Ask, limit: int, who: Viewer, hide_seen: bool, served: Served, within: Services
+) -> Query:
+    """What every request says; the routes add what is theirs. Raises QueryError for too long a slate."""
+    ranking = within.settings.ranking
+    if limit > ranking.max_limit:
+        raise QueryError(f"limit: {limit} is more than ranking.max_limit = {ranking.max_limit}")
+    return Query(
+        at=datetime.now(UTC),
+        limit=limit,
+        history=who.history,
+        seen=who.seen if hide_seen else NOTHING,
+        exclude=known(served, ask.exclude),
+        withdrawn=served.withdrawn,
+        where=ask.condition(),
+        boosts=ask.boosted(),
+        diversity=ranking.diversity if ask.diversity is None else ask.diversity,
+    )
+
+
+def answer(
+    question: Query,
+    ask: Ask,
+    served: Served,
+    within: Services,
+    missing: Sequence[str] | None = None,
+) -> Response:
+    """Ask the recommender, and put its slate into words."""
+    slate = served.recommender.recommend(question)
+    within.metrics.suggested(slate)
+    reply: dict[str, Any] = {
+        "snapshot": served.manifest.id,
+        "recommendation_id": uuid4().hex,
+        "items": _places(slate, served, ask.explain),
+    }
+    if missing is not None:
+        reply["unknown"] = missing
+    if ask.explain:
+        reply["account"] = _account(slate)
+    return as_json(reply)
+
+
+def as_json(content: object, status: int = 200) -> Response:
+    """Plain JSON bytes: checking a reply against its model again would take longer than making it."""
+    body = orjson.dumps(content, option=orjson.OPT_UTC_Z)
+    return Response(body, status, media_type="application/json")
+
+
+def _places(slate: Slate, served: Served, explain: bool) -> list[dict[str, Any]]:
+    items = served.recommender.items
+    places = []
+    for rank, suggestion in enumerate(slate.items, start=1):
+        place: dict[str, Any] = {
+            "item_id": suggestion.item,
+            "rank": rank,
+            "score": round(suggestion.score, DIGITS),
+            "reason": suggestion.reason,
+            "title": items.title(items.ids.ordinal(suggestion.item)),
+        }
+        if explain:
+            place["parts"] = {name: round(p, DIGITS) for name, p in suggestion.parts.items()}
+        places.append(place)
+    return places
+
+
+def _account(slate: Slate) -> dict[str, Any]:
+    return {
+        "retrieved": slate.retrieved,
+        "removed": slate.removed,
+        "failed": slate.failed,
+        "widened": slate.widened,
+    }

@@ -1,0 +1,84 @@
+"""A real server on a port of this machine, and what tests ask of it."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx
+import uvicorn
+from sqlalchemy import Engine
+
+from recsys.config import EmbeddingSettings, ServingSettings, Settings
+from recsys.serving.app import create_app
+from recsys.snapshot import Artefacts, Snapshots
+
+POLL = 0.05
+
+
+@dataclass(frozen=True)
+class Api:
+    """A running server, and what lies behind it."""
+
+    client: httpx.Client
+    settings: Settings
+    engine: Engine
+    artefacts: Artefacts
+    """What the world's snapshot holds."""
+    snapshot: str
+
+    def get(self, path: str, **params: object) -> dict:
+        """The body of a GET that must succeed."""
+        reply = self.client.get(path, params=params)
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+    def post(self, path: str, body: object) -> dict:
+        """The body of a POST that must succeed."""
+        reply = self.client.post(path, json=body)
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+    def ids(self, path: str, **params: object) -> list[str]:
+        """The items of a slate."""
+        return [item["item_id"] for item in self.get(path, **params)["items"]]
+
+    @property
+    def snapshots(self) -> Snapshots:
+        return Snapshots(self.settings.home / "snapshots")
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[httpx.Client]:
+    """Serve in a thread until the end of the block."""
+    config = uvicorn.Config(create_app(settings), port=0, log_level="warning", lifespan="on")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        until(lambda: server.started or not thread.is_alive())
+        port = server.servers[0].sockets[0].getsockname()[1]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def until(holds: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for something to become true."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def served_quickly(settings: Settings) -> Settings:
+    """Settings that look for changes often and load no text model."""
+    return settings.model_copy(
+        update={
+            "serving": ServingSettings(poll_seconds=POLL),
+            "embedding": EmbeddingSettings(text_model="none", image_model="none"),
+        }
+    )

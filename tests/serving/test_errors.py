@@ -1,0 +1,223 @@
+"""Whatever goes wrong has one shape, says what to do, and is never a traceback."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from apis import Api, running, served_quickly
+from sqlalchemy import text
+
+from recsys.config import Settings
+from recsys.ranking.recommender import Recommender
+from recsys.serving.schemas import ErrorReply
+
+JSON = {"Content-Type": "application/json"}
+POST = "/v1/recommendations"
+
+WRONG = [
+    # method, path, body, status, type, part of the message
+    ("GET", "/", None, 404, "not_found", "/openapi.json"),
+    ("GET", "/v1/nothing", None, 404, "not_found", "/v1/nothing"),
+    ("GET", "/docs", None, 404, "not_found", "/docs"),
+    ("GET", "/v1/items/none", None, 404, "unknown_item", "there is no item 'none'"),
+    ("DELETE", "/v1/items/none", None, 404, "unknown_item", "there is no item 'none'"),
+    ("PATCH", "/v1/items/none", {}, 404, "unknown_item", "there is no item 'none'"),
+    ("GET", "/v1/items/none/similar", None, 404, "unknown_item", "there is no item 'none'"),
+    ("POST", "/v1/items/296", None, 405, "method_not_allowed", "it takes DELETE, GET, PATCH, PUT"),
+    ("PUT", "/v1/events", None, 405, "method_not_allowed", "it takes POST"),
+    (
+        "GET",
+        "/v1/users/1/recommendations?limit=0",
+        None,
+        422,
+        "invalid_request",
+        "limit: should be",
+    ),
+    (
+        "GET",
+        "/v1/users/1/recommendations?limit=501",
+        None,
+        422,
+        "invalid_request",
+        "ranking.max_limit",
+    ),
+    (
+        "GET",
+        "/v1/users/1/recommendations?limit=ten",
+        None,
+        422,
+        "invalid_request",
+        "limit: should be",
+    ),
+    (
+        "GET",
+        "/v1/users/1/recommendations?limt=1",
+        None,
+        422,
+        "invalid_request",
+        "limt: is not known",
+    ),
+    ("GET", "/v1/users/1/recommendations?diversity=nan", None, 422, "invalid_request", "diversity"),
+    ("GET", "/v1/users/1/recommendations?diversity=1.1", None, 422, "invalid_request", "diversity"),
+    (
+        "GET",
+        "/v1/items/296/similar?by=magic",
+        None,
+        422,
+        "invalid_request",
+        "by: should be 'blend'",
+    ),
+    ("GET", "/v1/users/1/events?before=then", None, 422, "invalid_request", "before"),
+    ("GET", "/v1/items", None, 422, "invalid_request", "id: is required"),
+    ("POST", POST, None, 422, "invalid_request", "body: is required"),
+    ("POST", POST, [], 422, "invalid_request", "body: should be a JSON object"),
+    ("POST", POST, {"user": 1}, 422, "invalid_request", "user: is not known here"),
+    ("POST", POST, {"user_id": 1}, 422, "invalid_request", "user_id: should be a valid string"),
+    ("POST", POST, {"user_id": "a\0"}, 422, "invalid_request", "NUL"),
+    ("POST", POST, {"limit": 501}, 422, "invalid_request", "ranking.max_limit"),
+    ("POST", POST, {"where": {"colour": "red"}}, 422, "invalid_request", "where.colour"),
+    (
+        "POST",
+        POST,
+        {"where": {"price_min": 2, "price_max": 1}},
+        422,
+        "invalid_request",
+        "above price_max",
+    ),
+    (
+        "POST",
+        POST,
+        {"where": {"attributes": {"a": []}}},
+        422,
+        "invalid_request",
+        "where.attributes.a",
+    ),
+    ("POST", POST, {"boosts": [{"by": 1}]}, 422, "invalid_request", "boosts[0].where: is required"),
+    (
+        "POST",
+        POST,
+        {"events": [{"item_id": "1", "type": "x"}]},
+        422,
+        "invalid_request",
+        "events[0].type",
+    ),
+    ("POST", "/v1/search", {"text": " \n"}, 422, "invalid_request", "text is empty"),
+    ("POST", "/v1/search", {}, 422, "invalid_request", "text: is required"),
+    ("POST", "/v1/search", {"text": "x"}, 503, "search_unavailable", "embedding.text_model"),
+    ("PUT", "/v1/items/x", {"prize": 1}, 422, "invalid_request", "prize: is not known here"),
+    ("PUT", "/v1/items/x", {"id": "y"}, 422, "invalid_request", "id: is not known here"),
+    ("PUT", "/v1/items/x", {"price": -1}, 422, "invalid_request", "price"),
+    ("PATCH", "/v1/items/296", {"price": "dear"}, 422, "invalid_request", "price"),
+    ("POST", "/v1/items", {"id": ""}, 422, "invalid_request", "[0].id"),
+    ("POST", "/v1/items", "text", 422, "invalid_request", "body: should be a valid list"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status", "kind", "message"), WRONG)
+def test_every_mistake_is_named(
+    shared: Api, method: str, path: str, body: object, status: int, kind: str, message: str
+) -> None:
+    reply = shared.client.request(method, path, json=body)
+    error = ErrorReply.model_validate_json(reply.content).error
+    assert (reply.status_code, error.type) == (status, kind)
+    assert message in error.message
+    assert reply.headers["content-type"] == "application/json"
+    if status == 405:
+        assert reply.headers["allow"] in error.message
+
+
+def raw(api: Api, content: bytes, headers: dict[str, str]) -> tuple[int, str]:
+    reply = api.client.post("/v1/events", content=content, headers=headers)
+    return reply.status_code, ErrorReply.model_validate_json(reply.content).error.message
+
+
+def test_a_body_that_is_not_json_says_so(shared: Api) -> None:
+    status, message = raw(shared, b'{"user_id": ', JSON)
+    assert status == 422
+    assert message.startswith("body: is not valid JSON at character 12")
+    status, message = raw(shared, b'{"user_id": "1"}', {"Content-Type": "text/plain"})
+    assert (status, "Content-Type: application/json (found 'text/plain')" in message) == (422, True)
+    for broken in (b"\xff\xfe", b"[" * 100_000, b'{"value": ' + b"9" * 10_000 + b"}"):
+        assert raw(shared, broken, JSON)[0] in {400, 422}
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999"])
+def test_numbers_that_are_not_finite_are_refused(shared: Api, value: str) -> None:
+    event = f'{{"user_id": "1", "item_id": "1", "type": "view", "value": {value}}}'
+    assert raw(shared, event.encode(), JSON)[0] == 422
+    for body in (f'{{"price": {value}}}', f'{{"attributes": {{"a": {value}}}}}'):
+        assert shared.client.put("/v1/items/x", content=body, headers=JSON).status_code == 422
+
+
+def test_a_body_over_the_limit_is_refused(shared: Api) -> None:
+    def chunks() -> Iterator[bytes]:
+        for _ in range(17):
+            yield b" " * 2**20
+
+    for content in (b" " * (2**24 + 1), chunks()):
+        reply = shared.client.post("/v1/events", content=content, headers=JSON)
+        error = ErrorReply.model_validate_json(reply.content).error
+        assert (reply.status_code, error.type) == (413, "too_large")
+        assert "16,777,216 bytes" in error.message
+    just_right = json.dumps({"user_id": "1", "item_id": "1", "type": "no"}).encode().ljust(2**24)
+    assert raw(shared, just_right, JSON)[0] == 422
+
+
+def test_what_nobody_expected_has_an_id_that_is_in_the_log(
+    shared: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a secret of the house")
+
+    monkeypatch.setattr(Recommender, "recommend", broken)
+    reply = shared.client.get("/v1/items/popular")
+    error = ErrorReply.model_validate_json(reply.content).error
+    assert (reply.status_code, error.type) == (500, "internal")
+    assert "secret" not in reply.text
+    logged = next(record for record in caplog.records if error.id in record.getMessage())
+    assert logged.exc_info is not None
+
+
+def test_without_a_snapshot_the_catalogue_works_and_slates_say_what_is_missing(
+    migrated_settings: Settings,
+) -> None:
+    with running(served_quickly(migrated_settings)) as client:
+        assert client.get("/health/live").json() == {"status": "alive"}
+        assert client.put("/v1/items/1", json={"title": "One"}).status_code == 201
+        event = {"user_id": "1", "item_id": "1", "type": "view"}
+        assert client.post("/v1/events", json=event).status_code == 200
+        for path in (
+            "/health/ready",
+            "/v1/users/1/recommendations",
+            "/v1/items/popular",
+            "/v1/items/1/similar",
+        ):
+            reply = client.get(path)
+            error = ErrorReply.model_validate_json(reply.content).error
+            assert (reply.status_code, error.type) == (503, "no_snapshot")
+            assert "run `recsys rebuild`" in error.message
+            assert int(reply.headers["retry-after"]) > 0
+
+
+def test_a_database_that_went_away_is_a_503_and_heals(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    rename(api, "events", "away")
+    _is_unavailable(api)
+    rename(api, "away", "events")
+    assert len(api.ids("/v1/users/42/recommendations")) == 10
+    assert "events" in caplog.text
+
+
+def rename(api: Api, old: str, new: str) -> None:
+    with api.engine.begin() as connection:
+        connection.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+
+def _is_unavailable(api: Api) -> None:
+    reply = api.client.get("/v1/users/42/recommendations")
+    error = ErrorReply.model_validate_json(reply.content).error
+    assert (reply.status_code, error.type) == (503, "database_unavailable")
+    assert int(reply.headers["retry-after"]) > 0
+    assert "away" not in error.message
+    assert "SELECT" not in reply.text

@@ -1,0 +1,146 @@
+"""A running server follows what is published, and survives what should not have been."""
+
+import json
+from dataclasses import replace
+from urllib.parse import quote
+
+import httpx
+import pytest
+import worlds
+from apis import Api, running, served_quickly, until
+
+from recsys.catalogue.database import connect, migrate
+from recsys.config import Settings
+from recsys.serving.schemas import SlateReply
+from recsys.snapshot import Artefacts
+
+
+def serving(client: httpx.Client) -> str:
+    return client.get("/health/ready").json().get("snapshot", "none")
+
+
+def metric(client: httpx.Client, start: str) -> float:
+    lines = [line for line in client.get("/metrics").text.splitlines() if line.startswith(start)]
+    assert len(lines) == 1, lines
+    return float(lines[0].rsplit(" ", 1)[1])
+
+
+def test_the_first_snapshot_is_picked_up_without_a_restart(
+    migrated_settings: Settings, artefacts: Artefacts
+) -> None:
+    with running(served_quickly(migrated_settings)) as client:
+        assert client.get("/health/ready").status_code == 503
+        snapshot = worlds.publish(migrated_settings.home, artefacts)
+        until(lambda: serving(client) == snapshot)
+        assert client.get("/v1/items/popular").json()["snapshot"] == snapshot
+
+
+def test_a_new_snapshot_and_a_rollback_are_picked_up(api: Api) -> None:
+    newer = worlds.publish(api.settings.home, api.artefacts)
+    until(lambda: serving(api.client) == newer)
+    assert api.snapshots.rollback() == api.snapshot
+    until(lambda: serving(api.client) == api.snapshot)
+    assert metric(api.client, 'recsys_snapshot_info{built_at="') == 1
+
+
+def test_new_items_are_recommended_after_the_next_build(api: Api) -> None:
+    api.post("/v1/items", {"id": "b/2", "title": "Robot planet", "categories": ["Space"]})
+    newer = worlds.publish(api.settings.home, worlds.build(api.engine, api.settings))
+    until(lambda: serving(api.client) == newer)
+    assert "b/2" in api.ids("/v1/items/popular", limit=500)
+    assert len(api.ids(f"/v1/items/{quote('b/2', safe='')}/similar", by="text")) == 10
+
+
+def test_a_corrupt_snapshot_is_refused_once_and_the_old_one_goes_on(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = api.settings.home / "snapshots"
+    sealed = api.snapshots.seal(api.artefacts, worlds.manifest(api.artefacts, worlds.BUILT_AT), {})
+    (folder / sealed.id / "items.arrow").write_bytes(b"not what was sealed")
+    api.snapshots.publish(sealed.id)
+    until(lambda: metric(api.client, "recsys_snapshots_refused_total") == 1)
+    assert serving(api.client) == api.snapshot
+    sound = worlds.publish(api.settings.home, api.artefacts)
+    until(lambda: serving(api.client) == sound)
+    assert metric(api.client, "recsys_snapshots_refused_total") == 1
+    said = [
+        record.getMessage() for record in caplog.records if "items.arrow" in record.getMessage()
+    ]
+    assert len(said) == 1
+    assert sealed.id in said[0]
+
+
+def test_a_server_that_starts_on_a_corrupt_snapshot_says_why_and_recovers(
+    migrated_settings: Settings, artefacts: Artefacts
+) -> None:
+    settings = served_quickly(migrated_settings)
+    broken = worlds.publish(settings.home, artefacts, worlds.BUILT_AT)
+    manifest = settings.home / "snapshots" / broken / "manifest.json"
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(content | {"files": content["files"] | {"lost.npy": "0"}}))
+    with running(settings) as client:
+        reply = client.get("/health/ready")
+        assert reply.status_code == 503
+        assert "lost.npy is missing" in reply.json()["error"]["message"]
+        sound = worlds.publish(settings.home, artefacts)
+        until(lambda: serving(client) == sound)
+
+
+def test_a_pruned_snapshot_is_served_until_the_next_one(api: Api) -> None:
+    newer = worlds.publish(api.settings.home, api.artefacts)
+    api.snapshots.prune(1)
+    until(lambda: serving(api.client) == newer)
+    assert len(api.ids("/v1/users/42/recommendations", limit=60)) > 50
+
+
+def test_what_is_answered_is_counted_by_route(api: Api) -> None:
+    for key in ("a", "b/c", "42"):
+        api.get(f"/v1/users/{key}/recommendations")
+    api.client.get("/v1/items/none")
+    api.client.get("/nowhere")
+    api.post("/v1/events", [{"user_id": "a", "item_id": str(n), "type": "view"} for n in range(3)])
+    api.ids("/v1/items/trending", limit=60)
+    labels = 'method="GET",route="/v1/users/{user_id}/recommendations"'
+    assert metric(api.client, f'recsys_requests_total{{{labels},status="200"}}') == 3
+    assert metric(api.client, f"recsys_request_seconds_count{{{labels}}}") == 3
+    labels = 'method="GET",route="/v1/items/{item_id}",status="404"'
+    assert metric(api.client, f"recsys_requests_total{{{labels}}}") == 1
+    assert metric(api.client, 'recsys_requests_total{method="GET",route="none",status="404"}') == 1
+    assert metric(api.client, "recsys_events_added_total") == 3
+    assert metric(api.client, "recsys_slates_widened_total") == 1
+
+
+def test_a_failed_source_is_left_out_named_and_counted(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("recsys.ranking.sources.FactorSource.consider", broken)
+    reply = api.get("/v1/users/42/recommendations", explain=True)
+    assert len(reply["items"]) == 10
+    assert reply["account"]["failed"] == ["factors"]
+    assert metric(api.client, 'recsys_source_failures_total{source="factors"}') == 1
+
+
+def test_replies_are_what_the_schema_says(shared: Api) -> None:
+    reply = shared.client.get("/v1/users/42/recommendations", params={"explain": True})
+    SlateReply.model_validate_json(reply.content)
+
+
+def test_a_source_asked_for_by_name_speaks_even_where_the_blend_switched_it_off(
+    settings: Settings, artefacts: Artefacts
+) -> None:
+    settings = served_quickly(settings)
+    engine = connect(settings)
+    migrate(engine)
+    engine.dispose()
+    learned = {"newcomer": {"popular": 1.0, "new": 0.0}, "page": {"cooccurrence": 1.0, "text": 0.0}}
+    worlds.publish(settings.home, replace(artefacts, weights=learned))
+    with running(settings) as client:
+        for path, source in (("/v1/items/new", "new"), ("/v1/items/296/similar?by=text", "text")):
+            items = client.get(
+                path + "&explain=true" if "?" in path else path + "?explain=true"
+            ).json()["items"]
+            assert all(set(item["parts"]) == {source} for item in items)
+            assert items[0]["score"] > items[-1]["score"]
