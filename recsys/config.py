@@ -10,9 +10,17 @@ import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -68,6 +76,12 @@ class EventSettings(Section):
     history: Positive = 200
     """A user's newest items that describe the taste."""
 
+    @model_validator(mode="after")
+    def _best_is_above_neutral(self) -> Self:
+        if self.rating_best <= self.rating_neutral:
+            raise ValueError("rating_best must be greater than rating_neutral")
+        return self
+
 
 class EmbeddingSettings(Section):
     """How items become vectors."""
@@ -117,9 +131,9 @@ class PreferenceSettings(Section):
     """A user's newest items used in training; cost grows with its square."""
     linear_items: int = Field(default=16_000, ge=0)
     """The linear model is fitted up to this many items (time grows with the cube, memory with the square); 0: never."""
-    linear_ridge: float = Field(default=100.0, gt=0)
+    linear_ridge: float = Field(default=200.0, gt=0)
     """Ridge of the linear model (EASE's lambda)."""
-    linear_content_weight: float = Field(default=200.0, ge=0)
+    linear_content_weight: float = Field(default=400.0, ge=0)
     """Pull of the linear model towards the content prior (L3AE's lambda_E); 0: behaviour alone."""
     linear_content_ridge: float = Field(default=5.0, gt=0)
     """Ridge of the content prior (L3AE's lambda_F)."""
@@ -129,7 +143,7 @@ class PreferenceSettings(Section):
     """Dimensions of the ALS factors; 0: no factors."""
     factors_iterations: Positive = 15
     """Speed: sweeps of ALS."""
-    factors_ridge: float = Field(default=20.0, gt=0)
+    factors_ridge: float = Field(default=60.0, gt=0)
     """Ridge of ALS, in implicit's scale."""
     factors_alpha: float = Field(default=10.0, gt=0)
     """Confidence that a full like adds to the 1 that an unobserved one has."""

@@ -42,6 +42,7 @@ def test_a_file_may_be_named_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> N
         ),
         ("[ranking]\ndiversity = 'much'\n", "ranking.diversity: Input should be a valid number"),
         ("ranking = 3\n", "ranking: Input should be"),
+        ("[events]\nrating_best = 3\n", "rating_best must be greater than rating_neutral"),
         ("[[[", "not valid TOML"),
     ],
 )

@@ -1,0 +1,511 @@
+"""The command line: one command per job, one clear line per error."""
+
+import json
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+
+from recsys.config import Section, Settings, documented, load_settings
+from recsys.errors import GateRefused, InputError, RecsysError
+from recsys.threads import limit_threads
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from recsys.catalogue.columns import Kind
+    from recsys.catalogue.importing import FeedOptions, Summary
+    from recsys.snapshot import Snapshots
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+err = Console(stderr=True, highlight=False)
+
+app = typer.Typer(
+    help="Documents in, good recommendations out: import a catalogue and its events, rebuild, serve.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+imports = typer.Typer(
+    help="Read items or events from CSV, Parquet or JSON lines files.", no_args_is_help=True
+)
+snapshots_app = typer.Typer(
+    help="List, verify, roll back and prune what was built.", no_args_is_help=True
+)
+app.add_typer(imports, name="import")
+app.add_typer(snapshots_app, name="snapshots")
+
+_chosen: dict[str, Path | None] = {"config": None}
+
+
+@app.callback()
+def _common(
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Settings file", show_default="$RECSYS_CONFIG, else ./recsys.toml"),
+    ] = None,
+) -> None:
+    _chosen["config"] = config
+
+
+def main() -> None:
+    """Run a command; an error that a user can cause is one message and exit code 1 (3: refused by the gate)."""
+    try:
+        app(prog_name="recsys")
+    except GateRefused as error:
+        _fail(f"not published: {error}", 3)
+    except RecsysError as error:
+        _fail(str(error), 1)
+    except OSError as error:
+        _fail(f"{error.filename or 'input/output'}: {error.strerror or error}", 1)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+
+
+def _fail(message: str, code: int) -> None:
+    err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    sys.exit(code)
+
+
+class Bars:
+    """Progress of a long job: a line per step, a bar where the number of units is known."""
+
+    def __init__(self) -> None:
+        self._bars = RichProgress(
+            SpinnerColumn(finished_text="[green]✓[/]"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=err,
+        )
+        self._running: TaskID | None = None
+
+    def __enter__(self) -> "Bars":
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.done()
+        self._bars.stop()
+
+    def task(self, name: str, total: int | None = None) -> Callable[[int], None]:
+        """Begin a step; the one before it is done."""
+        self.done()
+        task = self._bars.add_task(name, total=total)
+        self._running = task
+        return lambda done: self._bars.update(task, completed=done)
+
+    def print(self, text: str) -> None:
+        """Print a line above the bars."""
+        out.print(text, soft_wrap=True)
+
+    def done(self) -> None:
+        """The step begun last is done."""
+        if self._running is not None:
+            task = self._bars.tasks[self._running]
+            total = task.total if task.total is not None else max(1, task.completed)
+            self._bars.update(self._running, total=total, completed=total)
+
+
+def _settings() -> Settings:
+    settings = load_settings(_chosen["config"])
+    limit_threads(settings.threads)
+    return settings
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator["Engine"]:
+    from recsys.catalogue.database import connect
+
+    engine = connect(settings)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _snapshots(settings: Settings) -> "Snapshots":
+    from recsys.snapshot import Snapshots
+
+    return Snapshots(settings.home / "snapshots")
+
+
+@app.command()
+def migrate() -> None:
+    """Create the database, or bring its schema up to this version."""
+    from recsys.catalogue.database import migrate as run
+
+    with _database(_settings()) as engine:
+        run(engine)
+    out.print("the database is up to date")
+
+
+Files = Annotated[
+    list[Path], typer.Argument(help="CSV, TSV, Parquet or JSON lines; .gz too", show_default=False)
+]
+Mapping_ = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="FIELD=COLUMN",
+        help="Where a field comes from; repeat a field to join columns",
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="One bad row fails the import and leaves the database as it was"),
+]
+Rejects = Annotated[
+    Path | None, typer.Option(help="Where bad rows go", show_default="<home>/rejects/")
+]
+
+
+@imports.command("items")
+def import_items(
+    files: Files,
+    mapping: Mapping_ = None,
+    split: Annotated[
+        str, typer.Option(help="Separator of categories and pictures within a column")
+    ] = "|",
+    image: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEMPLATE",
+            help="Where pictures lie, such as 'posters/{item_id}.jpg'; may lead through a .tar",
+        ),
+    ] = None,
+    rejects: Rejects = None,
+    strict: Strict = False,
+) -> None:
+    """Add or update items. Well-known column names are recognised; other columns become attributes."""
+    from recsys.catalogue.importing import FeedOptions
+
+    options = FeedOptions(split=split, image=image, rejects=rejects, strict=strict)
+    _import("items", files, options, mapping)
+
+
+@imports.command("events")
+def import_events(
+    files: Files,
+    mapping: Mapping_ = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", help="Event type, where no column says it")
+    ] = None,
+    rejects: Rejects = None,
+    strict: Strict = False,
+) -> None:
+    """Add events. The same event is added once, however often it is imported."""
+    from recsys.catalogue.importing import FeedOptions
+
+    _import("events", files, FeedOptions(type=type_, rejects=rejects, strict=strict), mapping)
+
+
+def _import(
+    kind: "Kind", files: list[Path], options: "FeedOptions", mapping: list[str] | None
+) -> None:
+    from recsys.catalogue.columns import parse_map
+    from recsys.catalogue.database import check_schema
+    from recsys.catalogue.importing import import_file
+
+    options = replace(options, columns=parse_map(mapping or []))
+    settings = _settings()
+    with _database(settings) as engine, Bars() as bars:
+        check_schema(engine)
+        for file in files:
+            advance = bars.task(f"importing {kind} from {file.name}")
+            summary = import_file(engine, kind, file, options, settings, advance)
+            bars.done()
+            bars.print(_described(file, kind, summary))
+
+
+def _described(file: Path, kind: "Kind", summary: "Summary") -> str:
+    """What became of a file, in a few lines."""
+    known = "unchanged" if kind == "items" else "already known"
+    counts = [f"{summary.added:,} added", f"{summary.unchanged:,} {known}"]
+    if kind == "items":
+        counts.insert(1, f"{summary.updated:,} updated")
+        counts.append(f"{summary.images:,} with pictures")
+    if summary.rejected:
+        counts.append(f"[yellow]{summary.rejected:,} rejected: {escape(str(summary.rejects))}[/]")
+    mapped = ", ".join(
+        field if columns == (field,) else f"{field} ← {' + '.join(columns)}"
+        for field, columns in summary.columns.items()
+    )
+    head = f"{escape(file.name)}: {summary.rows:,} rows: {', '.join(counts)}"
+    return f"{head}\n  [dim]columns: {escape(mapped)}[/]"
+
+
+@app.command()
+def rebuild(
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Build and publish although nothing changed or the gate refuses"
+        ),
+    ] = False,
+) -> None:
+    """Build a snapshot from the catalogue and its events, measure it, and publish it if it is good."""
+    from recsys.evaluation.report import table
+    from recsys.rebuild import rebuild as run
+
+    settings = _settings()
+    with _database(settings) as engine, Bars() as bars:
+        outcome = run(engine, settings, bars, force=force)
+    out.print(table(outcome.evaluation))
+    for item, problem in list(outcome.problems.items())[:20]:
+        err.print(f"[yellow]item {escape(item)}:[/] {escape(problem)}", soft_wrap=True)
+    if len(outcome.problems) > 20:
+        err.print(f"[yellow]and {len(outcome.problems) - 20} more items with unusable content[/]")
+    if outcome.overruled:
+        err.print(
+            f"[yellow]published by --force although {escape(outcome.overruled)}[/]", soft_wrap=True
+        )
+    manifest = outcome.manifest
+    if not outcome.changed:
+        out.print(
+            f"unchanged: snapshot [bold]{manifest.id}[/] already holds this catalogue, these events and these settings"
+        )
+        return
+    report = settings.home / "snapshots" / manifest.id / "report.html"
+    out.print(f"{outcome.embedded} contents embedded, {outcome.reused} reused from earlier builds")
+    out.print(f"published snapshot [bold]{manifest.id}[/]; report: {report}", soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    report: Annotated[Path, typer.Option(help="Where to write the HTML report")] = Path(
+        "report.html"
+    ),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the figures as JSON instead of a table")
+    ] = False,
+) -> None:
+    """Measure the blend and its baselines on held-out time; publishes nothing."""
+    from recsys.evaluation.report import html, table
+    from recsys.rebuild import embed, read_world
+    from recsys.rebuild import evaluate as run
+
+    settings = _settings()
+    with _database(settings) as engine, Bars() as bars:
+        from recsys.catalogue.database import check_schema
+
+        check_schema(engine)
+        world = read_world(engine, bars)
+        evaluation = run(world, embed(world.items, settings, bars), settings, bars)
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(html(evaluation, "Evaluation on held-out time"), encoding="utf-8")
+    if as_json:
+        print(evaluation.to_json())  # noqa: T201 - plain, for other programs to read
+    else:
+        out.print(table(evaluation))
+        out.print(f"report: {report}", soft_wrap=True)
+
+
+@app.command()
+def batch(
+    to: Annotated[Path, typer.Option("--out", help="Folder for the Parquet files")],
+    limit: Annotated[int, typer.Option(help="Items per user")] = 20,
+    users: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with one user id per line", show_default="every user with an event"
+        ),
+    ] = None,
+    table: Annotated[
+        bool, typer.Option("--table", help="Also write the database table `recommendations`")
+    ] = False,
+) -> None:
+    """Score every user into Parquet files, with the same pipeline as the API. Resumes where it was interrupted."""
+    from recsys.batch import batch as run
+    from recsys.identity import UserId
+
+    settings = _settings()
+    wanted = None
+    if users is not None:
+        wanted = [UserId(line) for line in users.read_text(encoding="utf-8").splitlines() if line]
+    with _database(settings) as engine, Bars() as bars:
+        bars.task("loading the snapshot and the events")
+        done = run(
+            engine,
+            settings,
+            to,
+            limit=limit,
+            users=wanted,
+            table=table,
+            started=lambda n: bars.task("scoring users", n),
+        )
+    resumed = f", {done.resumed} of them from the interrupted run" if done.resumed else ""
+    out.print(
+        f"{done.run.users} users in {done.parts} files{resumed}, from snapshot [bold]{done.run.snapshot}[/]: {to}"
+    )
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address", show_default="serving.host")] = None,
+    port: Annotated[int | None, typer.Option(help="Port", show_default="serving.port")] = None,
+) -> None:
+    """Serve the HTTP API. A newly published snapshot is picked up without a restart."""
+    import uvicorn
+
+    from recsys.serving.app import create_app
+
+    settings = _settings()
+    host, port = host or settings.serving.host, settings.serving.port if port is None else port
+    application = create_app(settings)
+    with _listen(host, port) as listening:
+        port = listening.getsockname()[1]
+        out.print(f"recsys answers on [bold]http://{host}:{port}[/] (Ctrl-C stops it)")
+        uvicorn.Server(uvicorn.Config(application, log_level="warning")).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=_family(host))
+    except OSError as error:
+        raise InputError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port or serving.port"
+        ) from None
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][0]
+
+
+@snapshots_app.command("list")
+def list_snapshots() -> None:
+    """Show every snapshot; the current one is marked."""
+    from recsys.errors import NoSnapshot, SnapshotError
+
+    snapshots = _snapshots(_settings())
+    try:
+        current = snapshots.current_id()
+    except NoSnapshot as error:
+        out.print(escape(str(error)), soft_wrap=True)
+        return
+    table = Table(
+        "",
+        "snapshot",
+        "items",
+        "events",
+        "events until",
+        "NDCG@10",
+        "popularity",
+        box=None,
+        header_style="dim",
+    )
+    for snapshot in snapshots.ids():
+        mark = "[green]●[/]" if snapshot == current else ""
+        try:
+            manifest = snapshots.manifest(snapshot)
+        except SnapshotError as error:
+            table.add_row(mark, snapshot, f"[red]{escape(str(error))}[/]")
+            continue
+        figures = [manifest.metrics.get(name) for name in ("blend.ndcg@10", "popularity.ndcg@10")]
+        table.add_row(
+            mark,
+            snapshot,
+            f"{manifest.counts['items']:,}",
+            f"{manifest.counts['events']:,}",
+            f"{manifest.events_until:%Y-%m-%d %H:%M}" if manifest.events_until else "-",
+            *(f"{figure:.4f}" if figure is not None else "-" for figure in figures),
+        )
+    out.print(table)
+
+
+Name = Annotated[str | None, typer.Argument(help="Snapshot id", show_default="the current one")]
+
+
+@snapshots_app.command()
+def verify(snapshot: Name = None) -> None:
+    """Compare every file of a snapshot with its manifest."""
+    snapshots = _snapshots(_settings())
+    manifest = snapshots.verify(snapshot or snapshots.current_id())
+    out.print(f"snapshot [bold]{manifest.id}[/] is sound: {len(manifest.files)} files match")
+
+
+@snapshots_app.command()
+def rollback(
+    snapshot: Annotated[
+        str | None,
+        typer.Argument(help="Snapshot id", show_default="the newest older one that is sound"),
+    ] = None,
+) -> None:
+    """Serve an older snapshot; running servers pick it up within a second."""
+    out.print(f"serving snapshot [bold]{_snapshots(_settings()).rollback(snapshot)}[/]")
+
+
+@snapshots_app.command()
+def prune(
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="How many to keep", show_default="snapshots.keep")
+    ] = None,
+) -> None:
+    """Delete the oldest snapshots; the current one always stays."""
+    settings = _settings()
+    gone = _snapshots(settings).prune(keep or settings.snapshots.keep)
+    out.print(f"deleted {len(gone)}: {', '.join(gone)}" if gone else "nothing to delete")
+
+
+@app.command()
+def config() -> None:
+    """Print every setting in force as a documented TOML file; passwords are hidden."""
+    print(as_toml(load_settings(_chosen["config"])), end="")  # noqa: T201 - plain, to be redirected into a file
+
+
+def as_toml(settings: Settings) -> str:
+    """The settings as TOML that `load_settings` reads back, each under its line of documentation."""
+    docs = dict(documented())
+    values = settings.model_dump(mode="json")
+    if settings.database.url.get_secret_value():
+        from sqlalchemy import make_url
+
+        values["database"]["url"] = make_url(settings.database_url).render_as_string(
+            hide_password=True
+        )
+    lines: list[str] = []
+    for name, value in values.items():
+        if not isinstance(getattr(settings, name), Section):
+            lines += [f"# {docs[name]}", f"{name} = {json.dumps(value)}", ""]
+    for name, section in values.items():
+        if isinstance(getattr(settings, name), Section):
+            lines += [f"[{name}]"]
+            for key, value in section.items():
+                lines += [f"# {docs[f'{name}.{key}']}", f"{key} = {_toml(value)}", ""]
+    return "\n".join(lines)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return (
+            "{ "
+            + ", ".join(f"{json.dumps(key)} = {json.dumps(item)}" for key, item in value.items())
+            + " }"
+        )
+    return json.dumps(value)

@@ -1,0 +1,310 @@
+"""The nightly rebuild: catalogue -> vectors -> index -> preference -> gate -> a published snapshot.
+
+It works on a copy of the world as it is at one moment, in a folder of its own. Nothing a reader sees
+changes until the one rename at the end; killed at any moment, the old snapshot still serves.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import numpy as np
+from sqlalchemy import Engine
+
+from recsys.catalogue.database import check_schema, reading
+from recsys.catalogue.event_log import EventLog
+from recsys.catalogue.events import read_events
+from recsys.catalogue.item_table import ItemTable
+from recsys.catalogue.items import read_items
+from recsys.config import Settings, SnapshotSettings
+from recsys.embedding.encoder import Encoder
+from recsys.embedding.image import load_image_encoder
+from recsys.embedding.text import item_text, load_text_encoder
+from recsys.embedding.vectors import Embedded, embed_items
+from recsys.errors import BuildError, GateRefused, SnapshotError
+from recsys.evaluation.backtest import Evaluation, backtest
+from recsys.evaluation.report import html
+from recsys.identity import ItemId
+from recsys.index.space import Space, build_space
+from recsys.preference.cold import ContentPrior
+from recsys.preference.models import fit_preference
+from recsys.ranking.candidates import Query
+from recsys.ranking.recommender import Recommender
+from recsys.snapshot import FORMAT, Artefacts, Manifest, Snapshots, library_versions, new_id
+
+UNUSED_BY_A_BUILD = {"home", "threads", "database", "snapshots", "serving"}
+"""Settings that do not change what a build makes."""
+
+
+class Progress(Protocol):
+    """Where a long job says how far it is."""
+
+    def task(self, name: str, total: int | None = None) -> Callable[[int], None]:
+        """Begin a step; call what it returns with the number of units done so far."""
+
+
+@dataclass(frozen=True)
+class World:
+    """What a build is made from, read at one moment."""
+
+    items: ItemTable
+    log: EventLog
+
+
+@dataclass(frozen=True)
+class Content:
+    """The vectors of a world."""
+
+    spaces: dict[str, Space]
+    priors: dict[str, ContentPrior]
+    problems: dict[ItemId, str]
+    """Items whose text or picture could not be used, and why; they are served without it."""
+    embedded: int
+    reused: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a rebuild ended."""
+
+    manifest: Manifest
+    evaluation: Evaluation
+    problems: dict[ItemId, str]
+    changed: bool
+    """False: the current snapshot already holds this world, and nothing was built."""
+    overruled: str | None
+    """Why the gate would have refused, had `force` not been given."""
+    embedded: int = 0
+    reused: int = 0
+
+
+def rebuild(engine: Engine, settings: Settings, progress: Progress, force: bool = False) -> Outcome:
+    """Build, evaluate and publish. Raises GateRefused, RebuildRunning, BuildError; then nothing changed."""
+    check_schema(engine)
+    snapshots = Snapshots(settings.home / "snapshots")
+    with snapshots.rebuilding():
+        started = datetime.now(UTC)
+        world = read_world(engine, progress)
+        current = current_manifest(snapshots)
+        digest = inputs_digest(world, settings)
+        if current is not None and current.inputs_digest == digest and not force:
+            return Outcome(
+                current, stored_evaluation(snapshots, current.id), {}, changed=False, overruled=None
+            )
+        content = embed(world.items, settings, progress)
+        evaluation = evaluate(world, content, settings, progress)
+        artefacts = fit(world, content, evaluation, settings, progress)
+        manifest = describe(new_id(started), started, digest, world, artefacts, evaluation)
+        refusal = gate(manifest, current, settings.snapshots) or probe(artefacts, settings, started)
+        if refusal and not force:
+            raise GateRefused(
+                f"{refusal}. {_kept(current)} `recsys rebuild --force` publishes it all the same"
+            )
+        progress.task("sealing the snapshot")
+        extras = {
+            "evaluation.json": evaluation.to_json(),
+            "report.html": html(evaluation, f"Snapshot {manifest.id}"),
+        }
+        sealed = snapshots.seal(artefacts, manifest, extras)
+        snapshots.publish(sealed.id)
+        snapshots.prune(settings.snapshots.keep)
+    return Outcome(
+        sealed, evaluation, content.problems, True, refusal, content.embedded, content.reused
+    )
+
+
+def read_world(engine: Engine, progress: Progress) -> World:
+    """Read the catalogue and all events. Raises BuildError for an empty catalogue."""
+    progress.task("reading the catalogue and the events")
+    with reading(engine) as session:
+        items = read_items(session)
+        if not len(items):
+            raise BuildError("the catalogue is empty: run `recsys import items FILE` first")
+        return World(items, read_events(session, items.ids))
+
+
+def embed(items: ItemTable, settings: Settings, progress: Progress) -> Content:
+    """Vectors of every item that has a text or a picture; only what is new or changed is encoded."""
+    fields = items.data.select(list(settings.embedding.text_fields)).to_pylist()
+    texts = [item_text(row, settings.embedding.text_fields) for row in fields]
+    images = [tuple(locations or ()) for locations in items.data["images"].to_pylist()]
+    found: dict[str, Embedded] = {}
+    if any(texts) and (encoder := load_text_encoder(settings.embedding)):
+        found["text"] = _embed("texts", items, texts, encoder, settings, progress)
+    if any(images) and (pictures := load_image_encoder(settings.embedding)):
+        found["image"] = _embed("pictures", items, images, pictures, settings, progress)
+    spaces: dict[str, Space] = {}
+    priors: dict[str, ContentPrior] = {}
+    for name, vectors in found.items():
+        if len(vectors.table.ids):
+            advance = progress.task(f"finding neighbours: {name}", len(items))
+            spaces[name] = build_space(items.ids, vectors.table, settings.index, advance)
+            rows, _ = vectors.table.aligned(items.ids)
+            priors[name] = ContentPrior(rows, spaces[name].neighbours, spaces[name].similarity)
+    return Content(
+        spaces,
+        priors,
+        problems={item: text for each in found.values() for item, text in each.problems.items()},
+        embedded=sum(each.embedded for each in found.values()),
+        reused=sum(each.reused for each in found.values()),
+    )
+
+
+def _embed(
+    name: str,
+    items: ItemTable,
+    contents: Sequence[str | Sequence[str] | None],
+    encoder: Encoder[Any],
+    settings: Settings,
+    progress: Progress,
+) -> Embedded:
+    advance = progress.task(f"embedding {name}", len(items))
+    folder = settings.home / "vectors"
+    return embed_items(items.ids, contents, encoder, folder, settings.embedding, advance)
+
+
+def evaluate(world: World, content: Content, settings: Settings, progress: Progress) -> Evaluation:
+    """Measure what this world's models would have suggested, on held-out time."""
+    return backtest(
+        world.items,
+        content.spaces,
+        content.priors,
+        world.log,
+        settings,
+        _named(progress, "evaluating on held-out time: "),
+    )
+
+
+def fit(
+    world: World, content: Content, evaluation: Evaluation, settings: Settings, progress: Progress
+) -> Artefacts:
+    """Fit on everything, with the weights that held-out time taught."""
+    preference = fit_preference(
+        world.log,
+        len(world.items),
+        content.priors,
+        settings,
+        _named(progress, "fitting on all events: "),
+    )
+    return Artefacts(world.items, content.spaces, preference, evaluation.weights)
+
+
+def _named(progress: Progress, prefix: str) -> Callable[[str], None]:
+    def begin(step: str) -> None:
+        progress.task(prefix + step)
+
+    return begin
+
+
+def describe(
+    snapshot: str,
+    built_at: datetime,
+    digest: str,
+    world: World,
+    artefacts: Artefacts,
+    evaluation: Evaluation,
+) -> Manifest:
+    """The manifest, before the files are known."""
+    newest = int(world.log.time[-1]) if len(world.log) else None
+    return Manifest(
+        id=snapshot,
+        format=FORMAT,
+        built_at=built_at,
+        events_until=datetime.fromtimestamp(newest / 1e6, UTC) if newest is not None else None,
+        counts={
+            "items": len(world.items),
+            "available": int(world.items.available.sum()),
+            "actors": len(world.log.actors),
+            "events": len(world.log),
+            "events_of_unknown_items": world.log.unknown_items,
+        },
+        encoders={name: space.card.to_json() for name, space in artefacts.spaces.items()},
+        indexes={
+            name: {"kind": s.kind, "recall@10": s.recall} for name, s in artefacts.spaces.items()
+        },
+        inputs_digest=digest,
+        libraries=library_versions(),
+        metrics=evaluation.metrics(),
+        files={},
+    )
+
+
+def gate(new: Manifest, current: Manifest | None, settings: SnapshotSettings) -> str | None:
+    """Why the new build must not be published; None if it may be."""
+    if current is not None:
+        least = (1 - settings.max_shrink) * current.counts["available"]
+        if new.counts["available"] < least:
+            return (
+                f"the catalogue shrank from {current.counts['available']} available items to "
+                f"{new.counts['available']}, more than snapshots.max_shrink = {settings.max_shrink:g} allows"
+            )
+        if current.metrics and not new.metrics:
+            return "there are too few events left to measure this build, though the current one could be measured"
+    bars = {"popularity": new.metrics.get("popularity.ndcg@10")}
+    bars["the current snapshot"] = (
+        current.metrics.get("blend.ndcg@10") if current is not None else None
+    )
+    for name, bar in bars.items():
+        mine = new.metrics.get("blend.ndcg@10")
+        if mine is not None and bar is not None and mine < (1 - settings.tolerance) * bar:
+            return (
+                f"NDCG@10 on held-out time is {mine:.4f}, that of {name} {bar:.4f}: "
+                f"lower by more than snapshots.tolerance = {settings.tolerance:g}"
+            )
+    return None
+
+
+def probe(artefacts: Artefacts, settings: Settings, at: datetime) -> str | None:
+    """Ask the very artefacts that would be served, as a newcomer and on the page of the best-known item.
+
+    Why an answer is not sound, or None.
+    """
+    recommender = Recommender.of(artefacts, settings.ranking)
+    best_known = np.array([int(artefacts.preference.support.argmax())])
+    for query in (Query(at=at, limit=10), Query(at=at, limit=10, context=best_known)):
+        slate = recommender.recommend(query)
+        if slate.failed:
+            return f"the sources {', '.join(slate.failed)} fail"
+        if not all(np.isfinite(item.score) for item in slate.items):
+            return "a score is not finite"
+    return None
+
+
+def inputs_digest(world: World, settings: Settings) -> str:
+    """Equal for two worlds and settings from which the same snapshot would be built."""
+    digest = hashlib.sha256(settings.model_dump_json(exclude=UNUSED_BY_A_BUILD).encode())
+    digest.update(repr(sorted(library_versions().items())).encode())
+    for batch in world.items.data.to_batches():
+        digest.update(batch.serialize())
+    for name in world.log.actors:
+        digest.update(name.encode() + b"\0")
+    for column in (
+        world.log.actor,
+        world.log.item,
+        world.log.type,
+        world.log.value,
+        world.log.time,
+    ):
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
+
+
+def current_manifest(snapshots: Snapshots) -> Manifest | None:
+    """The manifest being served; None if there is none, or none that can be read: then a rebuild mends it."""
+    try:
+        return snapshots.verify(snapshots.current_id())
+    except SnapshotError:
+        return None
+
+
+def stored_evaluation(snapshots: Snapshots, snapshot: str) -> Evaluation:
+    """The evaluation that was sealed with a snapshot."""
+    return Evaluation.from_json(
+        (snapshots.folder / snapshot / "evaluation.json").read_text(encoding="utf-8")
+    )
+
+
+def _kept(current: Manifest | None) -> str:
+    return f"{current.id} stays published." if current else "Nothing is published."

@@ -1,0 +1,168 @@
+"""The command line: help that reads well, and one clear message for every mistake."""
+
+import re
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from recsys import cli
+from recsys.catalogue.database import connect, migrate
+from recsys.config import Settings
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Recsys = Callable[..., Ended]
+
+COMMANDS = [
+    [],
+    ["migrate"],
+    ["import"],
+    ["import", "items"],
+    ["import", "events"],
+    ["rebuild"],
+    ["evaluate"],
+    ["batch"],
+    ["serve"],
+    ["snapshots"],
+    ["snapshots", "list"],
+    ["snapshots", "verify"],
+    ["snapshots", "rollback"],
+    ["snapshots", "prune"],
+    ["config"],
+]
+
+
+@pytest.fixture
+def recsys(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Ended]:
+    """The command line, in this process: `recsys("import", "items", cwd=folder)`."""
+
+    def run(*arguments: str, cwd: Path = tmp_path, **variables: str) -> Ended:
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["recsys", *arguments])
+        for name, value in ({"COLUMNS": "100"} | variables).items():
+            monkeypatch.setenv(name, value)
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        shown = capsys.readouterr()
+        return Ended(code, shown.out, shown.err)
+
+    return run
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(recsys: Recsys, command: list[str], tmp_path: Path) -> None:
+    shown = recsys(*command, "--help", cwd=tmp_path)
+    assert shown.returncode == 0
+    assert "Usage: recsys" in shown.stdout
+    assert max(map(len, shown.stdout.splitlines())) <= 100
+    assert not list(tmp_path.iterdir()), "asking for help leaves nothing behind"
+
+
+MISTAKES = [
+    (["import", "items", "nowhere.csv"], "nowhere.csv"),
+    (["import", "items", "prose.csv"], "prose.csv"),
+    (["import", "events", "items.csv"], "no column for item_id among id, title"),
+    (["import", "events", "events.csv", "--type", "purchse"], "did you mean purchase?"),
+    (["import", "items", "items.csv", "--map", "title"], "--map"),
+    (["import", "items", "items.csv", "--map", "titel=name"], "title"),
+    (["rebuild"], "the catalogue is empty"),
+    (["evaluate"], "the catalogue is empty"),
+    (["batch", "--out", "slates"], "run `recsys rebuild`"),
+    (["batch", "--out", "slates", "--users", "nobody.txt"], "nobody.txt"),
+    (["snapshots", "verify"], "run `recsys rebuild`"),
+    (["snapshots", "verify", "nothing"], "there is no snapshot 'nothing'"),
+    (["snapshots", "rollback"], "run `recsys rebuild`"),
+    (["snapshots", "prune"], "run `recsys rebuild`"),
+    (["serve", "--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid"),
+    (["--config", "nowhere.toml", "config"], "nowhere.toml does not exist"),
+    (["--config", "prose.csv", "config"], "not valid TOML"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated home without items, and some files."""
+    folder = tmp_path_factory.mktemp("cli")
+    engine = connect(Settings(home=folder / "data"))
+    migrate(engine)
+    engine.dispose()
+    (folder / "items.csv").write_text("id,title\n1,One\n")
+    (folder / "events.csv").write_text("user_id,item_id,time\nu,1,2024-01-01\n")
+    (folder / "prose.csv").write_text("Dear reader,\nthis is a letter.\n")
+    return folder
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=lambda value: str(value)[:40])
+def test_a_mistake_is_one_clear_message(
+    recsys: Recsys, folder: Path, arguments: list[str], message: str
+) -> None:
+    failed = recsys(*arguments, cwd=folder)
+    assert failed.returncode in {1, 2}
+    assert message in " ".join(failed.stderr.split())
+    assert "Traceback" not in failed.stderr
+    assert not (folder / "slates").exists()
+
+
+def test_a_port_in_use_is_said_so(recsys: Recsys, folder: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        failed = recsys("serve", "--port", port, cwd=folder)
+    assert failed.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://shop:s3cret@127.0.0.1:1/shop",
+        "mysql://shop:s3cret@localhost/shop",
+        "no url at all",
+    ],
+)
+def test_a_database_that_does_not_answer_is_named_without_its_password(
+    recsys: Recsys, tmp_path: Path, url: str
+) -> None:
+    failed = recsys("migrate", cwd=tmp_path, RECSYS_DATABASE__URL=url)
+    assert failed.returncode == 1
+    assert "database.url" in failed.stderr
+    assert "s3cret" not in failed.stderr + failed.stdout
+    assert "Traceback" not in failed.stderr
+
+
+def test_the_settings_shown_can_be_read_back(recsys: Recsys, tmp_path: Path) -> None:
+    (tmp_path / "recsys.toml").write_text("[ranking]\ndiversity = 0.25\n")
+    shown = recsys("config", cwd=tmp_path, RECSYS_SERVING__PORT="1234")
+    values = tomllib.loads(shown.stdout)
+    assert values["ranking"]["diversity"] == 0.25
+    assert values["serving"]["port"] == 1234
+    (tmp_path / "recsys.toml").write_text(shown.stdout)
+    assert recsys("config", cwd=tmp_path).stdout == shown.stdout
+    assert len(re.findall(r"^# \S", shown.stdout, re.MULTILINE)) > 50, "each setting is explained"
+
+
+def test_a_password_is_never_shown(recsys: Recsys, tmp_path: Path) -> None:
+    url = "postgresql+psycopg://shop:s3cret@db.example.com/shop"
+    shown = recsys("config", cwd=tmp_path, RECSYS_DATABASE__URL=url)
+    assert shown.returncode == 0
+    assert "s3cret" not in shown.stdout
+    assert "db.example.com" in shown.stdout
