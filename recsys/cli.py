@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from recsys.snapshot import Snapshots
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
-err = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 110)
 
 app = typer.Typer(
     help="Documents in, good recommendations out: import a catalogue and its events, rebuild, serve.",

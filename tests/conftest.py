@@ -4,6 +4,7 @@
     migrated_settings   the same on a fresh database made by the migrations: runs once per database
     engine              an engine on that database
     database_url        its URL
+    artefacts           what a build makes of the small world in worlds.py
 
 The migrations run once per kind and test run; each test gets a copy of the result.
 """
@@ -14,6 +15,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
@@ -22,6 +24,9 @@ from sqlalchemy import Engine, create_engine, make_url, text
 
 from recsys.catalogue.database import connect, migrate
 from recsys.config import DatabaseSettings, Settings
+
+if TYPE_CHECKING:
+    from recsys.snapshot import Artefacts
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +60,19 @@ def engine(migrated_settings: Settings) -> Iterator[Engine]:
     engine = connect(migrated_settings)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def artefacts(tmp_path_factory: pytest.TempPathFactory) -> "Artefacts":
+    import worlds  # it loads every stage: only those who ask for it wait
+
+    settings = Settings(home=tmp_path_factory.mktemp("world"))
+    engine = connect(settings)
+    migrate(engine)
+    worlds.fill(engine)
+    built = worlds.build(engine, settings)
+    engine.dispose()
+    return built
 
 
 def at(settings: Settings, url: str) -> Settings:

@@ -8,25 +8,13 @@ import numpy as np
 import pytest
 import worlds
 
-from recsys.catalogue.database import connect, migrate
-from recsys.config import RankingSettings, Settings
+from recsys.config import RankingSettings
 from recsys.errors import NoSnapshot, SnapshotCorrupt, SnapshotError
 from recsys.ranking.candidates import History, Query
 from recsys.ranking.recommender import Recommender
 from recsys.snapshot import Artefacts, Snapshots
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Artefacts:
-    settings = Settings(home=tmp_path_factory.mktemp("home"))
-    engine = connect(settings)
-    migrate(engine)
-    worlds.fill(engine)
-    made = worlds.build(engine, settings)
-    engine.dispose()
-    return made
 
 
 @pytest.fixture

@@ -17,18 +17,6 @@ from recsys.config import Settings
 from recsys.snapshot import Artefacts
 
 
-@pytest.fixture(scope="session")
-def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Artefacts:
-    """What a build makes of the small world."""
-    settings = Settings(home=tmp_path_factory.mktemp("world"))
-    engine = connect(settings)
-    migrate(engine)
-    worlds.fill(engine)
-    built = worlds.build(engine, settings)
-    engine.dispose()
-    return built
-
-
 @pytest.fixture
 def api(migrated_settings: Settings, engine: Engine, artefacts: Artefacts) -> Iterator[Api]:
     settings = served_quickly(migrated_settings)
