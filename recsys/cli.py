@@ -139,6 +139,13 @@ def _settings() -> Settings:
     return settings
 
 
+def _settings_for_slates() -> Settings:
+    """One thread per library: a slate's products are too small to share, and waiting for helpers costs more."""
+    settings = load_settings(_chosen["config"])
+    limit_threads(1)
+    return settings
+
+
 @contextmanager
 def _database(settings: Settings) -> Iterator["Engine"]:
     from recsys.catalogue.database import connect
@@ -345,7 +352,7 @@ def batch(
     from recsys.batch import batch as run
     from recsys.identity import UserId
 
-    settings = _settings()
+    settings = _settings_for_slates()
     wanted = None
     if users is not None:
         wanted = [UserId(line) for line in users.read_text(encoding="utf-8").splitlines() if line]
@@ -376,7 +383,7 @@ def serve(
 
     from recsys.serving.app import create_app
 
-    settings = _settings()
+    settings = _settings_for_slates()
     host, port = host or settings.serving.host, settings.serving.port if port is None else port
     application = create_app(settings)
     with _listen(host, port) as listening:

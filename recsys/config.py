@@ -223,7 +223,7 @@ class Settings(BaseSettings):
     home: Path = Path("data")
     """Everything made lies in here: the embedded database, vectors, snapshots, rejects."""
     threads: int = Field(default=0, ge=0)
-    """Threads of BLAS, FAISS, torch and implicit; 0: every core this process may run on."""
+    """Threads of BLAS, FAISS, torch and implicit in builds; 0: every core. Slates are made on one each."""
     database: DatabaseSettings = DatabaseSettings()
     events: EventSettings = EventSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()

@@ -1,7 +1,7 @@
 """The one place where the stages are joined: a query in, an explained slate out."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -85,12 +85,13 @@ class Recommender:
     def recommend(self, query: Query) -> Slate:
         """Always `query.limit` items when the catalogue has that many to show (a re-rank: of those given)."""
         failed: list[str] = []
-        opinions = self._consider(query, failed)
+        weights = self._weights(query)
+        opinions = self._consider(query, failed, {name for name in weights if weights[name]})
         retrieved = self._retrieve(query, opinions, failed)
         kept, removed = self._filter(query, self._pool(retrieved))
         kept, widened = self._widen(query, kept)
         candidates = _judge(opinions, kept, failed)
-        parts = blend(candidates, self._weights(query)) | self._boosts(query, kept)
+        parts = blend(candidates, weights) | self._boosts(query, kept)
         order, parts = self._choose(query, kept, parts)
         counts = {name: len(found) for name, found in retrieved.items()}
         items = self._explain(query, opinions, kept[order], parts, failed)
@@ -99,16 +100,15 @@ class Recommender:
     def candidates(self, query: Query) -> Candidates:
         """What `recommend` would blend: the items found and kept, judged by every source."""
         failed: list[str] = []
-        opinions = self._consider(query, failed)
+        opinions = self._consider(query, failed, {source.name for source in self.sources})
         kept, _ = self._filter(query, self._pool(self._retrieve(query, opinions, failed)))
         return _judge(opinions, self._widen(query, kept)[0], failed)
 
-    def _consider(self, query: Query, failed: list[str]) -> dict[str, Opinion]:
-        wanted = {
-            source.name: source
-            for source in self.sources
-            if query.sources is None or source.name in query.sources
-        }
+    def _consider(
+        self, query: Query, failed: list[str], names: Collection[str]
+    ) -> dict[str, Opinion]:
+        allowed = names if query.sources is None else query.sources & set(names)
+        wanted = {source.name: source for source in self.sources if source.name in allowed}
         return _heard(wanted, lambda source: source.consider(query), failed)
 
     def _retrieve(
