@@ -1,36 +1,47 @@
 """Offline scoring: a slate for every user, from the same recommender as the API.
 
-    DIR/batch.json            what this run is: snapshot, moment, limit, users; `complete` when it is
+    DIR/_batch.json           what this run is: snapshot, moment, limit, users; `complete` when it is
     DIR/part-00000.parquet    user_id, rank, item_id, score, reason, snapshot; written whole or not at all
+    DIR/.lock                 held by the one run that may write here
 
-An interrupted run goes on where it stopped, with the snapshot and the moment it began with.
+DIR reads as one Parquet dataset. An interrupted run goes on where it stopped, with the users, the snapshot,
+the moment and the events it began with. Items deleted or made unavailable since are left out of what is
+still to be written; another limit, other users or other settings begin a new run.
 """
 
+import fcntl
 import hashlib
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import Engine
 
 from recsys.catalogue.database import check_schema, reading, writing
-from recsys.catalogue.event_log import EventLog
+from recsys.catalogue.event_log import ByActor, EventLog
 from recsys.catalogue.events import read_events, user_ids
+from recsys.catalogue.fields import distinct
+from recsys.catalogue.items import withdrawn_since
 from recsys.catalogue.recommendations import Recommendation, replace_recommendations
+from recsys.catalogue.times import to_us
 from recsys.config import Settings
-from recsys.errors import InputError, SnapshotError
-from recsys.identity import IdMap, UserId
+from recsys.errors import InputError
+from recsys.identity import NOTHING, IdMap, Ordinals, UserId
 from recsys.ranking.candidates import NO_HISTORY, Query
 from recsys.ranking.recommender import Recommender
-from recsys.ranking.viewer import read_viewer
+from recsys.ranking.viewer import Viewer, read_viewer
 from recsys.snapshot import Snapshots
 
 USERS_PER_PART = 1_000
+
+OVERLAP = timedelta(seconds=10)
+"""Withdrawn items are looked for from this long before the build: clocks differ, commits take time."""
 
 COLUMNS: dict[str, pa.DataType] = {
     "user_id": pa.string(),
@@ -42,16 +53,21 @@ COLUMNS: dict[str, pa.DataType] = {
 }
 
 
-@dataclass(frozen=True)
-class Run:
-    """What a batch run is; two runs that are equal write the same files."""
+class Run(BaseModel):
+    """What a batch run is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     snapshot: str
-    at: str
+    at: datetime
+    """The moment of every query; later events are not read."""
     limit: int
-    users: int
-    users_digest: str
+    settings: str
+    """Digest of the settings that slates depend on."""
+    everyone: bool
+    """The users are those who had an event at that moment."""
     complete: bool = False
+    users: tuple[UserId, ...]
 
 
 @dataclass(frozen=True)
@@ -73,49 +89,61 @@ def batch(
     users: Sequence[UserId] | None = None,
     table: bool = False,
     started: Callable[[int], Callable[[int], None]] = lambda _: lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Done:
     """Score `users` (None: everyone with an event) into `out`, and with `table` into the database.
 
-    `started` is told the number of users and gives back what to call with how many are done.
+    `started` is told the number of users and gives back what to call with how many are done; `say` is
+    told what may surprise. Raises InputError for a limit out of bounds and for a folder in other use.
     """
-    if not 1 <= limit <= settings.ranking.max_limit:
-        raise InputError(
-            f"the limit is {limit}; it must lie between 1 and ranking.max_limit = {settings.ranking.max_limit}"
-        )
     check_schema(engine)
-    with reading(engine) as session:
-        wanted = list(dict.fromkeys(users)) if users is not None else user_ids(session)
-    run = _begin(out, settings, limit, wanted)
-    _, artefacts = Snapshots(settings.home / "snapshots").load(run.snapshot)
-    recommender = Recommender.of(artefacts, settings.ranking)
-    with reading(engine) as session:
-        scorer = Scorer(recommender, read_events(session, artefacts.items.ids), settings, run)
-    advance = started(len(wanted))
-    resumed = 0
-    for number, begin in enumerate(range(0, len(wanted), USERS_PER_PART)):
-        chunk, path = wanted[begin : begin + USERS_PER_PART], out / f"part-{number:05d}.parquet"
-        if path.exists():
-            resumed += 1
-        else:
-            _write_part(path, list(scorer.rows(chunk)))
-        if table:
-            with writing(engine) as session:
-                replace_recommendations(session, _read_part(path))
-        advance(begin + len(chunk))
-    _write_run(out, Run(**(asdict(run) | {"complete": True})))
-    return Done(run, len(range(0, len(wanted), USERS_PER_PART)), resumed)
+    fresh = _fresh_run(engine, settings, limit, users)
+    with _only_run(out):
+        run = _begin(out, fresh, settings, say)
+        scorer = _scorer(engine, settings, run)
+        if unknown := sum(not scorer.knows(user) for user in run.users):
+            say(f"{unknown:,} of {len(run.users):,} users unknown: they get what newcomers get")
+        advance, done = started(len(run.users)), 0
+        parts = list(_parts(out, run.users))
+        resumed = sum(path.exists() for path, _ in parts)
+        for path, some in parts:
+            if not path.exists():
+                _write_part(path, list(scorer.rows(some)))
+            if table:
+                with writing(engine) as session:
+                    replace_recommendations(session, some, _read_part(path))
+            advance(done := done + len(some))
+        _write_run(out, run.model_copy(update={"complete": True}))
+    return Done(run, len(parts), resumed)
+
+
+def read_users(path: Path) -> list[UserId]:
+    """The ids in a file of one per line; they may hold anything but a line's end. Raises InputError."""
+    try:
+        lines = path.read_bytes().decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text ({error}): save it as UTF-8") from None
+    return [UserId(line) for line in (line.rstrip("\r\t ") for line in lines) if line]
 
 
 class Scorer:
     """Slates for users whose events are all in memory."""
 
     def __init__(
-        self, recommender: Recommender, log: EventLog, settings: Settings, run: Run
+        self,
+        recommender: Recommender,
+        log: EventLog,
+        withdrawn: Ordinals,
+        settings: Settings,
+        run: Run,
     ) -> None:
-        self._recommender, self._log, self._settings, self._run = recommender, log, settings, run
-        self._actors = IdMap(log.actors)
-        self._by_actor = np.argsort(log.actor, kind="stable")
-        self._starts = np.searchsorted(log.actor[self._by_actor], np.arange(len(log.actors) + 1))
+        self._recommender, self._log, self._withdrawn = recommender, log, withdrawn
+        self._settings, self._run = settings, run
+        self._actors, self._by_actor = IdMap(log.actors), ByActor(log)
+
+    def knows(self, user: UserId) -> bool:
+        """Whether the user had an event about an item of the snapshot."""
+        return user in self._actors
 
     def rows(self, users: Sequence[UserId]) -> Iterator[Recommendation]:
         """One row per user and place."""
@@ -128,69 +156,131 @@ class Scorer:
 
     def query(self, user: UserId) -> Query:
         """The query that the API would make for this user at the moment of the run."""
-        at = datetime.fromisoformat(self._run.at)
-        actor = self._actors.ordinal(user)
-        diversity = self._settings.ranking.diversity
-        if actor < 0:
-            return Query(at=at, limit=self._run.limit, history=NO_HISTORY, diversity=diversity)
-        log, mine = self._log, self._by_actor[self._starts[actor] : self._starts[actor + 1]]
-        viewer = read_viewer(
-            log.item[mine].astype(np.int64),
-            log.type[mine],
-            log.value[mine],
-            log.time[mine],
-            log.types,
-            self._settings.events,
-        )
+        viewer = self._viewer(user)
         return Query(
-            at=at,
+            at=self._run.at,
             limit=self._run.limit,
             history=viewer.history,
             seen=viewer.seen,
-            diversity=diversity,
+            withdrawn=self._withdrawn,
+            diversity=self._settings.ranking.diversity,
+        )
+
+    def _viewer(self, user: UserId) -> Viewer:
+        if not self.knows(user):
+            return Viewer(NO_HISTORY, NOTHING)
+        log, newest_first = self._log, self._by_actor.events_of(self._actors.ordinal(user))[::-1]
+        return read_viewer(
+            log.item[newest_first].astype(np.int64),
+            log.type[newest_first],
+            log.value[newest_first],
+            log.time[newest_first],
+            log.types,
+            self._settings.events,
         )
 
 
-def _begin(out: Path, settings: Settings, limit: int, users: Sequence[UserId]) -> Run:
-    """Take up an interrupted run of the same users and limit, or clear the folder and begin a new one."""
-    snapshots = Snapshots(settings.home / "snapshots")
-    current = snapshots.current_id()
-    digest = hashlib.sha256("\0".join(users).encode()).hexdigest()
+def _scorer(engine: Engine, settings: Settings, run: Run) -> Scorer:
+    manifest, artefacts = Snapshots(settings.home / "snapshots").load(run.snapshot)
+    ids = artefacts.items.ids
+    with reading(engine) as session:
+        log = read_events(session, ids, until_us=to_us(run.at))
+        gone, _ = withdrawn_since(session, manifest.built_at - OVERLAP)
+    withdrawn = ids.ordinals(gone)
+    recommender = Recommender.of(artefacts, settings.ranking)
+    return Scorer(recommender, log, withdrawn[withdrawn >= 0], settings, run)
+
+
+def _fresh_run(
+    engine: Engine, settings: Settings, limit: int, users: Sequence[UserId] | None
+) -> Run:
+    most = settings.ranking.max_limit
+    if not 1 <= limit <= most:
+        raise InputError(
+            f"the limit is {limit}; it must lie between 1 and ranking.max_limit = {most}"
+        )
+    snapshot = Snapshots(settings.home / "snapshots").current_id()
+    with reading(engine) as session:
+        wanted = distinct(user_ids(session) if users is None else users)
+    relevant = settings.model_dump_json(include={"ranking", "events"})
+    return Run(
+        snapshot=snapshot,
+        at=datetime.now(UTC),
+        limit=limit,
+        settings=hashlib.sha256(relevant.encode()).hexdigest(),
+        everyone=users is None,
+        users=wanted,
+    )
+
+
+@contextmanager
+def _only_run(out: Path) -> Iterator[None]:
+    """Make the folder and hold its lock. Raises InputError if it is in other use."""
     out.mkdir(parents=True, exist_ok=True)
-    run = _read_run(out)
-    if (
-        run
-        and not run.complete
-        and (run.limit, run.users_digest) == (limit, digest)
-        and run.snapshot in snapshots.ids()
-    ):
-        return run
-    if run is None and any(out.iterdir()):
+    visible = [path for path in out.iterdir() if not path.name.startswith(".")]
+    if visible and not (out / "_batch.json").exists():
         raise InputError(
             f"{out} holds files that are not a batch run's: give an empty or a new folder"
         )
+    with (out / ".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"another batch is writing to {out}: wait for it to end, or give another folder"
+            ) from None
+        yield
+
+
+def _begin(out: Path, fresh: Run, settings: Settings, say: Callable[[str], None]) -> Run:
+    """Take up the interrupted run in the folder, or clear the folder and begin a new one."""
+    found = _read_run(out)
+    if found and not found.complete:
+        change = _change(found, fresh, Snapshots(settings.home / "snapshots").ids())
+        if change is None:
+            return found
+        say(f"beginning anew: since the interrupted run, {change}")
     for part in out.glob("part-*.parquet"):
         part.unlink()
-    run = Run(current, datetime.now(UTC).isoformat(), limit, len(users), digest)
-    _write_run(out, run)
-    return run
+    _write_run(out, fresh)
+    return fresh
+
+
+def _change(found: Run, fresh: Run, snapshots: Collection[str]) -> str | None:
+    """Why the run found cannot go on as the one asked for; None if it can."""
+    if found.limit != fresh.limit:
+        return f"the limit changed from {found.limit} to {fresh.limit}"
+    if found.settings != fresh.settings:
+        return "settings of ranking or events changed"
+    if found.everyone != fresh.everyone or not (fresh.everyone or found.users == fresh.users):
+        return "the users asked for changed"
+    if found.snapshot not in snapshots:
+        return f"its snapshot {found.snapshot} was deleted"
+    return None
 
 
 def _read_run(out: Path) -> Run | None:
+    path = out / "_batch.json"
     try:
-        return Run(**json.loads((out / "batch.json").read_text(encoding="utf-8")))
+        return Run.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
-        raise SnapshotError(
-            f"{out / 'batch.json'} is not readable ({error}): give a new folder"
+    except ValidationError as error:
+        raise InputError(
+            f"{path} is not readable ({error.errors()[0]['msg']}): give a new folder"
         ) from None
 
 
 def _write_run(out: Path, run: Run) -> None:
-    temporary = out / ".batch.json"
-    temporary.write_text(json.dumps(asdict(run), indent=1), encoding="utf-8")
-    temporary.replace(out / "batch.json")
+    temporary = out / "._batch.json"
+    temporary.write_text(run.model_dump_json(indent=1), encoding="utf-8")
+    temporary.replace(out / "_batch.json")
+
+
+def _parts(out: Path, users: Sequence[UserId]) -> Iterator[tuple[Path, Sequence[UserId]]]:
+    """Each part's file and its users."""
+    for number, begin in enumerate(range(0, len(users), USERS_PER_PART)):
+        yield out / f"part-{number:05d}.parquet", users[begin : begin + USERS_PER_PART]
 
 
 def _write_part(path: Path, rows: Sequence[Recommendation]) -> None:

@@ -3,7 +3,7 @@
 import json
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from recsys.catalogue.columns import Kind
     from recsys.catalogue.importing import FeedOptions, Summary
+    from recsys.embedding.vectors import Embedded
     from recsys.snapshot import Snapshots
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
@@ -285,10 +286,7 @@ def rebuild(
     with _database(settings) as engine, Bars() as bars:
         outcome = run(engine, settings, bars, force=force)
     out.print(table(outcome.evaluation))
-    for item, problem in list(outcome.problems.items())[:20]:
-        err.print(f"[yellow]item {escape(item)}:[/] {escape(problem)}", soft_wrap=True)
-    if len(outcome.problems) > 20:
-        err.print(f"[yellow]and {len(outcome.problems) - 20} more items with unusable content[/]")
+    _tell_problems(outcome.vectors)
     if outcome.overruled:
         err.print(
             f"[yellow]published by --force although {escape(outcome.overruled)}[/]", soft_wrap=True
@@ -300,8 +298,21 @@ def rebuild(
         )
         return
     report = settings.home / "snapshots" / manifest.id / "report.html"
-    out.print(f"{outcome.embedded} contents embedded, {outcome.reused} reused from earlier builds")
+    embedded = sum(each.embedded for each in outcome.vectors.values())
+    reused = sum(each.reused for each in outcome.vectors.values())
+    out.print(f"{embedded} contents embedded, {reused} reused from earlier builds")
     out.print(f"published snapshot [bold]{manifest.id}[/]; report: {report}", soft_wrap=True)
+
+
+def _tell_problems(vectors: "Mapping[str, Embedded]") -> None:
+    """Which items' texts or pictures could not be used; the first of them by name."""
+    problems = [(item, why) for each in vectors.values() for item, why in each.problems.items()]
+    for item, why in problems[:20]:
+        err.print(f"[yellow]item {escape(item)}:[/] {escape(why)}", soft_wrap=True)
+    if len(problems) > 20:
+        err.print(f"[yellow]and {len(problems) - 20} more items with unusable content[/]")
+    for file in (file for each in vectors.values() for file in each.damaged):
+        err.print(f"[yellow]{escape(file)} was damaged; its contents were embedded again[/]")
 
 
 @app.command()
@@ -315,7 +326,7 @@ def evaluate(
 ) -> None:
     """Measure the blend and its baselines on held-out time; publishes nothing."""
     from recsys.evaluation.report import html, table
-    from recsys.rebuild import embed, read_world
+    from recsys.rebuild import arrange, embed, read_world
     from recsys.rebuild import evaluate as run
 
     settings = _settings()
@@ -324,7 +335,9 @@ def evaluate(
 
         check_schema(engine)
         world = read_world(engine, bars)
-        evaluation = run(world, embed(world.items, settings, bars), settings, bars)
+        found = embed(world.items, settings, bars)
+        content = arrange(world.items, found, settings, bars)
+        evaluation = run(world, content, settings, bars)
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(html(evaluation, "Evaluation on held-out time"), encoding="utf-8")
     if as_json:
@@ -350,12 +363,10 @@ def batch(
 ) -> None:
     """Score every user into Parquet files, with the same pipeline as the API. Resumes where it was interrupted."""
     from recsys.batch import batch as run
-    from recsys.identity import UserId
+    from recsys.batch import read_users
 
     settings = _settings_for_slates()
-    wanted = None
-    if users is not None:
-        wanted = [UserId(line) for line in users.read_text(encoding="utf-8").splitlines() if line]
+    wanted = read_users(users) if users is not None else None
     with _database(settings) as engine, Bars() as bars:
         bars.task("loading the snapshot and the events")
         done = run(
@@ -366,17 +377,19 @@ def batch(
             users=wanted,
             table=table,
             started=lambda n: bars.task("scoring users", n),
+            say=bars.print,
         )
     resumed = f", {done.resumed} of them from the interrupted run" if done.resumed else ""
-    out.print(
-        f"{done.run.users} users in {done.parts} files{resumed}, from snapshot [bold]{done.run.snapshot}[/]: {to}"
-    )
+    written = f"{len(done.run.users):,} users in {done.parts} files{resumed}"
+    out.print(f"{written}, from snapshot [bold]{done.run.snapshot}[/]: {escape(str(to))}")
 
 
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address", show_default="serving.host")] = None,
-    port: Annotated[int | None, typer.Option(help="Port", show_default="serving.port")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Port", show_default="serving.port")
+    ] = None,
 ) -> None:
     """Serve the HTTP API. A newly published snapshot is picked up without a restart."""
     import uvicorn
@@ -415,6 +428,8 @@ def list_snapshots() -> None:
         current = snapshots.current_id()
     except NoSnapshot as error:
         out.print(escape(str(error)), soft_wrap=True)
+        current = ""
+    if not snapshots.ids():
         return
     table = Table(
         "",
@@ -466,6 +481,9 @@ def rollback(
 ) -> None:
     """Serve an older snapshot; running servers pick it up within a second."""
     out.print(f"serving snapshot [bold]{_snapshots(_settings()).rollback(snapshot)}[/]")
+    out.print(
+        "the next rebuild publishes again once it passes the gate: mend the cause before it runs"
+    )
 
 
 @snapshots_app.command()
@@ -476,7 +494,10 @@ def prune(
 ) -> None:
     """Delete the oldest snapshots; the current one always stays."""
     settings = _settings()
-    gone = _snapshots(settings).prune(keep or settings.snapshots.keep)
+    snapshots = _snapshots(settings)
+    snapshots.current_id()
+    with snapshots.rebuilding():
+        gone = snapshots.prune(keep or settings.snapshots.keep)
     out.print(f"deleted {len(gone)}: {', '.join(gone)}" if gone else "nothing to delete")
 
 

@@ -22,7 +22,12 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from recsys.errors import ConfigError
 
@@ -50,7 +55,9 @@ def _with_usual_weights(given: dict[str, float]) -> dict[str, float]:
 class Section(BaseModel):
     """A group of settings: frozen, and closed to unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class DatabaseSettings(Section):
@@ -69,7 +76,15 @@ class EventSettings(Section):
     """The rating that says nothing. Ratings below it count as negative."""
     rating_best: float = 5.0
     """The rating that counts with the full weight; in between, the weight grows in a straight line."""
-    seen: tuple[str, ...] = ("purchase", "like", "dislike", "rating")
+    seen: tuple[str, ...] = (
+        "view",
+        "click",
+        "add_to_cart",
+        "purchase",
+        "like",
+        "dislike",
+        "rating",
+    )
     """After one of these, an item is not recommended to that user again (`hide_seen=false` lifts it per request)."""
     half_life_days: Days = 180.0
     """An event counts half as much as one this many days newer."""
@@ -77,9 +92,13 @@ class EventSettings(Section):
     """A user's newest items that describe the taste."""
 
     @model_validator(mode="after")
-    def _best_is_above_neutral(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.rating_best <= self.rating_neutral:
             raise ValueError("rating_best must be greater than rating_neutral")
+        if unknown := [name for name in self.seen if name not in self.weights]:
+            raise ValueError(
+                f"seen names {', '.join(unknown)}, which has no weight in events.weights"
+            )
         return self
 
 
@@ -177,6 +196,7 @@ class EvaluationSettings(Section):
     """Share of the newest events before the test window, on which the blend is fitted."""
     test: Fraction = 0.1
     """Share of the newest events on which the build is measured."""
+
     min_queries: Positive = 20
     """With fewer test queries than this a build is published unmeasured, and says so."""
     max_queries: Positive = 20_000
@@ -185,6 +205,14 @@ class EvaluationSettings(Section):
     """Resamples behind every interval."""
     seed: int = 0
     """Seed of every random choice."""
+
+    @model_validator(mode="after")
+    def _leaves_something_to_learn_from(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError(
+                "validation and test must leave events to learn from: their sum is 1 or more"
+            )
+        return self
 
 
 class SnapshotSettings(Section):
@@ -267,6 +295,10 @@ def load_settings(path: Path | None = None) -> Settings:
     _refuse_unknown_variables()
     try:
         return Settings(**values)
+    except SettingsError as error:
+        raise ConfigError(
+            f"settings (environment): {error}: a list or a section is written as JSON, such as '[\"title\"]'"
+        ) from None
     except ValidationError as error:
         found = "\n".join(_explain(problem) for problem in error.errors())
         raise ConfigError(f"settings ({file if values else 'environment'}):\n{found}") from None

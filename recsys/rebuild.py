@@ -5,7 +5,7 @@ changes until the one rename at the end; killed at any moment, the old snapshot 
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -26,11 +26,11 @@ from recsys.embedding.vectors import Embedded, embed_items
 from recsys.errors import BuildError, GateRefused, SnapshotError
 from recsys.evaluation.backtest import Evaluation, backtest
 from recsys.evaluation.report import html
-from recsys.identity import ItemId
 from recsys.index.space import Space, build_space
 from recsys.preference.cold import ContentPrior
 from recsys.preference.models import fit_preference
 from recsys.ranking.candidates import Query
+from recsys.ranking.filters import on_sale
 from recsys.ranking.recommender import Recommender
 from recsys.snapshot import FORMAT, Artefacts, Manifest, Snapshots, library_versions, new_id
 
@@ -59,10 +59,6 @@ class Content:
 
     spaces: dict[str, Space]
     priors: dict[str, ContentPrior]
-    problems: dict[ItemId, str]
-    """Items whose text or picture could not be used, and why; they are served without it."""
-    embedded: int
-    reused: int
 
 
 @dataclass(frozen=True)
@@ -71,13 +67,12 @@ class Outcome:
 
     manifest: Manifest
     evaluation: Evaluation
-    problems: dict[ItemId, str]
+    vectors: Mapping[str, Embedded]
+    """Kind of content -> what became of it, the items whose text or picture could not be used included."""
     changed: bool
     """False: the current snapshot already holds this world, and nothing was built."""
     overruled: str | None
     """Why the gate would have refused, had `force` not been given."""
-    embedded: int = 0
-    reused: int = 0
 
 
 def rebuild(engine: Engine, settings: Settings, progress: Progress, force: bool = False) -> Outcome:
@@ -87,13 +82,13 @@ def rebuild(engine: Engine, settings: Settings, progress: Progress, force: bool 
     with snapshots.rebuilding():
         started = datetime.now(UTC)
         world = read_world(engine, progress)
+        found = embed(world.items, settings, progress)
         current = current_manifest(snapshots)
-        digest = inputs_digest(world, settings)
+        digest = inputs_digest(world, found, settings)
         if current is not None and current.inputs_digest == digest and not force:
-            return Outcome(
-                current, stored_evaluation(snapshots, current.id), {}, changed=False, overruled=None
-            )
-        content = embed(world.items, settings, progress)
+            stored = stored_evaluation(snapshots, current.id)
+            return Outcome(current, stored, found, changed=False, overruled=None)
+        content = arrange(world.items, found, settings, progress)
         evaluation = evaluate(world, content, settings, progress)
         artefacts = fit(world, content, evaluation, settings, progress)
         manifest = describe(new_id(started), started, digest, world, artefacts, evaluation)
@@ -110,9 +105,7 @@ def rebuild(engine: Engine, settings: Settings, progress: Progress, force: bool 
         sealed = snapshots.seal(artefacts, manifest, extras)
         snapshots.publish(sealed.id)
         snapshots.prune(settings.snapshots.keep)
-    return Outcome(
-        sealed, evaluation, content.problems, True, refusal, content.embedded, content.reused
-    )
+    return Outcome(sealed, evaluation, found, changed=True, overruled=refusal)
 
 
 def read_world(engine: Engine, progress: Progress) -> World:
@@ -125,7 +118,7 @@ def read_world(engine: Engine, progress: Progress) -> World:
         return World(items, read_events(session, items.ids))
 
 
-def embed(items: ItemTable, settings: Settings, progress: Progress) -> Content:
+def embed(items: ItemTable, settings: Settings, progress: Progress) -> dict[str, Embedded]:
     """Vectors of every item that has a text or a picture; only what is new or changed is encoded."""
     fields = items.data.select(list(settings.embedding.text_fields)).to_pylist()
     texts = [item_text(row, settings.embedding.text_fields) for row in fields]
@@ -135,6 +128,13 @@ def embed(items: ItemTable, settings: Settings, progress: Progress) -> Content:
         found["text"] = _embed("texts", items, texts, encoder, settings, progress)
     if any(images) and (pictures := load_image_encoder(settings.embedding)):
         found["image"] = _embed("pictures", items, images, pictures, settings, progress)
+    return found
+
+
+def arrange(
+    items: ItemTable, found: Mapping[str, Embedded], settings: Settings, progress: Progress
+) -> Content:
+    """Vectors -> spaces: whitened, indexed, with every item's neighbours."""
     spaces: dict[str, Space] = {}
     priors: dict[str, ContentPrior] = {}
     for name, vectors in found.items():
@@ -143,13 +143,7 @@ def embed(items: ItemTable, settings: Settings, progress: Progress) -> Content:
             spaces[name] = build_space(items.ids, vectors.table, settings.index, advance)
             rows, _ = vectors.table.aligned(items.ids)
             priors[name] = ContentPrior(rows, spaces[name].neighbours, spaces[name].similarity)
-    return Content(
-        spaces,
-        priors,
-        problems={item: text for each in found.values() for item, text in each.problems.items()},
-        embedded=sum(each.embedded for each in found.values()),
-        reused=sum(each.reused for each in found.values()),
-    )
+    return Content(spaces, priors)
 
 
 def _embed(
@@ -215,7 +209,7 @@ def describe(
         events_until=datetime.fromtimestamp(newest / 1e6, UTC) if newest is not None else None,
         counts={
             "items": len(world.items),
-            "available": int(world.items.available.sum()),
+            "available": int(on_sale(world.items, built_at, np.arange(len(world.items))).sum()),
             "actors": len(world.log.actors),
             "events": len(world.log),
             "events_of_unknown_items": world.log.unknown_items,
@@ -233,6 +227,8 @@ def describe(
 
 def gate(new: Manifest, current: Manifest | None, settings: SnapshotSettings) -> str | None:
     """Why the new build must not be published; None if it may be."""
+    if not new.counts["available"]:
+        return "no item is available, published and not expired: there would be nothing to show"
     if current is not None:
         least = (1 - settings.max_shrink) * current.counts["available"]
         if new.counts["available"] < least:
@@ -241,14 +237,16 @@ def gate(new: Manifest, current: Manifest | None, settings: SnapshotSettings) ->
                 f"{new.counts['available']}, more than snapshots.max_shrink = {settings.max_shrink:g} allows"
             )
         if current.metrics and not new.metrics:
-            return "there are too few events left to measure this build, though the current one could be measured"
-    bars = {"popularity": new.metrics.get("popularity.ndcg@10")}
-    bars["the current snapshot"] = (
-        current.metrics.get("blend.ndcg@10") if current is not None else None
-    )
+            return (
+                "too few events are left to measure this build, though the current one was measured"
+            )
+    if not new.metrics:
+        return None
+    mine, bars = new.metrics["blend.ndcg@10"], {"popularity": new.metrics["popularity.ndcg@10"]}
+    if current is not None and current.metrics:
+        bars["the current snapshot"] = current.metrics["blend.ndcg@10"]
     for name, bar in bars.items():
-        mine = new.metrics.get("blend.ndcg@10")
-        if mine is not None and bar is not None and mine < (1 - settings.tolerance) * bar:
+        if not mine >= (1 - settings.tolerance) * bar:  # also refuses NaN
             return (
                 f"NDCG@10 on held-out time is {mine:.4f}, that of {name} {bar:.4f}: "
                 f"lower by more than snapshots.tolerance = {settings.tolerance:g}"
@@ -272,21 +270,20 @@ def probe(artefacts: Artefacts, settings: Settings, at: datetime) -> str | None:
     return None
 
 
-def inputs_digest(world: World, settings: Settings) -> str:
-    """Equal for two worlds and settings from which the same snapshot would be built."""
+def inputs_digest(world: World, found: Mapping[str, Embedded], settings: Settings) -> str:
+    """Equal for two worlds, vectors and settings from which the same snapshot would be built."""
     digest = hashlib.sha256(settings.model_dump_json(exclude=UNUSED_BY_A_BUILD).encode())
     digest.update(repr(sorted(library_versions().items())).encode())
     for batch in world.items.data.to_batches():
         digest.update(batch.serialize())
-    for name in world.log.actors:
-        digest.update(name.encode() + b"\0")
-    for column in (
-        world.log.actor,
-        world.log.item,
-        world.log.type,
-        world.log.value,
-        world.log.time,
-    ):
+    for name in sorted(found):
+        table = found[name].table
+        digest.update(f"{name} {table.card.fingerprint}".encode() + table.rows.tobytes())
+        digest.update("\0".join(table.ids).encode())
+    for actor in world.log.actors:
+        digest.update(actor.encode() + b"\0")
+    log = world.log
+    for column in (log.actor, log.item, log.type, log.value, log.time):
         digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()
 

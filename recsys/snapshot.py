@@ -112,12 +112,11 @@ class Snapshots:
 
     def current_id(self) -> str:
         """The id being served. Raises NoSnapshot."""
-        try:
-            return (self.folder / "current").read_text(encoding="utf-8").strip()
-        except FileNotFoundError:
-            raise NoSnapshot(
-                f"nothing is published in {self.folder}: run `recsys rebuild`"
-            ) from None
+        pointer = self.folder / "current"
+        published = pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else ""
+        if not published:
+            raise NoSnapshot(f"nothing is published in {self.folder}: run `recsys rebuild`")
+        return published
 
     def manifest(self, snapshot: str) -> Manifest:
         """Read what a snapshot says of itself. Raises SnapshotError, SnapshotCorrupt."""
@@ -204,7 +203,8 @@ class Snapshots:
         return sealed
 
     def publish(self, snapshot: str) -> None:
-        """Serve this snapshot from now on: one atomic rename."""
+        """Serve this snapshot from now on: one atomic rename. Raises SnapshotError if it is not there."""
+        self.manifest(snapshot)
         pointer = self.folder / f".current-{snapshot}"
         pointer.write_text(snapshot + "\n", encoding="utf-8")
         _sync(pointer)
@@ -213,7 +213,6 @@ class Snapshots:
 
     def rollback(self, to: str | None = None) -> str:
         """Serve an older snapshot: `to`, else the newest one older than the current that verifies."""
-        current = self.current_id()
         if to is not None:
             if to not in self.ids():
                 raise SnapshotError(
@@ -222,6 +221,7 @@ class Snapshots:
             self.verify(to)
             self.publish(to)
             return to
+        current = self.current_id()
         for snapshot in reversed([s for s in self.ids() if s < current]):
             try:
                 self.verify(snapshot)
@@ -232,12 +232,19 @@ class Snapshots:
         raise SnapshotError(f"there is no sound snapshot older than {current} to go back to")
 
     def prune(self, keep: int) -> list[str]:
-        """Delete all but the newest `keep`; the current one always stays. Returns the deleted ids."""
+        """Delete all but the newest `keep`; the current one always stays. Returns the deleted ids.
+
+        To be called while `rebuilding`: what a rebuild has sealed and not yet published must not go.
+        """
         current = self.current_id()
         others = [snapshot for snapshot in self.ids() if snapshot != current]
         gone = others[: max(0, len(others) - (keep - 1))]
         for snapshot in gone:
-            shutil.rmtree(self.folder / snapshot)
+            doomed = (
+                self.folder / f".building-{snapshot}"
+            )  # half deleted, it is a leftover like any other
+            (self.folder / snapshot).rename(doomed)
+            shutil.rmtree(doomed)
         return gone
 
 

@@ -4,6 +4,7 @@
     migrated_settings   the same on a fresh database made by the migrations: runs once per database
     engine              an engine on that database
     database_url        its URL
+    recsys              runs the command line in this process
     artefacts           what a build makes of the small world in worlds.py
 
 The migrations run once per kind and test run; each test gets a copy of the result.
@@ -11,6 +12,7 @@ The migrations run once per kind and test run; each test gets a copy of the resu
 
 import os
 import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
+from command_line import Ended, Recsys
 from pydantic import SecretStr
 from sqlalchemy import Engine, create_engine, make_url, text
 
@@ -73,6 +76,29 @@ def artefacts(tmp_path_factory: pytest.TempPathFactory) -> "Artefacts":
     built = worlds.build(engine, settings)
     engine.dispose()
     return built
+
+
+@pytest.fixture
+def recsys(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Recsys:
+    def run(*arguments: str, cwd: Path = tmp_path, **variables: str) -> Ended:
+        from recsys import cli
+
+        code = 0
+        with monkeypatch.context() as here:
+            here.chdir(cwd)
+            here.setattr(sys, "argv", ["recsys", *arguments])
+            for name, value in ({"COLUMNS": "100"} | variables).items():
+                here.setenv(name, value)
+            try:
+                cli.main()
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+        shown = capsys.readouterr()
+        return Ended(code, shown.out, shown.err)
+
+    return run
 
 
 def at(settings: Settings, url: str) -> Settings:

@@ -1,28 +1,14 @@
 """The command line: help that reads well, and one clear message for every mistake."""
 
 import re
-import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from command_line import Recsys
 
-from recsys import cli
 from recsys.catalogue.database import connect, migrate
 from recsys.config import Settings
-
-
-class Ended(NamedTuple):
-    """How a command ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Recsys = Callable[..., Ended]
 
 COMMANDS = [
     [],
@@ -41,28 +27,6 @@ COMMANDS = [
     ["snapshots", "prune"],
     ["config"],
 ]
-
-
-@pytest.fixture
-def recsys(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., Ended]:
-    """The command line, in this process: `recsys("import", "items", cwd=folder)`."""
-
-    def run(*arguments: str, cwd: Path = tmp_path, **variables: str) -> Ended:
-        monkeypatch.chdir(cwd)
-        monkeypatch.setattr(sys, "argv", ["recsys", *arguments])
-        for name, value in ({"COLUMNS": "100"} | variables).items():
-            monkeypatch.setenv(name, value)
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        shown = capsys.readouterr()
-        return Ended(code, shown.out, shown.err)
-
-    return run
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -90,6 +54,7 @@ MISTAKES = [
     (["snapshots", "rollback"], "run `recsys rebuild`"),
     (["snapshots", "prune"], "run `recsys rebuild`"),
     (["serve", "--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid"),
+    (["serve", "--port", "99999"], "65535"),
     (["--config", "nowhere.toml", "config"], "nowhere.toml does not exist"),
     (["--config", "prose.csv", "config"], "not valid TOML"),
 ]

@@ -42,6 +42,10 @@ def test_a_file_may_be_named_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> N
         ),
         ("[ranking]\ndiversity = 'much'\n", "ranking.diversity: Input should be a valid number"),
         ("ranking = 3\n", "ranking: Input should be"),
+        ("[events]\nseen = ['purchas']\n", "seen names purchas, which has no weight"),
+        ("[events]\nhalf_life_days = inf\n", "should be a finite number"),
+        ("[events.weights]\nview = nan\n", "should be a finite number"),
+        ("[evaluation]\nvalidation = 0.6\ntest = 0.4\n", "must leave events to learn from"),
         ("[events]\nrating_best = 3\n", "rating_best must be greater than rating_neutral"),
         ("[[[", "not valid TOML"),
     ],
@@ -68,6 +72,18 @@ def test_an_unknown_variable_is_refused(
     with pytest.raises(ConfigError, match=name) as raised:
         load_settings()
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("RECSYS_EVENTS__SEEN", "purchase"), ("RECSYS_RANKING", "{"), ("RECSYS_THREADS", "many")],
+)
+def test_a_malformed_variable_is_explained(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match="settings"):
+        load_settings()
 
 
 def test_own_event_types_can_be_weighed_from_either_place(monkeypatch: pytest.MonkeyPatch) -> None:

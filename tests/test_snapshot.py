@@ -131,6 +131,24 @@ def test_pruning_keeps_the_newest_and_always_the_current(
     assert snapshots.prune(1) == []
 
 
+def test_a_lost_pointer_is_mended_by_naming_a_snapshot(
+    artefacts: Artefacts, snapshots: Snapshots
+) -> None:
+    first, second = (publish(snapshots, artefacts, day) for day in range(2))
+    (snapshots.folder / "current").write_text("")
+    with pytest.raises(NoSnapshot, match="nothing is published"):
+        snapshots.current_id()
+    assert snapshots.ids() == [first, second]
+    assert snapshots.rollback(first) == snapshots.current_id() == first
+
+
+def test_what_is_not_there_cannot_be_published(artefacts: Artefacts, snapshots: Snapshots) -> None:
+    current = publish(snapshots, artefacts, 0)
+    with pytest.raises(SnapshotError, match="there is no snapshot 'gone'"):
+        snapshots.publish("gone")
+    assert snapshots.current_id() == current
+
+
 def test_what_a_killed_build_left_is_cleared_away(snapshots: Snapshots) -> None:
     leftover = snapshots.folder / ".building-20260101T000000-000000"
     leftover.mkdir(parents=True)

@@ -26,15 +26,16 @@ from recsys.config import Settings
 from recsys.errors import DatabaseError
 
 BUSY_SECONDS = 30
-"""How long a writer of SQLite waits for another one."""
+"""How long a writer of SQLite waits for another one, unless told otherwise."""
 
 MIGRATION_LOCK = 0x72656373
 """Key of the PostgreSQL advisory lock that lets one process migrate at a time."""
 
 
-def connect(settings: Settings) -> Engine:
+def connect(settings: Settings, busy_seconds: float = BUSY_SECONDS) -> Engine:
     """An engine on a database that answers. Makes the folder of an SQLite file.
 
+    A writer waits `busy_seconds` for another writer of SQLite; PostgreSQL's wait only for the same rows.
     Raises DatabaseError, without the password, when the URL is wrong or nobody answers.
     """
     url = _url(settings)
@@ -43,6 +44,7 @@ def connect(settings: Settings) -> Engine:
         _make_folder(Path(url.database).parent)
     engine = create_engine(
         url,
+        connect_args={"timeout": busy_seconds} if is_sqlite else {},
         pool_size=8,
         max_overflow=32,
         pool_pre_ping=not is_sqlite,
@@ -138,7 +140,6 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     """Leave BEGIN to `_begin_sqlite`: sqlite3's own would come too late, and not at all for DDL."""
     connection.isolation_level = None
     for pragma in (
-        f"busy_timeout = {BUSY_SECONDS * 1000}",
         "journal_mode = WAL",
         "synchronous = NORMAL",
         "foreign_keys = ON",
@@ -161,10 +162,14 @@ def _translated(engine: Engine) -> Iterator[None]:
         raise
     except DriverError as error:
         where = engine.url.render_as_string(hide_password=True)
-        raise DatabaseError(
-            f"{where}: {error.orig}: check database.url and the server, "
-            "and that `recsys migrate` was run"
-        ) from None
+        raise DatabaseError(f"{where}: {error.orig}: {_advice(error)}") from None
+
+
+def _advice(error: DriverError) -> str:
+    """The low byte of SQLite's code is the kind of trouble, the rest a detail of it."""
+    if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+        return "another process is writing: try again"
+    return "check database.url and the server, and that `recsys migrate` was run"
 
 
 def _alembic() -> Config:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.identity import Floats, IdMap, ItemId
+from recsys.identity import Floats, IdMap, ItemId, Ordinals
 
 SESSION = "\x1f"
 """Stands before the id of an anonymous session where actors are named."""
@@ -49,6 +49,19 @@ class EventLog:
     def _cut(self, first: int, last: int) -> "EventLog":
         names = ("actor", "item", "type", "value", "time")
         return replace(self, **{name: getattr(self, name)[first:last] for name in names})
+
+
+class ByActor:
+    """Finds an actor's events in a log."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._order = np.argsort(log.actor, kind="stable")
+        every = np.arange(len(log.actors) + 1)
+        self._starts = np.searchsorted(log.actor, every, sorter=self._order)
+
+    def events_of(self, actor: int) -> Ordinals:
+        """Positions in the log, oldest first."""
+        return self._order[self._starts[actor] : self._starts[actor + 1]]
 
 
 class LogBuilder:

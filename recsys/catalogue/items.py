@@ -6,7 +6,17 @@ from typing import Annotated, Any, NamedTuple, cast
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from sqlalchemy import BigInteger, ColumnElement, Select, Table, func, select, type_coerce, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Row,
+    Select,
+    Table,
+    func,
+    select,
+    type_coerce,
+    update,
+)
 from sqlalchemy import Text as SqlText
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import Session
@@ -15,7 +25,6 @@ from recsys.catalogue.database import insert_into
 from recsys.catalogue.fields import Attributes, Id, Moment, Text, Texts, explain
 from recsys.catalogue.item_table import SCHEMA, ItemTable
 from recsys.catalogue.tables import ItemRow
-from recsys.catalogue.times import from_us
 from recsys.errors import InputError, UnknownItem
 from recsys.identity import ItemId
 
@@ -27,6 +36,7 @@ __all__ = [
     "delete_item",
     "get_item",
     "get_items",
+    "is_offered",
     "patch_item",
     "read_items",
     "upsert_items",
@@ -101,6 +111,7 @@ def get_items(session: Session, ids: Iterable[str]) -> dict[ItemId, Item]:
 def patch_item(session: Session, item_id: str, changes: Mapping[str, Any], now: datetime) -> Item:
     """Change some fields and give the whole item back; None takes a field or an attribute away (RFC 7396).
 
+    `available` cannot be taken away: unknown would mean on sale.
     Raises UnknownItem, or InputError when the result would not be a valid item.
     """
     row = session.execute(_select([item_id]).with_for_update()).one_or_none()
@@ -127,22 +138,28 @@ def delete_item(session: Session, item_id: str, now: datetime) -> bool:
     return session.execute(bury).first() is not None
 
 
-def withdrawn_since(session: Session, moment: datetime | int) -> tuple[list[ItemId], list[ItemId]]:
-    """(gone, back) among the items updated at this moment (int: microseconds) or later.
+def is_offered(item: Item | Row[Any], now: datetime) -> bool:
+    """Available, published and not expired at this moment."""
+    published = item.published_at is None or item.published_at <= now
+    expired = item.expires_at is not None and item.expires_at <= now
+    return item.available and published and not expired
 
-    Gone: deleted or not available. Back: neither. Ask again from a little before the last answer:
+
+def withdrawn_since(
+    session: Session, moment: datetime, now: datetime
+) -> tuple[list[ItemId], list[ItemId]]:
+    """(gone, back) among the items updated at this moment or later, as of now.
+
+    Gone: deleted or not on offer. Back: neither. Ask again from a little before the last answer:
     a transaction that began earlier may be committed later.
     """
-    since = from_us(moment) if isinstance(moment, int) else moment
-    rows = session.execute(
-        select(ItemRow.id, ItemRow.available, ItemRow.deleted_at)
-        .where(ItemRow.updated_at >= since)
-        .order_by(ItemRow.id)
-    ).all()
+    about = ("id", "available", "published_at", "expires_at", "deleted_at")
+    changed = select(*(ITEMS.c[name] for name in about)).where(ItemRow.updated_at >= moment)
     gone: list[ItemId] = []
     back: list[ItemId] = []
-    for key, available, deleted in rows:
-        (back if available and deleted is None else gone).append(ItemId(key))
+    for row in session.execute(changed.order_by(ItemRow.id)):
+        offered = row.deleted_at is None and is_offered(row, now)
+        (back if offered else gone).append(ItemId(row.id))
     return gone, back
 
 
@@ -207,9 +224,10 @@ def _write(session: Session, rows: Sequence[dict[str, Any]], now: datetime) -> N
 
 
 def _merged(stored: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """RFC 7396: None takes away; attributes are merged one by one."""
+    """RFC 7396: None takes away, but leaves `available` to be refused; attributes are merged one by one."""
     merged = {**stored, **changes}
     if isinstance(given := changes.get("attributes"), Mapping):
         attributes = {**stored["attributes"], **given}
         merged["attributes"] = {k: v for k, v in attributes.items() if v is not None}
-    return {name: value for name, value in merged.items() if value is not None}
+    kept = merged.items()
+    return {name: value for name, value in kept if value is not None or name == "available"}

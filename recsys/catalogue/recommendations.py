@@ -8,7 +8,6 @@ from sqlalchemy import Table, delete
 from sqlalchemy.orm import Session
 
 from recsys.catalogue.database import insert_into
-from recsys.catalogue.fields import distinct
 from recsys.catalogue.tables import RecommendationRow
 
 RECOMMENDATIONS = cast(Table, RecommendationRow.__table__)
@@ -29,9 +28,10 @@ class Recommendation:
     snapshot: str
 
 
-def replace_recommendations(session: Session, rows: Sequence[Recommendation]) -> None:
-    """Each user among the rows gets these rows and keeps no older ones; other users stay as they are."""
-    users = distinct(row.user_id for row in rows)
+def replace_recommendations(
+    session: Session, users: Sequence[str], rows: Sequence[Recommendation]
+) -> None:
+    """These users get these rows, perhaps none, and keep no older ones; other users stay as they are."""
     for start in range(0, len(users), USERS):
         some = users[start : start + USERS]
         session.execute(delete(RECOMMENDATIONS).where(RECOMMENDATIONS.c.user_id.in_(some)))

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from recsys.catalogue.events import EventLog
+from recsys.catalogue.event_log import ByActor, EventLog
 from recsys.catalogue.items import ItemTable
 from recsys.catalogue.times import from_us
 from recsys.config import EvaluationSettings, Settings
@@ -141,11 +141,8 @@ class _Past:
         return np.unique(self.log.actor[self.first :][liked]).astype(np.int64)
 
     @cached_property
-    def _by_actor(self) -> tuple[Ordinals, Ordinals]:
-        """Positions of events ordered by actor and then time, and where each actor's begin."""
-        order = np.argsort(self.log.actor, kind="stable")
-        starts = np.searchsorted(self.log.actor[order], np.arange(len(self.log.actors) + 1))
-        return order, starts
+    def _by_actor(self) -> ByActor:
+        return ByActor(self.log)
 
     def sample(self, actors: Ordinals, most: int) -> list[int]:
         """At `most` so many of them, ascending; the same for the same seed."""
@@ -177,8 +174,7 @@ class _Past:
 
     def _events(self, actor: int) -> tuple[Ordinals, Ordinals]:
         """Positions, oldest first, of a person's events and of the likes within the window."""
-        order, starts = self._by_actor
-        events = order[starts[actor] : starts[actor + 1]]
+        events = self._by_actor.events_of(actor)
         return events, events[(events >= self.first) & (self.strength[events] > 0)]
 
     def _question(self, likes: Ordinals, viewer: Viewer) -> Question:

@@ -1,4 +1,4 @@
-"""Events -> who likes what: one signed strength per person and item, split into likes and dislikes.
+"""Events -> who likes what: one signed strength per person and item, of which models learn the likes.
 
 The events of one person on one item add up, bounded to [-1, 1]; a like that was taken back cancels out.
 """
@@ -27,10 +27,6 @@ class Interactions:
 
     matrix: Sparse
     """(actors, items) how much somebody likes an item, in (0, 1]."""
-    negative: Sparse
-    """(actors, items) how much somebody dislikes an item, in (0, 1]."""
-    time: NDArray[np.int64]
-    """(matrix.nnz,) microseconds of the newest event behind each entry of `matrix.data`."""
 
     @property
     def support(self) -> Floats:
@@ -89,16 +85,10 @@ def pairs(log: EventLog, n_items: int, settings: EventSettings) -> Pairs:
 def interactions(
     log: EventLog, n_items: int, settings: EventSettings, longest_history: int
 ) -> Interactions:
-    """The likes and dislikes in a log; of each actor the newest `longest_history` of either."""
+    """The likes in a log; of each actor the newest `longest_history`."""
     found = pairs(log, n_items, settings)
-    shape = (len(log.actors), n_items)
     likes = _newest(found, found.strength > 0, longest_history)
-    dislikes = _newest(found, found.strength < 0, longest_history)
-    return Interactions(
-        matrix=_matrix(found, likes, shape),
-        negative=_matrix(found, dislikes, shape),
-        time=log.time[found.newest[likes]],
-    )
+    return Interactions(_matrix(found, likes, (len(log.actors), n_items)))
 
 
 def _newest(found: Pairs, wanted: NDArray[np.bool_], longest: int) -> NDArray[np.int64]:
@@ -112,4 +102,4 @@ def _newest(found: Pairs, wanted: NDArray[np.bool_], longest: int) -> NDArray[np
 
 def _matrix(found: Pairs, position: NDArray[np.int64], shape: tuple[int, int]) -> Sparse:
     starts = np.searchsorted(found.actor[position], np.arange(shape[0] + 1))
-    return assemble(np.abs(found.strength[position]), found.item[position], starts, shape)
+    return assemble(found.strength[position], found.item[position], starts, shape)

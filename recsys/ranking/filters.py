@@ -3,6 +3,8 @@
 Filters run in the order given by `standard_filters`; an item is counted at the first one that refuses it.
 """
 
+from datetime import datetime
+
 import numpy as np
 
 from recsys.catalogue.item_table import ItemTable
@@ -13,7 +15,7 @@ from recsys.ranking.candidates import Filter, Query, Where
 def standard_filters(items: ItemTable) -> tuple[Filter, ...]:
     """The filters of every request, the cheapest and most final first."""
     return (
-        Filter("unavailable", lambda query, found: _on_sale(items, query, found)),
+        Filter("unavailable", lambda query, found: _offered(items, query, found)),
         Filter(
             "excluded",
             lambda query, found: ~np.isin(found, np.concatenate([query.exclude, query.context])),
@@ -23,13 +25,16 @@ def standard_filters(items: ItemTable) -> tuple[Filter, ...]:
     )
 
 
-def _on_sale(items: ItemTable, query: Query, found: Ordinals) -> Mask:
-    """Available, published and not expired at the moment of the query, and not withdrawn since the build."""
-    now = int(query.at.timestamp() * 1e6)
-    offered = (
-        items.available[found] & (items.shown_from[found] <= now) & (items.expires_at[found] > now)
-    )
-    return offered & ~np.isin(found, query.withdrawn)
+def _offered(items: ItemTable, query: Query, found: Ordinals) -> Mask:
+    """On sale, and not withdrawn since the build."""
+    return on_sale(items, query.at, found) & ~np.isin(found, query.withdrawn)
+
+
+def on_sale(items: ItemTable, at: datetime, found: Ordinals) -> Mask:
+    """(len(found),) True for what is available, published and not expired at this moment."""
+    now = int(at.timestamp() * 1e6)
+    shown = (items.shown_from[found] <= now) & (items.expires_at[found] > now)
+    return items.available[found] & shown
 
 
 def matches(items: ItemTable, where: Where, found: Ordinals) -> Mask:

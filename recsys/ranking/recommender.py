@@ -223,7 +223,10 @@ class Recommender:
                 return self._because(query, name, seeds[name])
             if name in _STANDING_REASONS and (name != "text" or query.words is not None):
                 return _STANDING_REASONS[name]
-        return "from the catalogue"
+        asked = query.sources or ()
+        return next(
+            (_STANDING_REASONS[name] for name in FALLBACK if name in asked), "from the catalogue"
+        )
 
     def _because(self, query: Query, source: str, seed: int) -> str:
         title = self.items.title(int(query.seeds.items[seed]))

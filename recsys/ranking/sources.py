@@ -183,7 +183,7 @@ class SpaceOpinion:
         """The largest cosine; NaN for items without a vector."""
         if not len(self.seeds):
             return np.full(len(items), np.nan, dtype=np.float32)
-        nearest: Floats = self.space.cosine(items, self.seeds).max(axis=1)
+        nearest: Floats = self._cosine(items).max(axis=1)
         return nearest
 
     def because(self, items: Ordinals) -> Ordinals:
@@ -191,9 +191,14 @@ class SpaceOpinion:
         reasons = no_reasons(items)
         if len(self.seeds):
             present = self.space.present[items]
-            nearest = self.space.cosine(items[present], self.seeds).argmax(axis=1)
+            nearest = self._cosine(items[present]).argmax(axis=1)
             reasons[present] = self.positions[nearest]
         return reasons
+
+    def _cosine(self, items: Ordinals) -> Floats:
+        """(len(items), len(seeds)); an item does not speak for itself."""
+        cosine = self.space.cosine(items, self.seeds)
+        return np.where(items[:, None] == self.seeds, np.float32(-1), cosine)
 
 
 @dataclass(frozen=True)

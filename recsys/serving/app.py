@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 LARGEST_BODY = 16 * 2**20
 """Bytes."""
 
+BUSY_SECONDS = 3
+"""How long a write waits for another process that writes to SQLite."""
+
 STATUS: dict[type[RecsysError], tuple[int, str, int | None]] = {
     UnknownItem: (404, "unknown_item", None),
     InputError: (422, "invalid_request", None),
@@ -49,7 +52,7 @@ STATUS: dict[type[RecsysError], tuple[int, str, int | None]] = {
 }
 """Error -> status, type in the body, seconds to wait before trying again; the nearest class counts."""
 
-HTTP_TYPES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+HTTP_TYPES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 503: "busy"}
 
 PARTS = (routes, intake, operations)
 
@@ -70,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     Raises DatabaseError when the database does not answer or has another schema. Starts without a
     snapshot: `/health/ready` then says why, and slates begin with the first one published.
     """
-    engine = connect(settings)
+    engine = connect(settings, BUSY_SECONDS)
     check_schema(engine)
     metrics, words = Metrics(), Words(settings.embedding)
     live = Live(engine, settings, words, metrics)

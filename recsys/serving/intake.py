@@ -1,20 +1,24 @@
 """The routes that read and write the catalogue: items and events. One call is one transaction."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Query, Response
+from fastapi import APIRouter, Body, Depends, HTTPException, Query, Response
 from pydantic import BaseModel, Field
+from sqlalchemy.orm import Session
 
 from recsys.catalogue.database import reading, writing
-from recsys.catalogue.events import append_events, check_time, check_type, user_events
+from recsys.catalogue.events import append_events, user_events
 from recsys.catalogue.fields import Id, Moment
 from recsys.catalogue.items import (
     Item,
     delete_item,
     get_item,
     get_items,
+    is_offered,
     patch_item,
     upsert_items,
 )
@@ -22,7 +26,7 @@ from recsys.errors import UnknownItem
 from recsys.identity import ItemId
 from recsys.serving import examples
 from recsys.serving.addresses import ItemPath, UserPath
-from recsys.serving.problems import UNKNOWN_ITEM, Place, complaint, refuse
+from recsys.serving.problems import BUSY, UNKNOWN_ITEM, check_events
 from recsys.serving.schemas import (
     EventCounts,
     EventIn,
@@ -33,7 +37,7 @@ from recsys.serving.schemas import (
     ItemCounts,
     OneOrMany,
 )
-from recsys.serving.slates import Services, as_json, services
+from recsys.serving.slates import WRITERS, Services, as_json, services
 
 router = APIRouter()
 
@@ -84,7 +88,7 @@ def read_item(item_id: ItemPath, within: Within) -> Response:
     "/v1/items/{item_id:path}",
     tags=ITEMS,
     response_model=Item,
-    responses={201: {"model": Item, "description": "The item is new"}},
+    responses={201: {"model": Item, "description": "The item is new"}} | BUSY,
 )
 def write_item(
     item_id: ItemPath,
@@ -93,38 +97,43 @@ def write_item(
 ) -> Response:
     """Add an item, or replace it whole. 201 if it is new.
 
-    Reads show it at once; slates from the next rebuild on. One made unavailable is gone from the very next
-    slate, one made available again is back in it.
+    Reads show it at once; slates from the next rebuild on. One made unavailable, expired or not yet published
+    is gone from the very next slate; put on offer again it is back in it, if the snapshot was built with it
+    on offer, else after the next rebuild.
     """
     item = Item.model_validate(_given(body) | {"id": item_id})
     counts = _store([item], within)
     return as_json(item.model_dump(), 201 if counts["added"] else 200)
 
 
-@router.patch("/v1/items/{item_id:path}", tags=ITEMS, response_model=Item, responses=UNKNOWN_ITEM)
+@router.patch(
+    "/v1/items/{item_id:path}", tags=ITEMS, response_model=Item, responses=UNKNOWN_ITEM | BUSY
+)
 def change_item(
     item_id: ItemPath,
     body: Annotated[ItemChanges, Body(openapi_examples=examples.CHANGES)],  # type: ignore[valid-type]
     within: Within,
 ) -> Response:
     """Change some fields of an item; null takes one away (RFC 7396)."""
-    with writing(within.engine) as session:
+    with _turn(within) as session:
         item = patch_item(session, item_id, _given(body), datetime.now(UTC))
     _tell([item], within)
     return as_json(item.model_dump())
 
 
-@router.delete("/v1/items/{item_id:path}", tags=ITEMS, status_code=204, responses=UNKNOWN_ITEM)
+@router.delete(
+    "/v1/items/{item_id:path}", tags=ITEMS, status_code=204, responses=UNKNOWN_ITEM | BUSY
+)
 def remove_item(item_id: ItemPath, within: Within) -> Response:
     """Delete an item. It is gone from the very next slate."""
-    with writing(within.engine) as session:
+    with _turn(within) as session:
         if not delete_item(session, item_id, datetime.now(UTC)):
             raise UnknownItem(f"there is no item {item_id!r} to delete: check the id")
     within.live.note(gone=[ItemId(item_id)], back=[])
     return Response(status_code=204)
 
 
-@router.post("/v1/items", tags=ITEMS, response_model=ItemCounts)
+@router.post("/v1/items", tags=ITEMS, response_model=ItemCounts, responses=BUSY)
 def write_items(
     items: Annotated[OneOrMany[Item], Body(openapi_examples=examples.ITEMS)], within: Within
 ) -> Response:
@@ -132,7 +141,7 @@ def write_items(
     return as_json(_store(items, within))
 
 
-@router.post("/v1/events", tags=EVENTS, response_model=EventCounts)
+@router.post("/v1/events", tags=EVENTS, response_model=EventCounts, responses=BUSY)
 def add_events(
     events: Annotated[OneOrMany[EventIn], Body(openapi_examples=examples.EVENTS)], within: Within
 ) -> Response:
@@ -141,8 +150,8 @@ def add_events(
     They count in the very next request. Sent again with the same `event_id` (or, without one, the same
     content and time), an event is a duplicate and changes nothing. The item may arrive later.
     """
-    _check(events, within)
-    with writing(within.engine) as session:
+    check_events(events, ("body",), within.settings.events)
+    with _turn(within) as session:
         stored = append_events(session, events)
     within.metrics.events.inc(stored.added)
     return as_json(stored._asdict())
@@ -157,12 +166,25 @@ def read_events(
         return as_json({"events": user_events(session, user_id, which.limit, which.before)})
 
 
+@contextmanager
+def _turn(within: Services) -> Iterator[Session]:
+    """One transaction. Raises HTTPException at once when `WRITERS` others are under way."""
+    if not within.writers.acquire(blocking=False):
+        message = f"{WRITERS} writes are under way already: try again, or send many in one call"
+        raise HTTPException(503, message, {"Retry-After": "1"})
+    try:
+        with writing(within.engine) as session:
+            yield session
+    finally:
+        within.writers.release()
+
+
 def _given(body: BaseModel) -> dict[str, Any]:
     return body.model_dump(exclude_unset=True)
 
 
 def _store(items: list[Item], within: Services) -> dict[str, int]:
-    with writing(within.engine) as session:
+    with _turn(within) as session:
         counts = upsert_items(session, items, datetime.now(UTC))
     _tell(items, within)
     return counts._asdict()
@@ -170,18 +192,7 @@ def _store(items: list[Item], within: Services) -> dict[str, int]:
 
 def _tell(items: list[Item], within: Services) -> None:
     """Let the very next slate know which items may be shown; of an id given twice, the last counts."""
-    shown = {ItemId(item.id): item.available for item in items}
-    gone = [key for key, available in shown.items() if not available]
+    now = datetime.now(UTC)
+    shown = {ItemId(item.id): is_offered(item, now) for item in items}
+    gone = [key for key, offered in shown.items() if not offered]
     within.live.note(gone, back=shown.keys() - set(gone))
-
-
-def _check(events: list[EventIn], within: Services) -> None:
-    """Raises RequestValidationError naming each event of an unknown type, or of the future."""
-    now, known = datetime.now(UTC), within.settings.events
-    found: list[tuple[Place, str]] = []
-    for n, event in enumerate(events):
-        if what := complaint(check_type, event.type, known):
-            found.append((("body", n, "type"), what))
-        if what := complaint(check_time, event.time, now):
-            found.append((("body", n, "time"), what.removeprefix("time: ")))
-    refuse(found)

@@ -2,7 +2,7 @@
 
 A background thread looks for a newly published snapshot, loads it beside the old one and swaps one
 reference. A request keeps the `Served` it began with, so none sees half of each; the old one goes when the
-last of its requests ends. A snapshot that cannot be used is refused, and the old one stays.
+last of its requests ends. A snapshot that cannot be used is refused, and the old one stays until it can.
 """
 
 import logging
@@ -30,7 +30,14 @@ OVERLAP = timedelta(seconds=10)
 """Each look at the catalogue reaches back this much before the last one: clocks differ, commits take time."""
 
 THOROUGH = timedelta(seconds=60)
-"""How often everything since the build is read: a long import commits what it dated minutes ago."""
+"""How often everything changed since the build is read again.
+
+A long import commits what it dated minutes ago; and what was given a date to appear or to run out after the
+build follows it this much later at most.
+"""
+
+RETRY = timedelta(seconds=30)
+"""How often a refused snapshot is tried again: it may have been repaired."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Served:
     manifest: Manifest
     recommender: Recommender
     withdrawn: Ordinals
-    """Items deleted or made unavailable since it was built."""
+    """Items deleted, or no longer on offer, by a change since it was built."""
 
 
 class Live:
@@ -51,6 +58,7 @@ class Live:
         self._snapshots = Snapshots(settings.home / "snapshots")
         self._served: Served | None = None
         self._refused: str | None = None
+        self._refused_at = datetime.now(UTC)
         self._trouble: SnapshotError = NoSnapshot("no snapshot has been looked for yet")
         self._unreachable: DatabaseError | None = None
         self._gone: set[ItemId] = set()
@@ -121,7 +129,7 @@ class Live:
 
     def _changed(self, since: datetime) -> tuple[list[ItemId], list[ItemId]]:
         with reading(self._engine) as session:
-            return withdrawn_since(session, since - OVERLAP)
+            return withdrawn_since(session, since - OVERLAP, datetime.now(UTC))
 
     def _withdraw(self, gone: set[ItemId], back: set[ItemId]) -> None:
         if gone <= self._gone and self._gone.isdisjoint(back):
@@ -142,7 +150,7 @@ class Live:
             return
         if self._served is not None and published == self._served.manifest.id:
             self._refused = None
-        elif published != self._refused:
+        elif published != self._refused or datetime.now(UTC) - self._refused_at > RETRY:
             self._try(published)
 
     def _try(self, published: str) -> None:
@@ -161,8 +169,9 @@ class Live:
             )
 
     def _refuse(self, published: str, why: SnapshotError) -> None:
-        self._refused, self._trouble = published, why
-        self._metrics.refused.inc()
+        if published != self._refused:
+            self._metrics.refused.inc()
+        self._refused, self._refused_at, self._trouble = published, datetime.now(UTC), why
 
     def _use(self, manifest: Manifest, artefacts: Artefacts) -> None:
         """Warm the new one up, then swap."""

@@ -1,12 +1,15 @@
 """What went wrong, in the one shape of every error body; `serving.app` says which status it gets."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, ParamSpec
 
 from fastapi.exceptions import RequestValidationError
 
+from recsys.catalogue.events import check_time, check_type
+from recsys.config import EventSettings
 from recsys.errors import InputError
-from recsys.serving.schemas import ErrorReply
+from recsys.serving.schemas import ErrorReply, EventIn, InlineEvent
 
 P = ParamSpec("P")
 
@@ -27,26 +30,24 @@ PLAINLY = {
 
 INVALID = documented(422, "The request is malformed or contradicts itself")
 UNKNOWN_ITEM = documented(404, "The item is unknown, or not in the snapshot yet")
+BUSY = documented(503, "Too many writes at once, or another process is writing: try again")
 NO_SNAPSHOT = documented(503, "Nothing is published yet, or the database does not answer")
 
 
-def complaint(check: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> str | None:
-    """What a check of the catalogue has against a value."""
-    try:
-        check(*args, **kwargs)
-    except InputError as error:
-        return str(error)
-    return None
-
-
-def refuse(found: Sequence[tuple[Place, str]]) -> None:
-    """Raises RequestValidationError if anything was found wrong: (place in the request, message)."""
+def check_events(
+    events: Sequence[EventIn | InlineEvent], place: Place, settings: EventSettings
+) -> None:
+    """Raises RequestValidationError naming each event of an unknown type, or of the future."""
+    now = datetime.now(UTC)
+    found: list[tuple[Place, str]] = []
+    for n, event in enumerate(events):
+        if what := _complaint(check_type, event.type, settings):
+            found.append(((*place, n, "type"), what))
+        if what := _complaint(check_time, event.time, now):
+            found.append(((*place, n, "time"), what.removeprefix("time: ")))
     if found:
         raise RequestValidationError(
-            [
-                {"type": "value_error", "loc": place, "msg": what, "input": None}
-                for place, what in found
-            ]
+            [{"type": "value_error", "loc": at, "msg": what, "input": None} for at, what in found]
         )
 
 
@@ -74,6 +75,15 @@ def explained(problems: Iterable[Any], content_type: str) -> tuple[str, list[dic
     first = "; ".join(f"{f['field']}: {f['message']}".removeprefix(": ") for f in fields[:3])
     more = f"; and {len(fields) - 3} more" if len(fields) > 3 else ""
     return first + more, fields
+
+
+def _complaint(check: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> str | None:
+    """What a check of the catalogue has against a value."""
+    try:
+        check(*args, **kwargs)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _place(location: Place, kind: str) -> str:

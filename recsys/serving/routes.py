@@ -6,15 +6,14 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Depends, Query, Response
 
 from recsys.catalogue.database import reading
-from recsys.catalogue.events import check_type
 from recsys.catalogue.items import get_item
 from recsys.errors import QueryError, UnknownItem
+from recsys.identity import Ordinals
 from recsys.serving import examples
 from recsys.serving.addresses import ItemPath, UserPath
 from recsys.serving.live import Served
-from recsys.serving.problems import NO_SNAPSHOT, UNKNOWN_ITEM, Place, complaint, refuse
+from recsys.serving.problems import NO_SNAPSHOT, UNKNOWN_ITEM, check_events
 from recsys.serving.schemas import (
-    InlineEvent,
     ListParams,
     RecommendBody,
     SearchBody,
@@ -70,7 +69,7 @@ def recommend(
     items are added.
     """
     served = within.live.served()
-    _check_types(ask.events, within)
+    check_events(ask.events, ("body", "events"), within.settings.events)
     who = viewer(served, within, ask.user_id, ask.session_id, ask.events)
     given = ask.candidates
     limit = ask.limit or (
@@ -92,7 +91,7 @@ def search(
 ) -> Response:
     """Find items by what they are about; for a known viewer, those to the viewer's taste come first."""
     served = within.live.served()
-    _check_types(ask.events, within)
+    check_events(ask.events, ("body", "events"), within.settings.events)
     words = within.words.vector(ask.text, served.recommender.spaces.get("text"))
     who = viewer(served, within, ask.user_id, ask.session_id, ask.events)
     question = query(ask, ask.limit, who, ask.hide_seen, served, within)
@@ -119,11 +118,9 @@ def new(ask: Annotated[ListParams, Query()], within: Within) -> Response:
 
 @router.get("/v1/items/{item_id:path}/similar", response_model=SlateReply, responses=UNKNOWN_ITEM)
 def similar(item_id: ItemPath, ask: Annotated[SimilarParams, Query()], within: Within) -> Response:
-    """List what goes with an item; with `user_id`, to this viewer's taste."""
+    """List what goes with an item, sold out or not; with `user_id`, to this viewer's taste."""
     served = within.live.served()
-    page = known(served, [item_id])
-    if not len(page):
-        raise _not_in(served, item_id, within)
+    page = _page(served, item_id, within)
     who = viewer(served, within, ask.user_id, ask.session_id)
     question = replace(
         query(ask, ask.limit, who, ask.hide_seen, served, within),
@@ -151,21 +148,17 @@ def _sources(by: str, served: Served) -> frozenset[str] | None:
     return wanted
 
 
-def _not_in(served: Served, item_id: str, within: Services) -> UnknownItem:
+def _page(served: Served, item_id: str, within: Services) -> Ordinals:
+    """The item to start from. Raises UnknownItem for one deleted, or not in the snapshot."""
+    page = known(served, [item_id])
+    if len(page) and page[0] not in served.withdrawn:
+        return page
     with reading(within.engine) as session:
-        exists = get_item(session, item_id) is not None
-    if exists:
-        return UnknownItem(
+        if get_item(session, item_id) is None:
+            raise UnknownItem(f"there is no item {item_id!r}: check the id, or add the item first")
+    if not len(page):
+        raise UnknownItem(
             f"item {item_id!r} is known, but not yet in snapshot {served.manifest.id}: "
             "it will be after the next rebuild"
         )
-    return UnknownItem(f"there is no item {item_id!r}: check the id, or add the item first")
-
-
-def _check_types(events: tuple[InlineEvent, ...], within: Services) -> None:
-    """Raises RequestValidationError naming each event of an unknown type."""
-    found: list[tuple[Place, str]] = []
-    for n, event in enumerate(events):
-        if what := complaint(check_type, event.type, within.settings.events):
-            found.append((("body", "events", n, "type"), what))
-    refuse(found)
+    return page

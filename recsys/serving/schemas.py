@@ -125,7 +125,7 @@ class UserParams(ListParams):
     session_id: Id | None = None
     """Events of this session count as the user's own."""
     hide_seen: bool = True
-    """Leave out what the viewer bought, liked, disliked or rated (`events.seen` of the settings)."""
+    """Leave out what the viewer saw, put in the cart, bought, judged, ... (`events.seen` of the settings)."""
 
 
 class SimilarParams(UserParams):
@@ -145,6 +145,12 @@ class InlineEvent(Model):
     value: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
     time: Moment = Field(default_factory=lambda: datetime.now(UTC))
     """Left out: now."""
+
+    @model_validator(mode="after")
+    def _says_how_good(self) -> Self:
+        if self.type == "rating" and self.value is None:
+            raise ValueError("a rating needs a value")
+        return self
 
 
 class _Body(Ask):
@@ -184,7 +190,7 @@ class SearchBody(_Body):
     """What is wanted, in plain words."""
     limit: Limit = 10
     hide_seen: bool = False
-    """Leave out what the viewer bought, liked, disliked or rated."""
+    """Leave out what the viewer saw, put in the cart, bought, judged, ..."""
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -337,8 +343,9 @@ ItemBody = create_model(
 ItemChanges = create_model(
     "ItemChanges",
     __base__=Model,
-    __doc__="Fields to change; null takes a field, or one attribute, away (RFC 7396).",
-    **_fields(lambda field: (field.rebuild_annotation() | None, None)),
+    __doc__="Fields to change; null takes any but `available`, or one attribute, away (RFC 7396).",
+    **_fields(lambda field: (field.rebuild_annotation() | None, None))
+    | {"available": (bool, None)},
 )
 
 

@@ -1,8 +1,9 @@
 """One request for a slate -> one `Query` -> one reply. Every route that answers with a slate comes through here."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from threading import BoundedSemaphore
 from typing import Any
 from uuid import uuid4
 
@@ -26,6 +27,9 @@ from recsys.serving.words import Words
 
 NOBODY = Viewer(NO_HISTORY, NOTHING)
 
+WRITERS = 8
+"""Writes at once. One that waits for the database holds a thread; the rest are left to those who read."""
+
 DIGITS = 6
 """Decimals of scores in a reply."""
 
@@ -39,6 +43,7 @@ class Services:
     live: Live
     words: Words
     metrics: Metrics
+    writers: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(WRITERS))
 
 
 async def services(request: Request) -> Services:

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from recsys.catalogue.database import check_schema, connect, migrate, reading, writing
-from recsys.catalogue.items import Item, count_items, patch_item, upsert_items
+from recsys.catalogue.items import Item, get_item, patch_item, read_items, upsert_items
 from recsys.catalogue.tables import Base
 from recsys.config import DatabaseSettings, Settings
 from recsys.errors import DatabaseError
@@ -59,7 +59,7 @@ def test_using_an_unmigrated_database_gives_the_same_advice(settings: Settings):
         pytest.raises(DatabaseError, match="recsys migrate"),
         reading(connect(settings)) as session,
     ):
-        count_items(session)
+        get_item(session, "a")
 
 
 def test_a_database_of_a_newer_version_is_not_touched(engine: Engine):
@@ -74,7 +74,7 @@ def test_what_fails_half_way_leaves_nothing_behind(engine: Engine):
         upsert_items(session, [Item(id="a")], NOW)
         raise RuntimeError
     with reading(engine) as session:
-        assert count_items(session) == 0
+        assert len(read_items(session)) == 0
 
 
 def test_two_writers_at_once_lose_none_of_their_changes(engine: Engine):
@@ -90,6 +90,22 @@ def test_two_writers_at_once_lose_none_of_their_changes(engine: Engine):
     with reading(engine) as session:
         found = session.execute(text("SELECT attributes FROM items")).scalar_one()
     assert all(f"key{n}" in str(found) for n in range(20))
+
+
+def test_a_writer_that_waits_in_vain_is_told_that_another_one_writes(settings: Settings):
+    engine = connect(settings)
+    migrate(engine)
+    impatient = connect(settings, busy_seconds=0.1)
+    with writing(engine) as session:
+        upsert_items(session, [Item(id="a")], NOW)
+        with (
+            pytest.raises(DatabaseError, match="another process is writing: try again") as caught,
+            writing(impatient) as other,
+        ):
+            upsert_items(other, [Item(id="b")], NOW)
+    assert "recsys migrate" not in str(caught.value)
+    with writing(impatient) as other:
+        assert upsert_items(other, [Item(id="b")], NOW).added == 1
 
 
 def test_a_password_never_reaches_an_error(settings: Settings):

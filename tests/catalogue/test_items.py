@@ -8,7 +8,6 @@ from recsys.catalogue.database import reading, writing
 from recsys.catalogue.items import (
     Counts,
     Item,
-    count_items,
     delete_item,
     get_item,
     get_items,
@@ -106,7 +105,7 @@ def test_a_deleted_item_is_gone_until_it_is_put_again(engine: Engine):
         assert not delete_item(session, "never there", LATER)
     with reading(engine) as session:
         assert get_item(session, "lamp 1") is None
-        assert len(read_items(session)) == count_items(session) == 0
+        assert len(read_items(session)) == 0
     assert put(engine, FULL, now=LATER) == Counts(added=1)
     with reading(engine) as session:
         assert get_item(session, "lamp 1") == FULL
@@ -126,9 +125,23 @@ def test_what_was_withdrawn_and_what_is_back_is_told_since_a_moment(engine: Engi
     )
     with reading(engine) as session:
         expected = (["deleted", "hidden"], ["back", "changed"])
-        assert withdrawn_since(session, LATER) == expected
-        assert withdrawn_since(session, int(LATER.timestamp() * 1e6)) == expected
-        assert withdrawn_since(session, LATER + timedelta(microseconds=1)) == ([], [])
+        assert withdrawn_since(session, LATER, LATER) == expected
+        assert withdrawn_since(session, LATER + timedelta(microseconds=1), LATER) == ([], [])
+
+
+def test_an_item_is_on_offer_from_its_publication_until_its_expiry(engine: Engine):
+    put(engine, Item(id="a", published_at=NOW, expires_at=LATER))
+    instant = timedelta(microseconds=1)
+    with reading(engine) as session:
+        for moment, offered in (
+            (NOW - instant, False),
+            (NOW, True),
+            (LATER - instant, True),
+            (LATER, False),
+        ):
+            assert withdrawn_since(session, NOW, moment) == (
+                ([], ["a"]) if offered else (["a"], [])
+            )
 
 
 def test_a_patch_changes_what_it_names_and_none_takes_away(engine: Engine):
@@ -157,6 +170,7 @@ def test_a_patch_changes_what_it_names_and_none_takes_away(engine: Engine):
         ({"price": -1}, r"price: .*greater than or equal to 0 \(found -1\)"),
         ({"prize": 1}, "prize: Extra inputs are not permitted"),
         ({"id": "other"}, "cannot change"),
+        ({"available": None}, r"available: .*valid boolean \(found None\)"),
     ],
 )
 def test_a_patch_that_makes_no_valid_item_is_refused(engine: Engine, changes, message):

@@ -12,18 +12,31 @@ def slate(user: str, *items: str, snapshot: str = "one") -> list[Recommendation]
     ]
 
 
+def stored(engine: Engine) -> list[tuple[str, int, str, str]]:
+    row = RecommendationRow
+    columns = select(row.user_id, row.rank, row.item_id, row.snapshot)
+    with reading(engine) as session:
+        found = session.execute(columns.order_by(row.user_id, row.rank)).all()
+    return [tuple(line) for line in found]
+
+
 def test_a_new_slate_replaces_the_users_old_one_whole_and_no_other(engine: Engine):
     with writing(engine) as session:
-        replace_recommendations(session, slate("ann", "a", "b", "c") + slate("bob", "a"))
+        both = slate("ann", "a", "b", "c") + slate("bob", "a")
+        replace_recommendations(session, ["ann", "bob"], both)
     with writing(engine) as session:
-        replace_recommendations(session, slate("ann", "c", "d", snapshot="two"))
-        replace_recommendations(session, [])
-    row = RecommendationRow
-    with reading(engine) as session:
-        columns = select(row.user_id, row.rank, row.item_id, row.snapshot)
-        found = session.execute(columns.order_by(row.user_id, row.rank)).all()
-    assert [tuple(line) for line in found] == [
+        replace_recommendations(session, ["ann"], slate("ann", "c", "d", snapshot="two"))
+        replace_recommendations(session, [], [])
+    assert stored(engine) == [
         ("ann", 1, "c", "two"),
         ("ann", 2, "d", "two"),
         ("bob", 1, "a", "one"),
     ]
+
+
+def test_who_gets_nothing_keeps_nothing(engine: Engine):
+    with writing(engine) as session:
+        replace_recommendations(session, ["ann", "bob"], slate("ann", "a") + slate("bob", "a"))
+    with writing(engine) as session:
+        replace_recommendations(session, ["ann", "bob"], slate("bob", "b", snapshot="two"))
+    assert stored(engine) == [("bob", 1, "b", "two")]

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from recsys.catalogue.event_log import EventLog
+from recsys.catalogue.event_log import EventLog, LogBuilder
 from recsys.catalogue.item_table import ItemTable
 from recsys.config import IndexSettings, Settings
 from recsys.embedding.encoder import EncoderCard, unit_rows
@@ -191,3 +191,21 @@ def test_a_world_without_content_is_measured_by_behaviour_alone(
     assert found.difference["popularity"].low > 0
     assert set(found.left_out) == {"content"}
     assert "diversity@10" not in found.models["blend"].metrics
+
+
+def test_where_nothing_can_be_known_nothing_is_found(world: World, small: Settings) -> None:
+    """People view an item twice and buy it, all by chance: knowing the view must not count as foresight."""
+    rng = np.random.default_rng(3)
+    builder, n = LogBuilder(world.items.ids), len(world.items)
+    rows = []
+    for person in range(600):
+        for day in rng.uniform(0, 100, size=6):
+            item = f"{rng.integers(n):03}"
+            for minute, kind in enumerate(("view", "view", "purchase")):
+                time = round(day * 86_400_000_000) + minute * 60_000_000
+                rows.append((f"p{person:03}", None, item, kind, np.nan, time))
+    builder.add(rows)
+    found = replace(world, log=builder.build()).measure(small)
+    chance = 10 / n
+    assert found.models["blend"].metrics["recall@10"].value < 2 * chance
+    assert found.models["content"].metrics["recall@10"].value < 2 * chance

@@ -1,8 +1,10 @@
 """Batch scoring: the API's slates for everyone, in files that an interruption does not spoil."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,10 +13,12 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from recsys import batch as batch_module
-from recsys.batch import batch
-from recsys.catalogue.database import connect
+from recsys.batch import COLUMNS, batch, read_users
+from recsys.catalogue.database import connect, writing
+from recsys.catalogue.events import Event, append_events
+from recsys.catalogue.items import delete_item, patch_item
 from recsys.catalogue.tables import RecommendationRow
-from recsys.config import Settings
+from recsys.config import EventSettings, RankingSettings, Settings
 from recsys.errors import InputError
 from recsys.identity import UserId
 from recsys.snapshot import Snapshots
@@ -32,9 +36,13 @@ def database(shop: Settings) -> Iterator[Engine]:
     engine.dispose()
 
 
-def slates(out: Path) -> dict[str, list[tuple[str, str]]]:
-    """User -> (item, reason) by rank."""
-    found: dict[str, list[tuple[str, str]]] = {}
+Slates = dict[str, list[tuple[str, str]]]
+"""User -> (item, reason) by rank."""
+
+
+def slates(out: Path) -> Slates:
+    """What the files hold."""
+    found: Slates = {}
     for part in sorted(out.glob("part-*.parquet")):
         for row in pq.read_table(part).to_pylist():
             mine = found.setdefault(row["user_id"], [])
@@ -43,17 +51,76 @@ def slates(out: Path) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
+def from_the_api(settings: Settings, users: Iterable[str], limit: int) -> Slates:
+    """What a server gives these users."""
+    found: Slates = {}
+    with running(settings) as client:
+        for user in users:
+            reply = client.get(f"/v1/users/{user}/recommendations", params={"limit": limit}).json()
+            found[user] = [(item["item_id"], item["reason"]) for item in reply["items"]]
+    return found
+
+
+def buys(engine: Engine, user: str, *items: str, time: datetime | None = None) -> None:
+    bought = [
+        Event(user_id=user, item_id=item, type="purchase", time=time or datetime.now(UTC))
+        for item in items
+    ]
+    with writing(engine) as session:
+        append_events(session, bought)
+
+
+def interrupt(
+    engine: Engine,
+    settings: Settings,
+    out: Path,
+    *,
+    limit: int = 3,
+    users: Sequence[UserId] | None = None,
+) -> None:
+    """A batch that is killed when it has written two parts."""
+
+    def pull_the_plug(done: int) -> None:
+        if done == 80:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        batch(engine, settings, out, limit=limit, users=users, started=lambda _: pull_the_plug)
+    assert len(list(out.glob("part-*"))) == 2
+
+
 def test_batch_and_api_give_the_same_slate(
     shop: Settings, database: Engine, tmp_path: Path
 ) -> None:
     done = batch(database, shop, tmp_path / "out", limit=7)
     found = slates(tmp_path / "out")
-    assert len(found) == done.run.users == 160
-    with running(shop) as client:
-        for user in list(found)[::8]:
-            reply = client.get(f"/v1/users/{user}/recommendations", params={"limit": 7}).json()
-            assert reply["snapshot"] == done.run.snapshot
-            assert [(item["item_id"], item["reason"]) for item in reply["items"]] == found[user]
+    assert len(found) == len(done.run.users) == 160
+    assert found.items() >= from_the_api(shop, list(found)[::8], 7).items()
+
+
+def test_what_was_withdrawn_since_the_rebuild_is_in_no_slate(
+    shop: Settings, database: Engine, tmp_path: Path
+) -> None:
+    batch(database, shop, tmp_path / "before", limit=7)
+    before = slates(tmp_path / "before")
+    deleted, sold_out = (item for item, _ in before["c3"][:2])
+    with writing(database) as session:
+        delete_item(session, deleted, datetime.now(UTC))
+        patch_item(session, sold_out, {"available": False}, datetime.now(UTC))
+    batch(database, shop, tmp_path / "after", limit=7)
+    after = slates(tmp_path / "after")
+    assert {deleted, sold_out}.isdisjoint(item for slate in after.values() for item, _ in slate)
+    assert after.items() >= from_the_api(shop, ["c3", *list(after)[::8]], 7).items()
+
+
+def test_of_events_at_one_moment_the_last_to_arrive_is_the_newest_as_in_the_api(
+    shop: Settings, database: Engine, tmp_path: Path
+) -> None:
+    shop = shop.model_copy(update={"events": EventSettings(history=1)})
+    moment = datetime.now(UTC)
+    buys(database, "ann", "Garden/rake/red", "Kitchen/whisk/red", "Cycling/bell/red", time=moment)
+    batch(database, shop, tmp_path / "out", limit=7, users=[UserId("ann")])
+    assert slates(tmp_path / "out") == from_the_api(shop, ["ann"], 7)
 
 
 def test_some_users_only_also_one_nobody_knows(
@@ -66,22 +133,109 @@ def test_some_users_only_also_one_nobody_knows(
     assert [len(slate) for slate in found.values()] == [5, 5]
 
 
-def test_an_interrupted_run_goes_on_and_ends_like_an_undisturbed_one(
+def test_users_nobody_knows_are_counted(shop: Settings, database: Engine, tmp_path: Path) -> None:
+    said: list[str] = []
+    wanted = [UserId("c3"), UserId("nobody"), UserId("no one")]
+    batch(database, shop, tmp_path / "out", limit=5, users=wanted, say=said.append)
+    assert said == ["2 of 3 users unknown: they get what newcomers get"]
+
+
+def test_a_file_of_users_is_read_line_by_line(tmp_path: Path) -> None:
+    file = tmp_path / "users.txt"
+    file.write_bytes("\ufeffann\r\n\n bob jr \t\r\n  \nzo\u00eb\u2028x\x0by\rz".encode())
+    assert read_users(file) == ["ann", " bob jr", "zo\u00eb\u2028x\x0by\rz"]
+
+
+def test_a_file_of_users_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "users.txt"
+    file.write_bytes("zo\u00eb\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"users\.txt is not UTF-8"):
+        read_users(file)
+
+
+def test_an_interrupted_run_ends_like_an_undisturbed_one_whatever_happened_since(
     shop: Settings, database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch_module, "USERS_PER_PART", 40)
     batch(database, shop, tmp_path / "undisturbed", limit=3)
-
-    def pull_the_plug(done: int) -> None:
-        if done == 80:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        batch(database, shop, tmp_path / "out", limit=3, started=lambda _: pull_the_plug)
-    assert len(list((tmp_path / "out").glob("part-*"))) == 2
+    interrupt(database, shop, tmp_path / "out")
+    buys(database, "a newcomer", "Garden/rake/red")
+    last = list(slates(tmp_path / "undisturbed"))[-1]
+    buys(database, last, *(f"{each}/red" for each in ("Garden/rake", "Kitchen/whisk")))
     done = batch(database, shop, tmp_path / "out", limit=3)
     assert (done.parts, done.resumed) == (4, 2)
     assert slates(tmp_path / "out") == slates(tmp_path / "undisturbed")
+
+
+C = [UserId(f"c{n}") for n in range(160)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "changed", "why"),
+    [
+        ({"limit": 4}, {}, "the limit changed from 3 to 4"),
+        ({"users": C[::-1]}, {}, "the users asked for changed"),
+        ({"users": None}, {}, "the users asked for changed"),
+        ({}, {"ranking": RankingSettings(diversity=0.9)}, "settings of ranking or events changed"),
+        ({}, {"events": EventSettings(seen=())}, "settings of ranking or events changed"),
+    ],
+)
+def test_another_run_than_the_interrupted_one_begins_anew_and_says_so(
+    shop: Settings,
+    database: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: dict[str, Any],
+    changed: dict[str, Any],
+    why: str,
+) -> None:
+    monkeypatch.setattr(batch_module, "USERS_PER_PART", 40)
+    interrupt(database, shop, tmp_path / "out", limit=3, users=C)
+    settings, asked = shop.model_copy(update=changed), {"limit": 3, "users": C} | asked
+    said: list[str] = []
+    done = batch(database, settings, tmp_path / "out", say=said.append, **asked)
+    assert done.resumed == 0
+    assert said == [f"beginning anew: since the interrupted run, {why}"]
+    batch(database, settings, tmp_path / "undisturbed", **asked)
+    assert slates(tmp_path / "out") == slates(tmp_path / "undisturbed")
+
+
+def test_settings_that_no_slate_depends_on_do_not_stop_a_run_from_going_on(
+    shop: Settings, database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_module, "USERS_PER_PART", 40)
+    interrupt(database, shop, tmp_path / "out")
+    changed = shop.model_copy(update={"threads": 1})
+    assert batch(database, changed, tmp_path / "out", limit=3, table=True).resumed == 2
+    assert table(database) == slates(tmp_path / "out")
+
+
+def test_two_batches_do_not_write_into_one_folder(
+    shop: Settings, database: Engine, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    refused: list[str] = []
+
+    def begin_another(_: int) -> Callable[[int], None]:
+        with pytest.raises(InputError, match="another batch is writing to") as error:
+            batch(database, shop, out, limit=4)
+        refused.append(str(error.value))
+        return lambda _: None
+
+    batch(database, shop, out, limit=3, started=begin_another)
+    assert len(refused) == 1
+    assert {len(slate) for slate in slates(out).values()} == {3}
+    batch(database, shop, out, limit=4)
+
+
+def test_the_folder_reads_as_one_dataset(
+    shop: Settings, database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_module, "USERS_PER_PART", 40)
+    batch(database, shop, tmp_path / "out", limit=3)
+    read = pq.read_table(tmp_path / "out")
+    assert read.num_rows == 160 * 3
+    assert read.column_names == list(COLUMNS)
 
 
 def test_a_finished_run_is_made_anew(shop: Settings, database: Engine, tmp_path: Path) -> None:
@@ -90,7 +244,18 @@ def test_a_finished_run_is_made_anew(shop: Settings, database: Engine, tmp_path:
     again = batch(database, shop, out, limit=4)
     assert again.resumed == 0
     assert {len(slate) for slate in slates(out).values()} == {4}
-    assert json.loads((out / "batch.json").read_text())["complete"] is True
+    assert json.loads((out / "_batch.json").read_text())["complete"] is True
+
+
+def table(engine: Engine) -> Slates:
+    """What the database holds."""
+    columns = RecommendationRow.user_id, RecommendationRow.item_id, RecommendationRow.reason
+    by_rank = select(*columns).order_by(RecommendationRow.user_id, RecommendationRow.rank)
+    found: Slates = {}
+    with Session(engine) as session:
+        for user, item, reason in session.execute(by_rank):
+            found.setdefault(user, []).append((item, reason))
+    return found
 
 
 def test_the_table_holds_what_the_files_hold(
@@ -98,16 +263,17 @@ def test_the_table_holds_what_the_files_hold(
 ) -> None:
     batch(database, shop, tmp_path / "first", limit=6, table=True)
     batch(database, shop, tmp_path / "second", limit=4, table=True)
-    with Session(database) as session:
-        rows = session.execute(
-            select(
-                RecommendationRow.user_id, RecommendationRow.item_id, RecommendationRow.reason
-            ).order_by(RecommendationRow.user_id, RecommendationRow.rank)
-        ).all()
-    stored: dict[str, list[tuple[str, str]]] = {}
-    for user, item, reason in rows:
-        stored.setdefault(user, []).append((item, reason))
-    assert stored == slates(tmp_path / "second")
+    assert table(database) == slates(tmp_path / "second")
+
+
+def test_a_user_to_whom_nothing_can_be_shown_any_more_leaves_the_table(
+    shop: Settings, database: Engine, tmp_path: Path
+) -> None:
+    batch(database, shop, tmp_path / "first", limit=4, table=True)
+    buys(database, "c3", *Snapshots(shop.home / "snapshots").load_current()[1].items.ids)
+    batch(database, shop, tmp_path / "second", limit=4, table=True)
+    assert "c3" not in table(database)
+    assert table(database) == slates(tmp_path / "second")
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(
@@ -117,6 +283,7 @@ def test_a_folder_with_other_things_in_it_is_left_alone(
     with pytest.raises(InputError, match="holds files that are not a batch run's"):
         batch(database, shop, tmp_path, limit=3)
     assert (tmp_path / "part-00000.parquet").read_bytes() == b"somebody else's"
+    assert not (tmp_path / ".lock").exists()
 
 
 @pytest.mark.parametrize("limit", [0, -1, 501])

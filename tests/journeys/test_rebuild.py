@@ -7,9 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from command_line import Ended, Recsys
+from PIL import Image
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -20,15 +24,13 @@ from recsys.snapshot import Snapshots
 
 KILLS = 20
 
+Shop = Callable[..., Ended]
 
-def recsys(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "recsys", *arguments],
-        env=os.environ | {"RECSYS_HOME": str(home)} | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+
+@pytest.fixture
+def shop(recsys: Recsys, home: Path) -> Callable[..., Ended]:
+    """The command line on a shop of one's own."""
+    return partial(recsys, RECSYS_HOME=str(home))
 
 
 def start(home: Path, *arguments: str) -> subprocess.Popen[bytes]:
@@ -50,24 +52,24 @@ def test_a_rebuild_publishes_a_measured_and_sound_snapshot(home: Path) -> None:
     assert manifest.indexes["text"] == {"kind": "exact", "recall@10": 1.0}
 
 
-def test_nothing_is_built_when_nothing_changed(home: Path) -> None:
+def test_nothing_is_built_when_nothing_changed(shop: Shop, home: Path) -> None:
     before = Snapshots(home / "snapshots").ids()
-    again = recsys(home, "rebuild")
+    again = shop("rebuild")
     assert again.returncode == 0, again.stderr
     assert "unchanged" in again.stdout
     assert Snapshots(home / "snapshots").ids() == before
 
 
-def test_only_new_content_is_embedded(home: Path, tmp_path: Path) -> None:
+def test_only_new_content_is_embedded(shop: Shop, home: Path, tmp_path: Path) -> None:
     feed = tmp_path / "more.csv"
     feed.write_text("id,title,category\nnew/1,Blue kettle,Kitchen\nnew/2,Copper teapot,Kitchen\n")
-    assert recsys(home, "import", "items", str(feed)).returncode == 0
-    done = recsys(home, "rebuild")
+    assert shop("import", "items", str(feed)).returncode == 0
+    done = shop("rebuild")
     assert done.returncode == 0, done.stderr
     assert "2 contents embedded, 96 reused" in done.stdout
 
 
-def poison(home: Path, tmp_path: Path) -> None:
+def poison(shop: Shop, home: Path, tmp_path: Path) -> None:
     """Purchases that mean nothing, later than all others and more of them."""
     rng = random.Random(0)
     snapshots = Snapshots(home / "snapshots")
@@ -79,15 +81,17 @@ def poison(home: Path, tmp_path: Path) -> None:
         for n in range(3_000)
     ]
     feed.write_text("user_id,item_id,type,time\n" + "\n".join(rows) + "\n")
-    done = recsys(home, "import", "events", str(feed))
+    done = shop("import", "events", str(feed))
     assert done.returncode == 0, done.stderr
 
 
-def test_a_worse_build_is_refused_and_the_old_one_keeps_serving(home: Path, tmp_path: Path) -> None:
+def test_a_worse_build_is_refused_and_the_old_one_keeps_serving(
+    shop: Shop, home: Path, tmp_path: Path
+) -> None:
     snapshots = Snapshots(home / "snapshots")
     before = snapshots.current_id()
-    poison(home, tmp_path)
-    refused = recsys(home, "rebuild")
+    poison(shop, home, tmp_path)
+    refused = shop("rebuild")
     assert refused.returncode == 3
     assert "NDCG@10 on held-out time is" in refused.stderr
     assert f"{before} stays published" in refused.stderr
@@ -95,56 +99,86 @@ def test_a_worse_build_is_refused_and_the_old_one_keeps_serving(home: Path, tmp_
     assert snapshots.current_id() == before
     assert snapshots.ids() == [before]
 
-    forced = recsys(home, "rebuild", "--force")
+    forced = shop("rebuild", "--force")
     assert forced.returncode == 0, forced.stderr
     assert "published by --force although" in forced.stderr
     assert snapshots.current_id() != before
 
-    back = recsys(home, "snapshots", "rollback")
+    back = shop("snapshots", "rollback")
     assert back.returncode == 0, back.stderr
     assert snapshots.current_id() == before
 
 
-def test_a_build_that_lost_the_catalogue_is_refused(home: Path, tmp_path: Path) -> None:
+def test_a_build_that_lost_the_catalogue_is_refused(shop: Shop, home: Path, tmp_path: Path) -> None:
     _, artefacts = Snapshots(home / "snapshots").load_current()
     feed = tmp_path / "gone.csv"
     rows = [f'"{item}",false' for item in list(artefacts.items.ids)[:60]]
     feed.write_text("id,available\n" + "\n".join(rows) + "\n")
-    assert recsys(home, "import", "items", str(feed)).returncode == 0
-    refused = recsys(home, "rebuild")
+    assert shop("import", "items", str(feed)).returncode == 0
+    refused = shop("rebuild")
     assert refused.returncode == 3
     assert "the catalogue shrank from 96 available items to 36" in refused.stderr
 
 
-def test_the_second_of_two_rebuilds_refuses(home: Path) -> None:
+def test_a_build_with_nothing_to_show_is_refused(shop: Shop, home: Path, tmp_path: Path) -> None:
+    _, artefacts = Snapshots(home / "snapshots").load_current()
+    feed = tmp_path / "expired.csv"
+    rows = [f'"{item}",2020-01-01' for item in artefacts.items.ids]
+    feed.write_text("id,expires_at\n" + "\n".join(rows) + "\n")
+    assert shop("import", "items", str(feed)).returncode == 0
+    refused = shop("rebuild")
+    assert refused.returncode == 3
+    assert "there would be nothing to show" in refused.stderr
+
+
+def test_a_picture_that_appears_later_is_noticed(shop: Shop, home: Path, tmp_path: Path) -> None:
+    """The catalogue's row does not change, only the file that it names."""
+    picture = tmp_path / "new.png"
+    feed = tmp_path / "pictured.csv"
+    feed.write_text(f"id,title,images\nnew/1,Blue kettle,{picture}\n")
+    assert shop("import", "items", str(feed)).returncode == 0
+    missing = shop("rebuild")
+    assert missing.returncode == 0, missing.stderr
+    assert "item new/1:" in missing.stderr
+    Image.new("RGB", (64, 64), "navy").save(picture)
+    found = shop("rebuild")
+    assert found.returncode == 0, found.stderr
+    assert "1 contents embedded" in found.stdout
+
+
+def test_the_second_of_two_rebuilds_refuses(shop: Shop, home: Path) -> None:
     with Snapshots(home / "snapshots").rebuilding():
-        second = recsys(home, "rebuild", "--force")
-    assert second.returncode == 1
-    assert "another rebuild is running" in second.stderr
+        second = shop("rebuild", "--force")
+        prune = shop("snapshots", "prune", "--keep", "1")
+    for refused in (second, prune):
+        assert refused.returncode == 1
+        assert "another rebuild is running" in refused.stderr
 
 
-def test_a_damaged_snapshot_is_found_and_left_by_rolling_back(home: Path) -> None:
+def test_a_damaged_snapshot_is_found_and_left_by_rolling_back(shop: Shop, home: Path) -> None:
     snapshots = Snapshots(home / "snapshots")
     first = snapshots.current_id()
-    assert recsys(home, "rebuild", "--force").returncode == 0
+    assert shop("rebuild", "--force").returncode == 0
     second = snapshots.current_id()
     damaged = snapshots.folder / second / "items.arrow"
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
-    found = recsys(home, "snapshots", "verify")
+    found = shop("snapshots", "verify")
     assert found.returncode == 1
     assert "items.arrow differs" in found.stderr
-    assert recsys(home, "snapshots", "rollback").returncode == 0
+    assert shop("snapshots", "rollback").returncode == 0
     assert snapshots.current_id() == first
-    assert recsys(home, "snapshots", "verify").returncode == 0
+    assert shop("snapshots", "verify").returncode == 0
 
 
-def test_killed_at_any_moment_a_rebuild_leaves_a_sound_snapshot_serving(home: Path) -> None:
+def test_killed_at_any_moment_a_rebuild_leaves_a_sound_snapshot_serving(
+    shop: Shop, home: Path
+) -> None:
     """`kill -9` at 20 moments spread at random over the length of a rebuild."""
     snapshots = Snapshots(home / "snapshots")
     began = time.monotonic()
-    assert recsys(home, "rebuild", "--force").returncode == 0
+    assert shop("rebuild", "--force").returncode == 0
     length = time.monotonic() - began
     rng = random.Random(0)
     for n in range(KILLS):
@@ -157,25 +191,25 @@ def test_killed_at_any_moment_a_rebuild_leaves_a_sound_snapshot_serving(home: Pa
         snapshots.verify(current)
         assert current >= before
         assert not (snapshots.folder / current / ".lock").exists()
-    assert recsys(home, "rebuild", "--force").returncode == 0
+    assert shop("rebuild", "--force").returncode == 0
     assert not list(snapshots.folder.glob(".building-*"))
     assert len(snapshots.ids()) <= 5
 
 
 @pytest.mark.parametrize("command", ["rebuild", "evaluate"])
-def test_an_empty_catalogue_is_one_clear_message(tmp_path: Path, command: str) -> None:
-    unmigrated = recsys(tmp_path / "home", command)
+def test_an_empty_catalogue_is_one_clear_message(recsys: Recsys, command: str) -> None:
+    unmigrated = recsys(command)
     assert unmigrated.returncode == 1
     assert "run `recsys migrate`" in unmigrated.stderr
-    assert recsys(tmp_path / "home", "migrate").returncode == 0
-    empty = recsys(tmp_path / "home", command)
+    assert recsys("migrate").returncode == 0
+    empty = recsys(command)
     assert empty.returncode == 1
     assert "the catalogue is empty: run `recsys import items FILE` first" in empty.stderr
     assert "Traceback" not in unmigrated.stderr + empty.stderr
 
 
 def test_from_files_to_slates_on_either_database(
-    home: Path, tmp_path: Path, migrated_settings: Settings
+    recsys: Recsys, home: Path, tmp_path: Path, migrated_settings: Settings
 ) -> None:
     """The whole journey through the command line; vectors are there already, all else is made anew."""
     new = tmp_path / "new"
@@ -187,7 +221,7 @@ def test_from_files_to_slates_on_either_database(
         ("rebuild",),
         ("batch", "--out", str(new / "slates"), "--limit", "5", "--table"),
     ):
-        done = recsys(new, *line, RECSYS_DATABASE__URL=url)
+        done = recsys(*line, RECSYS_HOME=str(new), RECSYS_DATABASE__URL=url)
         assert done.returncode == 0, done.stderr
     assert "160 users in 1 files" in done.stdout
     engine = connect(migrated_settings)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_array
 
 from recsys.config import EventSettings
 from recsys.preference.interactions import decay, event_strength, interactions
@@ -48,7 +47,6 @@ def found(make_log, events, longest=200):
 def test_events_on_one_item_add_up_to_at_most_a_full_like(make_log):
     got = found(make_log, [("a", 1, "view", NONE, 0), ("a", 1, "click", NONE, 1)])
     assert got.matrix.toarray()[0] == pytest.approx([0, 0.6, 0, 0, 0])
-    assert got.time.tolist() == [DAY]
     got = found(make_log, [("a", 1, "purchase", NONE, n) for n in range(9)])
     assert got.matrix.toarray()[0, 1] == 1
 
@@ -56,14 +54,12 @@ def test_events_on_one_item_add_up_to_at_most_a_full_like(make_log):
 def test_a_like_that_is_taken_back_leaves_neither_like_nor_dislike(make_log):
     got = found(make_log, [("a", 1, "like", NONE, 0), ("a", 1, "dislike", NONE, 1)])
     assert got.matrix.nnz == 0
-    assert got.negative.nnz == 0
 
 
-def test_dislikes_are_kept_apart_from_likes(make_log):
+def test_dislikes_are_no_likes(make_log):
     events = [("a", 0, "like", NONE, 0), ("a", 1, "view", NONE, 1), ("a", 1, "dislike", NONE, 2)]
     got = found(make_log, events)
     assert got.matrix.toarray().tolist() == [[1, 0, 0, 0, 0]]
-    assert got.negative.toarray()[0] == pytest.approx([0, 0.8, 0, 0, 0])
 
 
 def test_a_long_history_keeps_its_newest_items(make_log):
@@ -71,7 +67,6 @@ def test_a_long_history_keeps_its_newest_items(make_log):
     events += [("b", 0, "like", NONE, 0)]
     got = found(make_log, events, longest=2)
     assert got.matrix.toarray().tolist() == [[0, 0, 1, 1, 0], [1, 0, 0, 0, 0]]
-    assert got.time.tolist() == [7 * DAY, 9 * DAY, 0]
 
 
 def test_of_events_at_one_moment_the_later_arrival_is_the_newer(make_log):
@@ -84,29 +79,9 @@ def test_many_dislikes_do_not_push_the_likes_out_of_a_long_history(make_log):
     events += [("a", item, "dislike", NONE, item) for item in (1, 2, 3)]
     got = found(make_log, events, longest=2)
     assert got.matrix.indices.tolist() == [0]
-    assert got.negative.indices.tolist() == [2, 3]
-
-
-def test_times_belong_to_their_entries_in_a_random_log(make_log):
-    rng = np.random.default_rng(1)
-    events = [
-        (f"p{rng.integers(4)}", int(rng.integers(5)), "view", NONE, float(rng.integers(50)))
-        for _ in range(80)
-    ]
-    got = found(make_log, events)
-    times = csr_array((got.time, got.matrix.indices, got.matrix.indptr), shape=got.matrix.shape)
-    newest = {}
-    for person, item, _, _, day in events:
-        newest[person, item] = max(newest.get((person, item), 0), day * DAY)
-    names = sorted({person for person, *_ in events})
-    assert {
-        (names[row], int(column)): times[row, column]
-        for row, column in zip(*got.matrix.nonzero(), strict=True)
-    } == newest
 
 
 def test_nobody_and_nothing_make_an_empty_matrix(make_log):
     got = found(make_log, [])
     assert got.matrix.shape == (0, 5)
     assert got.support.tolist() == [0] * 5
-    assert len(got.time) == 0

@@ -235,3 +235,16 @@ def test_one_source_alone_gives_its_own_order(recommender: Recommender, source: 
     nearest = np.sort(shown)[np.argsort(-np.nan_to_num(cosine, nan=-9), kind="stable")[:5]]
     assert ids(slate) == recommender.items.ids.external(nearest)
     assert set(slate.retrieved) == {source}
+
+
+def test_an_item_shown_again_is_not_its_own_reason(recommender: Recommender) -> None:
+    """A shop may let viewed items return; what speaks for them is then the rest of the history."""
+    slate = recommender.recommend(viewer(recommender, "Space", likes=4, seen=NOTHING, limit=30))
+    for item in slate.items:
+        title = recommender.items.title(int(ordinals(recommender, item.item)[0]))
+        assert f"*{title}*" not in item.reason
+
+
+def test_a_list_of_what_is_popular_gives_that_as_the_reason(recommender: Recommender) -> None:
+    slate = recommender.recommend(Query(at=NOW, limit=60, sources=frozenset({"popular"})))
+    assert {item.reason for item in slate.items} == {"popular right now"}

@@ -9,7 +9,7 @@ DAY = 86_400_000_000
 TYPES = ("dislike", "impression", "like", "purchase", "rating", "view")
 
 
-def read(*events: tuple[int, str, float, float], **settings: float) -> Viewer:
+def read(*events: tuple[int, str, float, float], **settings: object) -> Viewer:
     """Events as (item, type, value, day)."""
     items, types, values, days = zip(*events, strict=True) if events else ((), (), (), ())
     return read_viewer(
@@ -59,10 +59,15 @@ def test_low_ratings_mean_less_of_this() -> None:
     assert viewer.seen.tolist() == [1, 2, 3, 4]
 
 
-def test_looking_is_not_seeing_but_buying_is() -> None:
+def test_whatever_was_engaged_with_is_seen_but_an_impression_is_not() -> None:
     viewer = read((1, "view", NAN, 0), (2, "purchase", NAN, 0), (3, "impression", NAN, 0))
-    assert viewer.seen.tolist() == [2]
+    assert viewer.seen.tolist() == [1, 2]
     assert sorted(viewer.history.items.tolist()) == [1, 2]
+
+
+def test_a_shop_may_show_again_what_was_only_viewed() -> None:
+    viewer = read((1, "view", NAN, 0), (2, "purchase", NAN, 0), seen=("purchase",))
+    assert viewer.seen.tolist() == [2]
 
 
 def test_unknown_items_are_left_out_and_nothing_is_fine() -> None:

@@ -1,16 +1,23 @@
 """Whatever goes wrong has one shape, says what to do, and is never a traceback."""
 
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
+import httpx
 import pytest
 from apis import Api, running, served_quickly
 from sqlalchemy import text
 
+from recsys.catalogue.database import connect, migrate, writing
+from recsys.catalogue.items import Item, upsert_items
 from recsys.config import Settings
 from recsys.ranking.recommender import Recommender
 from recsys.serving.schemas import ErrorReply
 
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
 JSON = {"Content-Type": "application/json"}
 POST = "/v1/recommendations"
 
@@ -100,6 +107,22 @@ WRONG = [
         422,
         "invalid_request",
         "events[0].type",
+    ),
+    (
+        "POST",
+        POST,
+        {"events": [{"item_id": "1", "type": "rating"}]},
+        422,
+        "invalid_request",
+        "events[0]: a rating needs a value",
+    ),
+    (
+        "POST",
+        "/v1/search",
+        {"text": "x", "events": [{"item_id": "1", "type": "like", "time": "2900-01-01T00:00:00Z"}]},
+        422,
+        "invalid_request",
+        "events[0].time: 2900-01-01T00:00:00+00:00 lies in the future",
     ),
     ("POST", "/v1/search", {"text": " \n"}, 422, "invalid_request", "text is empty"),
     ("POST", "/v1/search", {}, 422, "invalid_request", "text: is required"),
@@ -207,6 +230,36 @@ def test_a_database_that_went_away_is_a_503_and_heals(
     rename(api, "away", "events")
     assert len(api.ids("/v1/users/42/recommendations")) == 10
     assert "events" in caplog.text
+
+
+def test_a_long_writer_elsewhere_makes_writes_fail_soon_and_reads_wait_for_nothing(
+    settings: Settings,
+) -> None:
+    engine = connect(settings)
+    migrate(engine)
+    event = {"user_id": "u", "item_id": "1", "type": "view"}
+
+    def post(client: httpx.Client) -> tuple[httpx.Response, float]:
+        began = time.perf_counter()
+        reply = client.post("/v1/events", json=event)
+        return reply, time.perf_counter() - began
+
+    with running(served_quickly(settings)) as client, ThreadPoolExecutor(45) as people:
+        with writing(engine) as session:
+            upsert_items(session, [Item(id="1")], NOW)
+            posts = [people.submit(post, client) for _ in range(45)]
+            time.sleep(0.5)
+            began = time.perf_counter()
+            assert client.get("/v1/users/u/events").json() == {"events": []}
+            assert time.perf_counter() - began < 1
+            replies = [done.result() for done in posts]
+        assert {reply.status_code for reply, _ in replies} == {503}
+        assert all(int(reply.headers["retry-after"]) > 0 for reply, _ in replies)
+        kinds = [ErrorReply.model_validate_json(r.content).error.type for r, _ in replies]
+        assert (kinds.count("database_unavailable"), kinds.count("busy")) == (8, 37)
+        assert max(seconds for _, seconds in replies) < 6
+        assert client.post("/v1/events", json=event).json()["added"] == 1
+    engine.dispose()
 
 
 def rename(api: Api, old: str, new: str) -> None:

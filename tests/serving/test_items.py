@@ -1,6 +1,6 @@
 """The catalogue over HTTP, on both databases: what is written is read, and withdrawn items are gone at once."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import worlds
@@ -89,6 +89,35 @@ def test_an_unavailable_item_is_gone_at_once_and_comes_back(api: Api, how: str) 
         assert "296" in slate(api)
 
 
+@pytest.mark.parametrize("how", ["patch", "put", "bulk"])
+def test_an_item_run_out_or_not_yet_published_is_gone_at_once_and_comes_back(
+    api: Api, how: str
+) -> None:
+    def write(**dates: datetime) -> None:
+        body = {name: date.isoformat() for name, date in dates.items()}
+        if how == "bulk":
+            api.post("/v1/items", [body | {"id": "296"}])
+        else:
+            assert api.client.request(how, "/v1/items/296", json=body).status_code == 200
+
+    past, future = (datetime.now(UTC) + timedelta(days=days) for days in (-1, 1))
+    for gone, back in (
+        ({"expires_at": past}, {"expires_at": future}),
+        ({"published_at": future}, {"published_at": past}),
+    ):
+        write(**gone)
+        assert "296" not in slate(api)
+        write(**back)
+        assert "296" in slate(api)
+
+
+def test_available_cannot_be_taken_away(api: Api) -> None:
+    reply = api.client.patch("/v1/items/hidden", json={"available": None})
+    assert reply.status_code == 422
+    assert reply.json()["error"]["message"] == "available: should be a valid boolean (found None)"
+    assert api.get("/v1/items/hidden")["available"] is False
+
+
 def test_an_item_the_snapshot_did_not_offer_waits_for_the_next_rebuild(api: Api) -> None:
     assert api.client.patch("/v1/items/hidden", json={"available": True}).status_code == 200
     assert "hidden" not in slate(api)
@@ -98,10 +127,12 @@ def test_what_another_process_withdraws_is_gone_soon_and_comes_back(api: Api) ->
     with writing(api.engine) as session:
         assert delete_item(session, "296", datetime.now(UTC))
         patch_item(session, "50", {"available": False}, datetime.now(UTC))
-    until(lambda: not {"296", "50"} & set(slate(api)))
+        patch_item(session, "318", {"expires_at": datetime.now(UTC)}, datetime.now(UTC))
+    until(lambda: not {"296", "50", "318"} & set(slate(api)))
     with writing(api.engine) as session:
         patch_item(session, "50", {"available": True}, datetime.now(UTC))
-    until(lambda: "50" in slate(api))
+        patch_item(session, "318", {"expires_at": None}, datetime.now(UTC))
+    until(lambda: {"50", "318"} <= set(slate(api)))
     assert "296" not in slate(api)
 
 
@@ -111,6 +142,26 @@ def test_what_was_withdrawn_before_the_server_started_is_not_shown(api: Api) -> 
     newer = worlds.publish(api.settings.home, api.artefacts, built_at=worlds.BUILT_AT)
     until(lambda: api.get("/health/ready")["snapshot"] == newer)
     assert "296" not in slate(api)
+
+
+def test_what_runs_out_after_the_build_is_gone_once_its_time_has_come(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys.serving.live.THOROUGH", timedelta(0))
+    monkeypatch.setattr("recsys.serving.live.OVERLAP", timedelta(0))
+    soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    assert api.client.patch("/v1/items/296", json={"expires_at": soon}).status_code == 200
+    assert "296" in slate(api)
+    until(lambda: "296" not in slate(api))
+
+
+def test_similar_to_a_deleted_item_is_unknown_but_one_sold_out_may_be_asked_about(api: Api) -> None:
+    assert api.client.delete("/v1/items/296").status_code == 204
+    assert api.client.patch("/v1/items/50", json={"available": False}).status_code == 200
+    deleted = api.client.get("/v1/items/296/similar")
+    assert deleted.status_code == 404
+    assert deleted.json() == api.client.get("/v1/items/296").json()
+    assert len(api.ids("/v1/items/50/similar")) == 10
 
 
 def test_similar_to_an_item_newer_than_the_snapshot_says_so(api: Api) -> None:

@@ -1,7 +1,9 @@
 """A running server follows what is published, and survives what should not have been."""
 
 import json
+import shutil
 from dataclasses import replace
+from datetime import timedelta
 from urllib.parse import quote
 
 import httpx
@@ -68,6 +70,22 @@ def test_a_corrupt_snapshot_is_refused_once_and_the_old_one_goes_on(
     ]
     assert len(said) == 1
     assert sealed.id in said[0]
+
+
+def test_a_refused_snapshot_is_tried_again_and_served_once_it_is_repaired(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys.serving.live.RETRY", timedelta(milliseconds=100), raising=False)
+    newer = worlds.manifest(api.artefacts, worlds.BUILT_AT)
+    sealed = api.snapshots.seal(api.artefacts, newer, {}).id
+    file = api.settings.home / "snapshots" / sealed / "items.arrow"
+    shutil.copy(file, aside := api.settings.home / "aside")
+    file.write_bytes(b"not what was sealed")
+    api.snapshots.publish(sealed)
+    until(lambda: metric(api.client, "recsys_snapshots_refused_total") == 1)
+    aside.replace(file)
+    until(lambda: serving(api.client) == sealed, seconds=5)
+    assert metric(api.client, "recsys_snapshots_refused_total") == 1
 
 
 def test_a_server_that_starts_on_a_corrupt_snapshot_says_why_and_recovers(
