@@ -185,7 +185,7 @@ def _scorer(engine: Engine, settings: Settings, run: Run) -> Scorer:
     ids = artefacts.items.ids
     with reading(engine) as session:
         log = read_events(session, ids, until_us=to_us(run.at))
-        gone, _ = withdrawn_since(session, manifest.built_at - OVERLAP)
+        gone, _ = withdrawn_since(session, manifest.built_at - OVERLAP, run.at)
     withdrawn = ids.ordinals(gone)
     recommender = Recommender.of(artefacts, settings.ranking)
     return Scorer(recommender, log, withdrawn[withdrawn >= 0], settings, run)

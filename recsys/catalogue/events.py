@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple, Self, cast
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from sqlalchemy import BigInteger, ColumnElement, Table, func, select, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Table, select, type_coerce
 from sqlalchemy.orm import Session
 
 from recsys.catalogue.database import insert_into
@@ -30,10 +30,8 @@ __all__ = [
     "append_events",
     "check_time",
     "check_type",
-    "count_events",
     "derived_event_id",
     "history",
-    "newest_event",
     "read_events",
     "user_events",
     "user_ids",
@@ -171,16 +169,6 @@ def user_ids(session: Session) -> list[UserId]:
     known = select(EventRow.user_id).where(EventRow.user_id.is_not(None))
     users = session.scalars(known.distinct().order_by(EventRow.user_id))
     return cast(list[UserId], users.all())
-
-
-def newest_event(session: Session) -> int | None:
-    """Microseconds of the latest event; None when there is none."""
-    return session.scalar(select(func.max(type_coerce(EventRow.time, BigInteger))))
-
-
-def count_events(session: Session) -> int:
-    """Events in the database."""
-    return session.scalar(select(func.count()).select_from(EventRow)) or 0
 
 
 def read_events(session: Session, ids: IdMap[ItemId], until_us: int | None = None) -> EventLog:

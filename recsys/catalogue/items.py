@@ -12,7 +12,6 @@ from sqlalchemy import (
     Row,
     Select,
     Table,
-    func,
     select,
     type_coerce,
     update,
@@ -32,7 +31,6 @@ __all__ = [
     "Counts",
     "Item",
     "ItemTable",
-    "count_items",
     "delete_item",
     "get_item",
     "get_items",
@@ -161,12 +159,6 @@ def withdrawn_since(
         offered = row.deleted_at is None and is_offered(row, now)
         (back if offered else gone).append(ItemId(row.id))
     return gone, back
-
-
-def count_items(session: Session) -> int:
-    """Items that are not deleted."""
-    alive = select(func.count()).select_from(ItemRow).where(ItemRow.deleted_at.is_(None))
-    return session.scalar(alive) or 0
 
 
 def read_items(session: Session) -> ItemTable:

@@ -1,14 +1,13 @@
 """The routes that read and write the catalogue: items and events. One call is one transaction."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, HTTPException, Query, Response
 from pydantic import BaseModel, Field
-from sqlalchemy.orm import Session
 
 from recsys.catalogue.database import reading, writing
 from recsys.catalogue.events import append_events, user_events
@@ -45,6 +44,26 @@ ITEMS: list[str | Enum] = ["Items"]
 EVENTS: list[str | Enum] = ["Events"]
 
 Within = Annotated[Services, Depends(services)]
+
+TURN_SECONDS = 1
+"""How long a write waits for its turn: a burst passes, a jam does not pile up."""
+
+
+async def turn(within: Within) -> AsyncIterator[None]:
+    """One of `WRITERS` writes at once; waiting for it holds no thread. Raises HTTPException."""
+    try:
+        async with asyncio.timeout(TURN_SECONDS):
+            await within.writers.acquire()
+    except TimeoutError:
+        message = f"{WRITERS} writes are under way already: try again, or send many in one call"
+        raise HTTPException(503, message, {"Retry-After": "1"}) from None
+    try:
+        yield
+    finally:
+        within.writers.release()
+
+
+ONE_OF_FEW = Depends(turn)
 
 
 class WhichItems(BaseModel, extra="forbid", frozen=True):
@@ -88,7 +107,8 @@ def read_item(item_id: ItemPath, within: Within) -> Response:
     "/v1/items/{item_id:path}",
     tags=ITEMS,
     response_model=Item,
-    responses={201: {"model": Item, "description": "The item is new"}} | BUSY,
+    dependencies=[ONE_OF_FEW],
+    responses=BUSY | {201: {"model": Item, "description": "The item is new"}},
 )
 def write_item(
     item_id: ItemPath,
@@ -107,7 +127,11 @@ def write_item(
 
 
 @router.patch(
-    "/v1/items/{item_id:path}", tags=ITEMS, response_model=Item, responses=UNKNOWN_ITEM | BUSY
+    "/v1/items/{item_id:path}",
+    tags=ITEMS,
+    response_model=Item,
+    dependencies=[ONE_OF_FEW],
+    responses=UNKNOWN_ITEM | BUSY,
 )
 def change_item(
     item_id: ItemPath,
@@ -115,25 +139,31 @@ def change_item(
     within: Within,
 ) -> Response:
     """Change some fields of an item; null takes one away (RFC 7396)."""
-    with _turn(within) as session:
+    with writing(within.engine) as session:
         item = patch_item(session, item_id, _given(body), datetime.now(UTC))
     _tell([item], within)
     return as_json(item.model_dump())
 
 
 @router.delete(
-    "/v1/items/{item_id:path}", tags=ITEMS, status_code=204, responses=UNKNOWN_ITEM | BUSY
+    "/v1/items/{item_id:path}",
+    tags=ITEMS,
+    status_code=204,
+    dependencies=[ONE_OF_FEW],
+    responses=UNKNOWN_ITEM | BUSY,
 )
 def remove_item(item_id: ItemPath, within: Within) -> Response:
     """Delete an item. It is gone from the very next slate."""
-    with _turn(within) as session:
+    with writing(within.engine) as session:
         if not delete_item(session, item_id, datetime.now(UTC)):
             raise UnknownItem(f"there is no item {item_id!r} to delete: check the id")
     within.live.note(gone=[ItemId(item_id)], back=[])
     return Response(status_code=204)
 
 
-@router.post("/v1/items", tags=ITEMS, response_model=ItemCounts, responses=BUSY)
+@router.post(
+    "/v1/items", tags=ITEMS, response_model=ItemCounts, dependencies=[ONE_OF_FEW], responses=BUSY
+)
 def write_items(
     items: Annotated[OneOrMany[Item], Body(openapi_examples=examples.ITEMS)], within: Within
 ) -> Response:
@@ -141,7 +171,9 @@ def write_items(
     return as_json(_store(items, within))
 
 
-@router.post("/v1/events", tags=EVENTS, response_model=EventCounts, responses=BUSY)
+@router.post(
+    "/v1/events", tags=EVENTS, response_model=EventCounts, dependencies=[ONE_OF_FEW], responses=BUSY
+)
 def add_events(
     events: Annotated[OneOrMany[EventIn], Body(openapi_examples=examples.EVENTS)], within: Within
 ) -> Response:
@@ -151,7 +183,7 @@ def add_events(
     content and time), an event is a duplicate and changes nothing. The item may arrive later.
     """
     check_events(events, ("body",), within.settings.events)
-    with _turn(within) as session:
+    with writing(within.engine) as session:
         stored = append_events(session, events)
     within.metrics.events.inc(stored.added)
     return as_json(stored._asdict())
@@ -166,25 +198,12 @@ def read_events(
         return as_json({"events": user_events(session, user_id, which.limit, which.before)})
 
 
-@contextmanager
-def _turn(within: Services) -> Iterator[Session]:
-    """One transaction. Raises HTTPException at once when `WRITERS` others are under way."""
-    if not within.writers.acquire(blocking=False):
-        message = f"{WRITERS} writes are under way already: try again, or send many in one call"
-        raise HTTPException(503, message, {"Retry-After": "1"})
-    try:
-        with writing(within.engine) as session:
-            yield session
-    finally:
-        within.writers.release()
-
-
 def _given(body: BaseModel) -> dict[str, Any]:
     return body.model_dump(exclude_unset=True)
 
 
 def _store(items: list[Item], within: Services) -> dict[str, int]:
-    with _turn(within) as session:
+    with writing(within.engine) as session:
         counts = upsert_items(session, items, datetime.now(UTC))
     _tell(items, within)
     return counts._asdict()

@@ -1,9 +1,9 @@
 """One request for a slate -> one `Query` -> one reply. Every route that answers with a slate comes through here."""
 
+from asyncio import Semaphore
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from threading import BoundedSemaphore
 from typing import Any
 from uuid import uuid4
 
@@ -43,7 +43,7 @@ class Services:
     live: Live
     words: Words
     metrics: Metrics
-    writers: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(WRITERS))
+    writers: Semaphore = field(default_factory=lambda: Semaphore(WRITERS))
 
 
 async def services(request: Request) -> Services:

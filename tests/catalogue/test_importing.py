@@ -14,9 +14,9 @@ from sqlalchemy import Engine
 
 from recsys.catalogue.columns import parse_map
 from recsys.catalogue.database import connect, migrate, reading
-from recsys.catalogue.events import count_events, history, read_events, user_ids
+from recsys.catalogue.events import history, read_events, user_ids
 from recsys.catalogue.importing import FeedOptions, Summary, import_file
-from recsys.catalogue.items import Item, count_items, get_item, get_items, read_items
+from recsys.catalogue.items import Item, get_item, get_items, read_items
 from recsys.config import EmbeddingSettings, Settings
 from recsys.errors import DatabaseError, FeedError, InputError
 
@@ -319,7 +319,7 @@ def test_strict_leaves_the_database_and_its_items_as_they_were(engine: Engine, l
         load("items", "a.csv", bad, strict=True)
     assert item(engine, "a").title == "first"
     with reading(engine) as session:
-        assert count_items(session) == 1
+        assert len(read_items(session)) == 1
     assert counts(load("items", "a.csv", bad.replace("-1", "1"), strict=True)) == (
         9002,
         9001,
@@ -340,7 +340,7 @@ def test_a_file_that_breaks_off_keeps_what_came_before_unless_strict(engine, loa
                 engine, "events", tmp_path / "r.csv.gz", FeedOptions(strict=strict), Settings()
             )
         with reading(engine) as session:
-            assert (count_events(session) > 0) is kept
+            assert bool(user_ids(session)) is kept
 
 
 def test_json_lines_may_bring_new_columns_at_any_line(engine: Engine, load: Import):

@@ -103,13 +103,15 @@ def test_what_was_withdrawn_since_the_rebuild_is_in_no_slate(
 ) -> None:
     batch(database, shop, tmp_path / "before", limit=7)
     before = slates(tmp_path / "before")
-    deleted, sold_out = (item for item, _ in before["c3"][:2])
+    deleted, sold_out, run_out = withdrawn = [item for item, _ in before["c3"][:3]]
+    now = datetime.now(UTC)
     with writing(database) as session:
-        delete_item(session, deleted, datetime.now(UTC))
-        patch_item(session, sold_out, {"available": False}, datetime.now(UTC))
+        delete_item(session, deleted, now)
+        patch_item(session, sold_out, {"available": False}, now)
+        patch_item(session, run_out, {"expires_at": now.isoformat()}, now)
     batch(database, shop, tmp_path / "after", limit=7)
     after = slates(tmp_path / "after")
-    assert {deleted, sold_out}.isdisjoint(item for slate in after.values() for item, _ in slate)
+    assert set(withdrawn).isdisjoint(item for slate in after.values() for item, _ in slate)
     assert after.items() >= from_the_api(shop, ["c3", *list(after)[::8]], 7).items()
 
 
