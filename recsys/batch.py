@@ -9,15 +9,13 @@ the moment and the events it began with. Items deleted or made unavailable since
 still to be written; another limit, other users or other settings begin a new run.
 """
 
-import fcntl
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -33,9 +31,10 @@ from recsys.catalogue.times import to_us
 from recsys.config import Settings
 from recsys.errors import InputError
 from recsys.identity import NOTHING, IdMap, Ordinals, UserId
+from recsys.locks import only_one
 from recsys.ranking.candidates import NO_HISTORY, Query
 from recsys.ranking.recommender import Recommender
-from recsys.ranking.viewer import Viewer, read_viewer
+from recsys.ranking.viewer import Viewer, viewer_of
 from recsys.snapshot import Snapshots
 
 USERS_PER_PART = 1_000
@@ -169,15 +168,8 @@ class Scorer:
     def _viewer(self, user: UserId) -> Viewer:
         if not self.knows(user):
             return Viewer(NO_HISTORY, NOTHING)
-        log, newest_first = self._log, self._by_actor.events_of(self._actors.ordinal(user))[::-1]
-        return read_viewer(
-            log.item[newest_first].astype(np.int64),
-            log.type[newest_first],
-            log.value[newest_first],
-            log.time[newest_first],
-            log.types,
-            self._settings.events,
-        )
+        events = self._by_actor.events_of(self._actors.ordinal(user))
+        return viewer_of(self._log, events, self._settings.events)
 
 
 def _scorer(engine: Engine, settings: Settings, run: Run) -> Scorer:
@@ -213,8 +205,7 @@ def _fresh_run(
     )
 
 
-@contextmanager
-def _only_run(out: Path) -> Iterator[None]:
+def _only_run(out: Path) -> AbstractContextManager[None]:
     """Make the folder and hold its lock. Raises InputError if it is in other use."""
     out.mkdir(parents=True, exist_ok=True)
     visible = [path for path in out.iterdir() if not path.name.startswith(".")]
@@ -222,14 +213,8 @@ def _only_run(out: Path) -> Iterator[None]:
         raise InputError(
             f"{out} holds files that are not a batch run's: give an empty or a new folder"
         )
-    with (out / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"another batch is writing to {out}: wait for it to end, or give another folder"
-            ) from None
-        yield
+    running = f"another batch is writing to {out}: wait for it to end, or give another folder"
+    return only_one(out, InputError(running))
 
 
 def _begin(out: Path, fresh: Run, settings: Settings, say: Callable[[str], None]) -> Run:

@@ -3,29 +3,20 @@
 import json
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 from recsys.config import Section, Settings, documented, load_settings
 from recsys.errors import GateRefused, InputError, RecsysError
+from recsys.progress import Bars
 from recsys.threads import limit_threads
 
 if TYPE_CHECKING:
@@ -85,53 +76,6 @@ def main() -> None:
 def _fail(message: str, code: int) -> None:
     err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
     sys.exit(code)
-
-
-class Bars:
-    """Progress of a long job: a line per step, a bar where the number of units is known."""
-
-    def __init__(self) -> None:
-        self._bars = RichProgress(
-            SpinnerColumn(finished_text="[green]✓[/]"),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=err,
-        )
-        self._running: TaskID | None = None
-
-    def __enter__(self) -> "Bars":
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.done()
-        self._bars.stop()
-
-    def task(self, name: str, total: int | None = None) -> Callable[[int], None]:
-        """Begin a step; the one before it is done."""
-        self.done()
-        task = self._bars.add_task(name, total=total)
-        self._running = task
-        return lambda done: self._bars.update(task, completed=done)
-
-    def print(self, text: str) -> None:
-        """Print a line above the bars."""
-        out.print(text, soft_wrap=True)
-
-    def done(self) -> None:
-        """The step begun last is done."""
-        if self._running is not None:
-            task = self._bars.tasks[self._running]
-            total = task.total if task.total is not None else max(1, task.completed)
-            self._bars.update(self._running, total=total, completed=total)
 
 
 def _settings() -> Settings:
@@ -243,7 +187,7 @@ def _import(
 
     options = replace(options, columns=parse_map(mapping or []))
     settings = _settings()
-    with _database(settings) as engine, Bars() as bars:
+    with _database(settings) as engine, Bars(out, err) as bars:
         check_schema(engine)
         for file in files:
             advance = bars.task(f"importing {kind} from {file.name}")
@@ -283,7 +227,7 @@ def rebuild(
     from recsys.rebuild import rebuild as run
 
     settings = _settings()
-    with _database(settings) as engine, Bars() as bars:
+    with _database(settings) as engine, Bars(out, err) as bars:
         outcome = run(engine, settings, bars, force=force)
     out.print(table(outcome.evaluation))
     _tell_problems(outcome.vectors)
@@ -330,7 +274,7 @@ def evaluate(
     from recsys.rebuild import evaluate as run
 
     settings = _settings()
-    with _database(settings) as engine, Bars() as bars:
+    with _database(settings) as engine, Bars(out, err) as bars:
         from recsys.catalogue.database import check_schema
 
         check_schema(engine)
@@ -367,7 +311,7 @@ def batch(
 
     settings = _settings_for_slates()
     wanted = read_users(users) if users is not None else None
-    with _database(settings) as engine, Bars() as bars:
+    with _database(settings) as engine, Bars(out, err) as bars:
         bars.task("loading the snapshot and the events")
         done = run(
             engine,

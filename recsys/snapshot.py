@@ -9,7 +9,6 @@ A reader sees the old snapshot or the new one, never something between, at whate
 No pickle anywhere: Arrow, npy, FAISS files and JSON.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -27,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from recsys.catalogue.item_table import ItemTable
 from recsys.errors import NoSnapshot, RebuildRunning, SnapshotCorrupt, SnapshotError
 from recsys.index.space import Space
+from recsys.locks import only_one
 from recsys.preference.models import Preference
 
 FORMAT = 1
@@ -170,14 +170,8 @@ class Snapshots:
     @contextmanager
     def rebuilding(self) -> Iterator[None]:
         """Hold the lock of the one rebuild; clears away what a killed one left. Raises RebuildRunning."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RebuildRunning(
-                    f"another rebuild is running in {self.folder}: wait for it to end"
-                ) from None
+        running = f"another rebuild is running in {self.folder}: wait for it to end"
+        with only_one(self.folder, RebuildRunning(running)):
             for leftover in self.folder.glob(".building-*"):
                 shutil.rmtree(leftover)
             yield

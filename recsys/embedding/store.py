@@ -25,7 +25,10 @@ def content_key(content: bytes) -> Key:
 
 
 class VectorStore:
-    """Content hash -> vector of one encoder, as `part-*.npz` files in a folder. One writer at a time."""
+    """Content hash -> vector of one encoder, as `part-*.npz` files in a folder.
+
+    One job at a time: to open it sweeps away what another is writing, and may merge what it reads.
+    """
 
     PART_ROWS = 50_000
     """Small parts are merged into parts of at most this many rows."""

@@ -19,6 +19,7 @@ from recsys.embedding.image import decode_image, read_image
 from recsys.embedding.store import Key, VectorStore, content_key
 from recsys.errors import EncoderError
 from recsys.identity import Floats, IdMap, ItemId, Mask
+from recsys.locks import only_one
 
 TEXTS_AT_ONCE, PICTURES_AT_ONCE = 1_000, 256
 """Contents encoded, and then written to the store, together: what an interruption can cost."""
@@ -81,25 +82,29 @@ def embed_items(
 
     `contents[i]` is the text of item i, or the locations of its pictures (several give the mean of
     their vectors); None or () where it has none. `folder` keeps the vectors of all encoders, each in
-    a folder of its own. `progress` is told how many items are done.
+    a folder of its own; while another job has that one open, this one waits. `progress` is told how
+    many items are done.
     """
     card = encoder.card
-    store = VectorStore(folder / f"{card.modality}-{card.fingerprint}", card.dim)
-    intake = _Intake(encoder, store, settings.image_root)
-    keys: list[list[Key]] = []
-    for item, content in zip(ids, contents, strict=True):
-        keys.append(intake.take(item, content))
-        if progress and len(keys) % 256 == 0:
-            progress(len(keys))
-    intake.flush()
+    place = folder / f"{card.modality}-{card.fingerprint}"
+    with only_one(place):
+        store = VectorStore(place, card.dim)
+        intake = _Intake(encoder, store, settings.image_root)
+        keys: list[list[Key]] = []
+        for item, content in zip(ids, contents, strict=True):
+            keys.append(intake.take(item, content))
+            if progress and len(keys) % 256 == 0:
+                progress(len(keys))
+        intake.flush()
+        distinct = list({key: None for mine in keys for key in mine if key in store})
+        vectors = store.rows(distinct)
     if progress:
         progress(len(ids))
-    distinct = list({key: None for mine in keys for key in mine if key in store})
     for item, mine in zip(ids, keys, strict=True):
         if any(key not in store for key in mine):
             report(intake.problems, item, "the encoder gave no usable vector")
     return Embedded(
-        _table(ids, keys, distinct, store.rows(distinct), card),
+        _table(ids, keys, distinct, vectors, card),
         embedded=intake.embedded,
         reused=len(distinct) - intake.embedded,
         problems=intake.problems,

@@ -19,7 +19,7 @@ from recsys.identity import NOTHING, Floats, Ordinals
 from recsys.preference.interactions import event_strength
 from recsys.ranking.candidates import NO_HISTORY, Query
 from recsys.ranking.filters import standard_filters
-from recsys.ranking.viewer import Viewer, read_viewer
+from recsys.ranking.viewer import Viewer, viewer_of
 
 LIMIT = 20
 """Length of every slate measured: the deepest metric looks this far."""
@@ -155,17 +155,8 @@ class _Past:
         """The first half of the person's likes in the window is known, the rest is to be found."""
         events, likes = self._events(actor)
         rest = likes[len(likes) // 2 :]
-        newest_first = events[events < rest[0]][::-1]
-        log = self.log
-        viewer = read_viewer(
-            log.item[newest_first].astype(np.int64),
-            log.type[newest_first],
-            log.value[newest_first],
-            log.time[newest_first],
-            log.types,
-            self.settings.events,
-        )
-        return self._question(rest, viewer)
+        before = events[events < rest[0]]
+        return self._question(rest, viewer_of(self.log, before, self.settings.events))
 
     def on_arrival(self, actor: int) -> Question:
         """Nothing is known, every like is to be found."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.catalogue.event_log import EventLog
 from recsys.config import EventSettings
 from recsys.identity import Ordinals
 from recsys.preference.interactions import decay, event_strength
@@ -63,6 +64,19 @@ def read_viewer(
     )
     hides = np.array([name in settings.seen for name in type_names], dtype=bool)
     return Viewer(history, np.unique(items[hides[types]]) if len(items) else items)
+
+
+def viewer_of(log: EventLog, events: Ordinals, settings: EventSettings) -> Viewer:
+    """Make a viewer from events given by their positions in a log, ascending."""
+    newest_first = events[::-1]
+    return read_viewer(
+        log.item[newest_first].astype(np.int64),
+        log.type[newest_first],
+        log.value[newest_first],
+        log.time[newest_first],
+        log.types,
+        settings,
+    )
 
 
 def _loudest(group: Ordinals, strength: NDArray[np.float32], groups: int) -> Ordinals:

@@ -1,6 +1,9 @@
 """Which contents are embedded, what is kept between runs, and what becomes of bad ones."""
 
+import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -290,3 +293,20 @@ def test_whitening_keeps_neighbours_when_rows_are_fewer_than_numbers() -> None:
 def test_identical_rows_are_whitened_to_finite_ones() -> None:
     rows = unit_rows(np.ones((4, 8)))
     assert np.isfinite(Whitening.fit(rows).apply(rows)).all()
+
+
+def test_two_jobs_at_once_embed_each_content_once(tmp_path: Path) -> None:
+    """`recsys evaluate` beside the nightly rebuild: the second waits, and finds the vectors there."""
+    contents, inside = words(50), threading.Event()
+
+    class Slow(LetterCounter):
+        def encode(self, contents: Sequence[str]) -> np.ndarray:
+            inside.set()
+            time.sleep(0.3)
+            return super().encode(contents)
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(embed, contents, tmp_path, Slow())
+        assert inside.wait(10)
+        second, _ = embed(contents, tmp_path)
+    assert (first.result()[0].embedded, second.embedded, second.reused) == (50, 0, 50)
