@@ -160,7 +160,7 @@ class Scorer:
             at=self._run.at,
             limit=self._run.limit,
             history=viewer.history,
-            seen=viewer.seen,
+            seen=viewer.seen if self._recommender.hides_seen else NOTHING,
             withdrawn=self._withdrawn,
             diversity=self._settings.ranking.diversity,
         )

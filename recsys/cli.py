@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from recsys.catalogue.columns import Kind
     from recsys.catalogue.importing import FeedOptions, Summary
     from recsys.embedding.vectors import Embedded
+    from recsys.evaluation.result import Evaluation
     from recsys.snapshot import Snapshots
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
@@ -261,6 +262,22 @@ def _tell_problems(vectors: "Mapping[str, Embedded]") -> None:
 
 @app.command()
 def evaluate(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FILES",
+            help="With --split: TRAIN [VALID] TEST, of lines 'user item item ...'; .gz too",
+            show_default=False,
+        ),
+    ] = None,
+    protocol: Annotated[
+        Literal["time", "leave-one-out"] | None,
+        typer.Option(help="What is held out", show_default="evaluation.protocol"),
+    ] = None,
+    split: Annotated[
+        bool,
+        typer.Option("--split", help="Measure on the lists in these files instead of the events"),
+    ] = False,
     report: Annotated[Path, typer.Option(help="Where to write the HTML report")] = Path(
         "report.html"
     ),
@@ -268,27 +285,59 @@ def evaluate(
         bool, typer.Option("--json", help="Print the figures as JSON instead of a table")
     ] = False,
 ) -> None:
-    """Measure the blend and its baselines on held-out time; publishes nothing."""
+    """Measure the blend and its baselines on held-out events; publishes nothing."""
     from recsys.evaluation.report import html, table
-    from recsys.rebuild import arrange, embed, read_world
-    from recsys.rebuild import evaluate as run
 
-    settings = _settings()
-    with _database(settings) as engine, Bars(out, err) as bars:
-        from recsys.catalogue.database import check_schema
-
-        check_schema(engine)
-        world = read_world(engine, bars)
-        found = embed(world.items, settings, bars)
-        content = arrange(world.items, found, settings, bars)
-        evaluation = run(world, content, settings, bars)
+    paths = _split_files(files or [], split, protocol)
+    evaluation = _evaluated(_measured_by(_settings(), protocol), paths)
     report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(html(evaluation, "Evaluation on held-out time"), encoding="utf-8")
+    report.write_text(html(evaluation, "Evaluation on held-out events"), encoding="utf-8")
     if as_json:
         print(evaluation.to_json())  # noqa: T201 - plain, for other programs to read
     else:
         out.print(table(evaluation))
         out.print(f"report: {report}", soft_wrap=True)
+
+
+def _split_files(files: list[Path], split: bool, protocol: str | None) -> list[Path]:
+    """The files of a given split; none without one. Raises InputError for what does not fit together."""
+    if split and protocol:
+        raise InputError(
+            "--split brings its own protocol, the parts in its files: leave out --protocol"
+        )
+    if split and len(files) not in {2, 3}:
+        raise InputError(
+            f"--split needs two or three files, TRAIN [VALID] TEST: found {len(files)}"
+        )
+    if files and not split:
+        raise InputError(
+            f"found the file {files[0]} without --split: write `recsys evaluate --split TRAIN [VALID] TEST`"
+        )
+    return files
+
+
+def _measured_by(settings: Settings, protocol: str | None) -> Settings:
+    if protocol is None:
+        return settings
+    evaluation = settings.evaluation.model_copy(update={"protocol": protocol})
+    return settings.model_copy(update={"evaluation": evaluation})
+
+
+def _evaluated(settings: Settings, files: list[Path]) -> "Evaluation":
+    """Measure on the lists in these files; on the database's events where there are none."""
+    from recsys.catalogue.database import check_schema
+    from recsys.rebuild import arrange, embed, read_split, read_world
+    from recsys.rebuild import evaluate as run
+
+    with _database(settings) as engine, Bars(out, err) as bars:
+        check_schema(engine)
+        if files:
+            world, plan = read_split(engine, files, settings, bars)
+        else:
+            world, plan = read_world(engine, bars), None
+        found = embed(world.items, settings, bars)
+        content = arrange(world.items, found, settings, bars)
+        return run(world, content, settings, bars, plan)
 
 
 @app.command()

@@ -34,6 +34,7 @@ from recsys.errors import ConfigError
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Days = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(ge=0)]
 
 
 USUAL_WEIGHTS = {
@@ -136,8 +137,12 @@ class IndexSettings(Section):
 
 
 class PreferenceSettings(Section):
-    """How behaviour becomes taste."""
+    """How behaviour becomes taste. A rebuild searches these on validation, all but those that you set."""
 
+    search: bool = True
+    """Find what is not set here on held-out time, starting from what the last rebuild found; false: the defaults."""
+    longest_history: Positive = 200
+    """A user's newest items used in training; cost grows with its square."""
     cooccurrence_user_exponent: Fraction = 0.7
     """How much a long history is discounted (0: not at all, 1: every user counts the same)."""
     cooccurrence_from_exponent: Fraction = 0.5
@@ -146,26 +151,56 @@ class PreferenceSettings(Section):
     """How much the popularity of the item recommended is discounted (0: favours the popular)."""
     cooccurrence_neighbours: Positive = 200
     """Items kept per item."""
-    longest_history: Positive = 200
-    """A user's newest items used in training; cost grows with its square."""
+    cooccurrence_fading: Rate = 0.05
+    """How fast a taste fades: a like weighs exp(-fading) for each newer one, when co-occurrence is asked."""
+    transitions_span: int = Field(default=50, ge=0)
+    """Farthest apart, in likes of one user, that one item may lead to another; 0: order is not looked at."""
+    transitions_user_exponent: Fraction = 0.2
+    """How much a long history is discounted in transitions."""
+    transitions_from_exponent: Fraction = 0.4
+    """How much the popularity of the item come from is discounted."""
+    transitions_to_exponent: Fraction = 0.1
+    """How much the popularity of the item gone to is discounted."""
+    transitions_decay: Rate = 0.2
+    """What distance takes: likes k apart count exp(-decay * (k - 1))."""
+    transitions_back: Fraction = 0.5
+    """What a step backwards counts against one forwards (1: direction does not matter)."""
+    transitions_neighbours: Positive = 200
+    """Items kept per item."""
+    transitions_fading: Rate = 0.35
+    """The fading of a taste when transitions are asked."""
     linear_items: int = Field(default=16_000, ge=0)
-    """The linear model is fitted up to this many items (time grows with the cube, memory with the square); 0: never."""
-    linear_ridge: float = Field(default=200.0, gt=0)
+    """The linear model knows this many of the most liked items (memory: 4 bytes times the square, twice); 0: never."""
+    linear_ridge: float = Field(default=100.0, gt=0)
     """Ridge of the linear model (EASE's lambda)."""
-    linear_content_weight: float = Field(default=400.0, ge=0)
-    """Pull of the linear model towards the content prior (L3AE's lambda_E); 0: behaviour alone."""
+    linear_text_weight: float = Field(default=200.0, ge=0)
+    """Pull of the linear model towards what texts say (L3AE's lambda_E); 0: not at all."""
+    linear_image_weight: float = Field(default=0.0, ge=0)
+    """Pull towards what pictures say."""
     linear_content_ridge: float = Field(default=5.0, gt=0)
     """Ridge of the content prior (L3AE's lambda_F)."""
     linear_neighbours: Positive = 300
     """Weights kept per item."""
-    factors: int = Field(default=64, ge=0)
+    linear_fading: Rate = 0.1
+    """The fading of a taste when the linear model is asked."""
+    factors: int = Field(default=128, ge=0)
     """Dimensions of the ALS factors; 0: no factors."""
-    factors_iterations: Positive = 15
+    factors_iterations: Positive = 10
     """Speed: sweeps of ALS."""
-    factors_ridge: float = Field(default=60.0, gt=0)
+    factors_ridge: float = Field(default=20.0, gt=0)
     """Ridge of ALS, in implicit's scale."""
-    factors_alpha: float = Field(default=10.0, gt=0)
+    factors_alpha: float = Field(default=20.0, gt=0)
     """Confidence that a full like adds to the 1 that an unobserved one has."""
+    factors_fading: Rate = 0.02
+    """The fading of a taste when it is folded in."""
+    again_fading: Rate = 0.05
+    """How fast the wish to come back to an item fades."""
+    again_power: Rate = 1.0
+    """How much it counts how often a user came back already: times to this power."""
+    text_fading: Rate = 0.05
+    """The fading of a taste when texts are compared."""
+    image_fading: Rate = 0.05
+    """The fading of a taste when pictures are compared."""
     lend_neighbours: Positive = 10
     """Content neighbours that lend their behaviour to a cold item."""
     lend_until: float = Field(default=5.0, gt=0)
@@ -183,6 +218,8 @@ class RankingSettings(Section):
     """Items asked of each source."""
     pool: Positive = 1_000
     """Candidates scored by every source at the most."""
+    hide_seen: Literal["learn", "yes", "no"] = "learn"
+    """Leave out what a viewer has seen (`events.seen`): learned, unless you know. A request may say otherwise."""
     diversity: Fraction = 0.0
     """Default pull apart of near-duplicates (0: none)."""
     max_limit: Positive = 500
@@ -192,10 +229,12 @@ class RankingSettings(Section):
 class EvaluationSettings(Section):
     """How a build is measured before it may be published."""
 
+    protocol: Literal["time", "leave-one-out"] = "time"
+    """What is held out. `time`: the newest events, as in service; `leave-one-out`: all last likes, as in papers."""
     validation: Fraction = 0.1
-    """Share of the newest events before the test window, on which the blend is fitted."""
+    """Share of the newest events before the test window, on which the blend is fitted (protocol `time`)."""
     test: Fraction = 0.1
-    """Share of the newest events on which the build is measured."""
+    """Share of the newest events on which the build is measured (protocol `time`)."""
 
     min_queries: Positive = 20
     """With fewer test queries than this a build is published unmeasured, and says so."""

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +19,8 @@ from recsys.catalogue.event_log import EventLog
 from recsys.catalogue.events import read_events
 from recsys.catalogue.item_table import ItemTable
 from recsys.catalogue.items import read_items
-from recsys.config import Settings, SnapshotSettings
+from recsys.catalogue.lists import catalogue_of, log_of, read_lists
+from recsys.config import PreferenceSettings, Settings, SnapshotSettings
 from recsys.embedding.encoder import Encoder
 from recsys.embedding.image import load_image_encoder
 from recsys.embedding.text import item_text, load_text_encoder
@@ -26,6 +28,7 @@ from recsys.embedding.vectors import Embedded, embed_items
 from recsys.errors import BuildError, GateRefused, SnapshotError
 from recsys.evaluation.backtest import Evaluation, backtest
 from recsys.evaluation.report import html
+from recsys.evaluation.split import TEST, Plan, by_parts
 from recsys.index.space import Space, build_space
 from recsys.preference.cold import ContentPrior
 from recsys.preference.models import fit_preference
@@ -89,7 +92,8 @@ def rebuild(engine: Engine, settings: Settings, progress: Progress, force: bool 
             stored = stored_evaluation(snapshots, current.id)
             return Outcome(current, stored, found, changed=False, overruled=None)
         content = arrange(world.items, found, settings, progress)
-        evaluation = evaluate(world, content, settings, progress)
+        start = last_found(snapshots, current)
+        evaluation = evaluate(world, content, settings, progress, start=start)
         artefacts = fit(world, content, evaluation, settings, progress)
         manifest = describe(new_id(started), started, digest, world, artefacts, evaluation)
         refusal = gate(manifest, current, settings.snapshots) or probe(artefacts, settings, started)
@@ -97,15 +101,27 @@ def rebuild(engine: Engine, settings: Settings, progress: Progress, force: bool 
             raise GateRefused(
                 f"{refusal}. {_kept(current)} `recsys rebuild --force` publishes it all the same"
             )
-        progress.task("sealing the snapshot")
-        extras = {
-            "evaluation.json": evaluation.to_json(),
-            "report.html": html(evaluation, f"Snapshot {manifest.id}"),
-        }
-        sealed = snapshots.seal(artefacts, manifest, extras)
-        snapshots.publish(sealed.id)
+        sealed = publish(snapshots, artefacts, manifest, evaluation, progress)
         snapshots.prune(settings.snapshots.keep)
     return Outcome(sealed, evaluation, found, changed=True, overruled=refusal)
+
+
+def publish(
+    snapshots: Snapshots,
+    artefacts: Artefacts,
+    manifest: Manifest,
+    evaluation: Evaluation,
+    progress: Progress,
+) -> Manifest:
+    """Seal a build with its evaluation and its report beside it, and serve it."""
+    progress.task("sealing the snapshot")
+    extras = {
+        "evaluation.json": evaluation.to_json(),
+        "report.html": html(evaluation, f"Snapshot {manifest.id}"),
+    }
+    sealed = snapshots.seal(artefacts, manifest, extras)
+    snapshots.publish(sealed.id)
+    return sealed
 
 
 def read_world(engine: Engine, progress: Progress) -> World:
@@ -116,6 +132,19 @@ def read_world(engine: Engine, progress: Progress) -> World:
         if not len(items):
             raise BuildError("the catalogue is empty: run `recsys import items FILE` first")
         return World(items, read_events(session, items.ids))
+
+
+def read_split(
+    engine: Engine, paths: Sequence[Path], settings: Settings, progress: Progress
+) -> tuple[World, Plan]:
+    """Read lists of training, perhaps validation, and test instead of the events, and plan to measure on them."""
+    progress.task("reading the catalogue and the lists")
+    lists = read_lists(paths)
+    with reading(engine) as session:
+        items = catalogue_of(lists, read_items(session))
+    log, file = log_of(lists, items.ids)
+    part = np.where(file == len(paths) - 1, TEST, file)
+    return World(items, log), by_parts(log, part, items, settings)
 
 
 def embed(items: ItemTable, settings: Settings, progress: Progress) -> dict[str, Embedded]:
@@ -159,22 +188,39 @@ def _embed(
     return embed_items(items.ids, contents, encoder, folder, settings.embedding, advance)
 
 
-def evaluate(world: World, content: Content, settings: Settings, progress: Progress) -> Evaluation:
-    """Measure what this world's models would have suggested, on held-out time."""
+def evaluate(
+    world: World,
+    content: Content,
+    settings: Settings,
+    progress: Progress,
+    plan: Plan | None = None,
+    start: PreferenceSettings | None = None,
+    beside: bool = True,
+) -> Evaluation:
+    """Measure what this world's models would have suggested. plan: None for what the settings ask.
+
+    start: settings that the last build found. beside: with baselines.
+    """
     return backtest(
         world.items,
         content.spaces,
         content.priors,
         world.log,
         settings,
-        _named(progress, "evaluating on held-out time: "),
+        _named(progress, "evaluating: "),
+        plan,
+        start,
+        beside,
     )
 
 
 def fit(
     world: World, content: Content, evaluation: Evaluation, settings: Settings, progress: Progress
 ) -> Artefacts:
-    """Fit on everything, with the weights that held-out time taught."""
+    """Fit on everything, with the settings and the weights that the evaluation taught."""
+    if evaluation.preference:
+        found = PreferenceSettings.model_validate(evaluation.preference)
+        settings = settings.model_copy(update={"preference": found})
     preference = fit_preference(
         world.log,
         len(world.items),
@@ -182,7 +228,10 @@ def fit(
         settings,
         _named(progress, "fitting on all events: "),
     )
-    return Artefacts(world.items, content.spaces, preference, evaluation.weights)
+    hides_seen = (
+        evaluation.hides_seen if evaluation.measured else settings.ranking.hide_seen != "no"
+    )
+    return Artefacts(world.items, content.spaces, preference, evaluation.weights, hides_seen)
 
 
 def _named(progress: Progress, prefix: str) -> Callable[[str], None]:
@@ -248,7 +297,7 @@ def gate(new: Manifest, current: Manifest | None, settings: SnapshotSettings) ->
     for name, bar in bars.items():
         if not mine >= (1 - settings.tolerance) * bar:  # also refuses NaN
             return (
-                f"NDCG@10 on held-out time is {mine:.4f}, that of {name} {bar:.4f}: "
+                f"NDCG@10 on held-out events is {mine:.4f}, that of {name} {bar:.4f}: "
                 f"lower by more than snapshots.tolerance = {settings.tolerance:g}"
             )
     return None
@@ -301,6 +350,12 @@ def stored_evaluation(snapshots: Snapshots, snapshot: str) -> Evaluation:
     return Evaluation.from_json(
         (snapshots.folder / snapshot / "evaluation.json").read_text(encoding="utf-8")
     )
+
+
+def last_found(snapshots: Snapshots, current: Manifest | None) -> PreferenceSettings | None:
+    """The settings that the current snapshot found; None without one that was measured."""
+    found = stored_evaluation(snapshots, current.id).preference if current else {}
+    return PreferenceSettings.model_validate(found) if found else None
 
 
 def _kept(current: Manifest | None) -> str:

@@ -29,7 +29,7 @@ from recsys.index.space import Space
 from recsys.locks import only_one
 from recsys.preference.models import Preference
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever an older reader could misread a newer folder."""
 
 LIBRARIES = (
@@ -78,6 +78,8 @@ class Artefacts:
     preference: Preference
     weights: Mapping[str, Mapping[str, float]]
     """Segment -> source -> weight, as learned; segments not learned are absent."""
+    hides_seen: bool = True
+    """Whether what a viewer has seen is left out of the slates, where a request does not say."""
 
     def write(self, folder: Path) -> None:
         """Write the artefacts' files into an existing folder."""
@@ -85,7 +87,11 @@ class Artefacts:
         for name, space in self.spaces.items():
             space.write(folder, name)
         self.preference.write(folder / "preference")
-        contents = {"spaces": sorted(self.spaces), "weights": self.weights}
+        contents = {
+            "spaces": sorted(self.spaces),
+            "weights": self.weights,
+            "hides_seen": self.hides_seen,
+        }
         (folder / "ranking.json").write_text(json.dumps(contents, indent=1), encoding="utf-8")
 
     @classmethod
@@ -97,6 +103,7 @@ class Artefacts:
             {name: Space.load(folder, name) for name in contents["spaces"]},
             Preference.load(folder / "preference"),
             contents["weights"],
+            contents["hides_seen"],
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.identity import Floats, IdMap, ItemId, Ordinals
+from recsys.identity import Floats, IdMap, ItemId, Mask, Ordinals
 
 SESSION = "\x1f"
 """Stands before the id of an anonymous session where actors are named."""
@@ -46,9 +46,16 @@ class EventLog:
         first, last = np.searchsorted(self.time, [start, end])
         return self._cut(int(first), int(last))
 
+    def where(self, mask: Mask) -> "EventLog":
+        """Events for which the (m,) mask is True, in their order: actors and types stay as they are."""
+        return self._chosen(mask)
+
     def _cut(self, first: int, last: int) -> "EventLog":
+        return self._chosen(slice(first, last))
+
+    def _chosen(self, events: Mask | slice) -> "EventLog":
         names = ("actor", "item", "type", "value", "time")
-        return replace(self, **{name: getattr(self, name)[first:last] for name in names})
+        return replace(self, **{name: getattr(self, name)[events] for name in names})
 
 
 class ByActor:

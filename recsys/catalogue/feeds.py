@@ -52,7 +52,7 @@ def read_columns(path: Path) -> tuple[str, ...]:
     Raises FeedError if the file is missing, unreadable, of an unknown format or without a header.
     """
     kind = _format(path)
-    with _readable(path):
+    with readable(path):
         if kind == "jsonl":
             path.stat()
             return ()
@@ -63,7 +63,7 @@ def read_columns(path: Path) -> tuple[str, ...]:
 def read_records(path: Path) -> Iterator[Record]:
     """Every row in order. Raises FeedError where the file breaks off."""
     kind = _format(path)
-    with _readable(path):
+    with readable(path):
         if kind == "parquet":
             yield from _parquet(path)
         elif kind == "jsonl":
@@ -85,7 +85,8 @@ def _format(path: Path) -> Format:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
+    """Where a file is read: raises FeedError if it is missing or breaks off."""
     try:
         yield
     except FileNotFoundError:

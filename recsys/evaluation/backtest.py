@@ -1,11 +1,11 @@
-"""What would the engine have suggested? Fit on the past, ask about the time after, compare with what was liked.
+"""What would the engine have suggested? Fit on what is known, ask about the rest, compare with what was liked.
 
-events before validation -> models -> questions of the validation window -> weights of the blend
-events before test -> models, blend, baselines -> questions of the test window -> Evaluation
+rehearsal: known events -> settings and weights that suit the questions of validation (`learning`)
+test: known events -> models, blend, baselines -> questions of the test -> Evaluation
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -15,31 +15,36 @@ import numpy as np
 from recsys.catalogue.event_log import EventLog
 from recsys.catalogue.items import ItemTable
 from recsys.catalogue.times import from_us
-from recsys.config import Settings
+from recsys.config import PreferenceSettings, Settings
 from recsys.evaluation.baselines import WHY_LEFT_OUT, baseline_slates
-from recsys.evaluation.judge import Slates, differences, judge
+from recsys.evaluation.judge import Slates, differences, judge, judge_alone
+from recsys.evaluation.learning import Learned, Past, learn
 from recsys.evaluation.metrics import Shelf
-from recsys.evaluation.result import BLEND, Evaluation, Period
-from recsys.evaluation.split import LIMIT, Exam, Question, make_exam, protocol, windows
-from recsys.identity import ABSENT, Floats, Ordinals
+from recsys.evaluation.result import BLEND, Estimate, Evaluation, Period
+from recsys.evaluation.split import LIMIT, Exam, Plan, Question, make_plan
+from recsys.identity import ABSENT, Ordinals
 from recsys.index.space import Space
 from recsys.preference.baselines import fit_baselines
 from recsys.preference.cold import ContentPrior
-from recsys.preference.models import Preference, fit_preference
-from recsys.ranking.blend import STARTING_WEIGHTS, Example, fit_weights
+from recsys.preference.models import Preference
 from recsys.ranking.recommender import Recommender
-from recsys.snapshot import Artefacts
+from recsys.threads import one_blas_thread
 
-__all__ = ["Evaluation", "backtest"]
-
-FITTED_ON = 3_000
-"""Validation queries that the weights are fitted on at the most: enough for eight numbers, and it bounds memory."""
+__all__ = ["Evaluation", "Examined", "backtest", "examine"]
 
 MEASURED_SETTINGS = {"events", "embedding", "index", "preference", "ranking", "evaluation"}
 """Sections of the settings that figures depend on; no other is copied, least of all the database's."""
 
-Weights = dict[str, dict[str, float]]
-"""Segment -> source -> weight."""
+
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """An evaluation and the answers behind it."""
+
+    evaluation: Evaluation
+    test: Exam
+    """As it was asked."""
+    slates: Slates
+    """Model -> its answers to the test's questions, in their order; empty when nothing was measured."""
 
 
 def backtest(
@@ -49,41 +54,58 @@ def backtest(
     log: EventLog,
     settings: Settings,
     progress: Callable[[str], None] | None = None,
+    plan: Plan | None = None,
+    start: PreferenceSettings | None = None,
+    beside: bool = True,
 ) -> Evaluation:
-    """Measure on the newest events what models of the earlier ones suggest.
+    """Measure what models of the known events suggest to those who then liked something else.
 
-    progress is told the name of each step as it starts. Equal inputs give an equal outcome, but for `seconds`.
+    progress is told the name of each step as it starts. plan: None for what the settings' protocol asks.
+    start: settings from which the search sets out, such as those that the last build found.
+    beside: False leaves out the baselines, which take longer than the blend where everybody is asked.
+    Equal inputs give an equal outcome, but for `seconds`.
     """
-    past = _Past(items, spaces, priors, log, settings)
+    return examine(items, spaces, priors, log, settings, progress, plan, start, beside).evaluation
+
+
+def examine(
+    items: ItemTable,
+    spaces: Mapping[str, Space],
+    priors: Mapping[str, ContentPrior],
+    log: EventLog,
+    settings: Settings,
+    progress: Callable[[str], None] | None = None,
+    plan: Plan | None = None,
+    start: PreferenceSettings | None = None,
+    beside: bool = True,
+) -> Examined:
+    """A backtest that keeps what every model answered."""
+    past = Past(items, spaces, priors, settings)
     steps = _Steps(progress)
-    outcome = _nothing_yet(past)
-    if not len(log):
-        return outcome.model_copy(update={"reason": "there are no events"})
-    most = settings.evaluation.max_queries
-    validation, test = windows(log, settings.evaluation)
     with steps("making the questions"):
-        rehearsal = make_exam(log, validation, items, settings, min(most, FITTED_ON))
-        exam = make_exam(log, test, items, settings, most)
-    periods = _periods(log, rehearsal, exam)
-    if reason := _too_little(past, exam):
-        return outcome.model_copy(update={"reason": reason, "windows": periods})
-    weights = _learn(past, rehearsal, steps)
-    slates, preference = _answer(past, exam, weights, steps)
+        plan = plan or make_plan(log, items, settings)
+    outcome = _nothing_yet(past, log, plan)
+    if reason := _too_little(log, plan.test, settings):
+        return Examined(outcome.model_copy(update={"reason": reason}), plan.test, {})
+    learned = learn(past, plan.rehearsal, start, steps)
+    past, test = past.having(learned.preference), plan.test.hiding_seen(learned.hides_seen)
+    slates, preference = _answer(past, test, learned, beside, steps)
     with steps("measuring"):
-        shelf = Shelf(items.available, preference.support, past.content)
-        known = np.bincount(log.before(test.start).item, minlength=len(items)) > 0
-        models = judge(exam, slates, shelf, known, settings.evaluation)
-        difference = differences(exam, slates, settings.evaluation)
+        known = np.bincount(test.known.item, minlength=len(items)) > 0
+        models = judge(test, slates, _shelf(past, preference), known, settings.evaluation)
+        difference = differences(test, slates, settings.evaluation)
     found = {
         "measured": True,
-        "windows": periods,
-        "weights": weights,
+        "preference": learned.preference.model_dump(mode="json"),
+        "hides_seen": learned.hides_seen,
+        "weights": learned.weights,
         "models": models,
-        "left_out": {name: why for name, why in WHY_LEFT_OUT.items() if name not in models},
+        "train_only": _train_only(past, plan.train_only, learned, steps),
+        "left_out": _left_out(models, beside),
         "difference": difference,
         "seconds": steps.seconds,
     }
-    return outcome.model_copy(update=found)
+    return Examined(outcome.model_copy(update=found), test, slates)
 
 
 @dataclass(frozen=True)
@@ -102,85 +124,71 @@ class _Steps:
         self.seconds[name] = perf_counter() - started
 
 
-@dataclass(frozen=True)
-class _Past:
-    """A world of which only what came before some moment is looked at."""
-
-    items: ItemTable
-    spaces: Mapping[str, Space]
-    priors: Mapping[str, ContentPrior]
-    log: EventLog
-    settings: Settings
-
-    @property
-    def content(self) -> Floats | None:
-        """(n, d) unit vectors of the text, else of the images; zero where an item has none."""
-        space = self.spaces.get("text") or self.spaces.get("image")
-        return None if space is None else space.rows
-
-    def fit(self, before: int) -> Preference:
-        """The models that a rebuild at this moment would have made."""
-        return fit_preference(self.log.before(before), len(self.items), self.priors, self.settings)
-
-    def recommender(self, preference: Preference, weights: Weights) -> Recommender:
-        """What would have been served."""
-        artefacts = Artefacts(self.items, self.spaces, preference, weights)
-        return Recommender.of(artefacts, self.settings.ranking)
+def _left_out(models: Collection[str], beside: bool) -> dict[str, str]:
+    if not beside:
+        return {}
+    return {name: why for name, why in WHY_LEFT_OUT.items() if name not in models}
 
 
-def _too_little(past: _Past, exam: Exam) -> str:
+def _too_little(log: EventLog, test: Exam, settings: Settings) -> str:
     """Why an exam would tell nothing; empty if it would."""
-    least = past.settings.evaluation.min_queries
-    if not len(past.log.before(exam.window.start)):
-        return "no event is older than the test window"
-    if len(exam.main) < least:
+    least = settings.evaluation.min_queries
+    if not len(log):
+        return "there are no events"
+    if not len(test.known):
+        return "no event is left to learn from once the test is held out"
+    if len(test.main) < least:
         return (
-            f"the test window gives {len(exam.main)} queries, "
+            f"the test gives {len(test.main)} queries, "
             f"the setting evaluation.min_queries asks for {least}"
         )
     return ""
 
 
-def _learn(past: _Past, exam: Exam, steps: _Steps) -> Weights:
-    """Fit the blend on the validation window, for each segment with enough queries there."""
-    with_history = [q for q in exam.main if q.query.segment == "history"]
-    asked = {"history": with_history, "newcomer": exam.visits}
-    least = past.settings.evaluation.min_queries
-    asked = {segment: found for segment, found in asked.items() if len(found) >= least}
-    if not asked or not len(past.log.before(exam.window.start)):
-        return {}
-    with steps("fitting models for validation"):
-        recommender = past.recommender(past.fit(exam.window.start), {})
-    with steps("fitting the blend"):
-        return {
-            segment: fit_weights(
-                [_example(recommender, question) for question in found], STARTING_WEIGHTS[segment]
-            )
-            for segment, found in asked.items()
-        }
-
-
-def _example(recommender: Recommender, question: Question) -> Example:
-    candidates = recommender.candidates(question.query)
-    chosen = np.isin(candidates.items, question.targets)
-    return Example(candidates, chosen, len(question.targets))
-
-
-def _answer(past: _Past, exam: Exam, weights: Weights, steps: _Steps) -> tuple[Slates, Preference]:
-    """Let the blend and every baseline answer every question."""
-    queries = [question.query for question in exam.questions]
+def _answer(
+    past: Past, exam: Exam, learned: Learned, beside: bool, steps: _Steps
+) -> tuple[Slates, Preference]:
+    """Let the blend, and every baseline beside it, answer every question."""
     with steps("fitting models for test"):
-        preference = past.fit(exam.window.start)
-    with steps("fitting baselines"):
-        known = past.log.before(exam.window.start)
-        scorers = fit_baselines(known, preference, past.content, past.settings)
+        preference = past.fit(exam.known)
     with steps("asking the blend"):
-        recommender = past.recommender(preference, weights)
-        blend = np.stack([_served(recommender, question) for question in exam.questions])
+        recommender = past.recommender(preference, learned.weights)
+        slates = {BLEND: _slates(recommender, exam.questions)}
+    if not beside:
+        return slates, preference
+    with steps("fitting baselines"):
+        scorers = fit_baselines(exam.known, preference, past.content, past.settings)
     with steps("asking the baselines"):
         popular = preference.popularity.popular
-        others = baseline_slates(scorers, popular, past.items, queries)
-    return {BLEND: blend} | others, preference
+        queries = [question.query for question in exam.questions]
+        return slates | baseline_slates(scorers, popular, past.items, queries), preference
+
+
+def _train_only(
+    past: Past, exam: Exam | None, learned: Learned, steps: _Steps
+) -> dict[str, Estimate]:
+    """Let the blend answer the main questions with models of the training part alone."""
+    if exam is None:
+        return {}
+    exam = exam.hiding_seen(learned.hides_seen)
+    with steps("fitting models on training alone"):
+        preference = past.fit(exam.known)
+    with steps("asking the blend of training alone"):
+        slates = _slates(past.recommender(preference, learned.weights), exam.main)
+    with steps("measuring training alone"):
+        return judge_alone(exam, slates, _shelf(past, preference), past.settings.evaluation)
+
+
+def _shelf(past: Past, preference: Preference) -> Shelf:
+    """What is on offer, as well known as these models have it."""
+    return Shelf(past.items.available, preference.support, past.content)
+
+
+def _slates(recommender: Recommender, questions: Sequence[Question]) -> Ordinals:
+    """(q, LIMIT) what is served, padded with `ABSENT`."""
+    with one_blas_thread():  # as in service
+        slates = [_served(recommender, question) for question in questions]
+    return np.array(slates, dtype=np.int64).reshape(-1, LIMIT)
 
 
 def _served(recommender: Recommender, question: Question) -> Ordinals:
@@ -191,32 +199,29 @@ def _served(recommender: Recommender, question: Question) -> Ordinals:
     return slate
 
 
-def _periods(log: EventLog, rehearsal: Exam, exam: Exam) -> dict[str, Period]:
-    """The three stretches of time, left out where they hold no event."""
-    asked = {"validation": rehearsal, "test": exam}
-    stretches = {"training": log.before(rehearsal.window.start)} | {
-        name: log.between(part.window.start, part.window.end) for name, part in asked.items()
-    }
-    return {
-        name: Period(
-            start=from_us(int(stretch.time[0])),
-            end=from_us(int(stretch.time[-1])),
-            events=len(stretch),
-            actors=len(np.unique(stretch.actor)),
-            queries=len(asked[name].main) if name in asked else 0,
-            first_visits=len(asked[name].visits) if name in asked else 0,
-        )
-        for name, stretch in stretches.items()
-        if len(stretch)
-    }
-
-
-def _nothing_yet(past: _Past) -> Evaluation:
+def _nothing_yet(past: Past, log: EventLog, plan: Plan) -> Evaluation:
     """How it is measured and on what, before anything is found."""
+    exams = {"validation": plan.rehearsal, "test": plan.test}
     return Evaluation(
-        protocol=protocol(past.settings.evaluation),
+        protocol=plan.protocol,
         settings=past.settings.model_dump(mode="json", include=MEASURED_SETTINGS),
-        data_digest=_digest(past.items, past.log),
+        data_digest=_digest(past.items, log),
+        windows={
+            name: _period(part, exams.get(name), plan.dated)
+            for name, part in plan.parts.items()
+            if len(part)
+        },
+    )
+
+
+def _period(part: EventLog, exam: Exam | None, dated: bool) -> Period:
+    return Period(
+        start=from_us(int(part.time[0])) if dated else None,
+        end=from_us(int(part.time[-1])) if dated else None,
+        events=len(part),
+        actors=len(np.unique(part.actor)),
+        queries=len(exam.main) if exam else 0,
+        first_visits=len(exam.visits) if exam else 0,
     )
 
 

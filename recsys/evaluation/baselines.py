@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from recsys.catalogue.items import ItemTable
-from recsys.evaluation.split import LIMIT
+from recsys.evaluation.exam import LIMIT
 from recsys.identity import ABSENT, Floats, Ordinals
 from recsys.preference.baselines import Scorer
 from recsys.ranking.candidates import Query
@@ -17,7 +17,7 @@ LAST = float(np.finfo(np.float32).min)
 
 WHY_LEFT_OUT = {
     "ALS": "the setting preference.factors is 0",
-    "EASE": "there are more items than the setting preference.linear_items allows",
+    "EASE": "the setting preference.linear_items is 0",
     "content": "no item has a vector of its text or picture",
 }
 

@@ -161,7 +161,7 @@ def _weights(evaluation: Evaluation) -> list[Chart]:
         Chart(
             "weights",
             "What the blend listens to",
-            "Weight of each source's standardised score, as fitted on the validation window.",
+            "Weight of each source's standardised score, as fitted on validation.",
             _with_legend(_rows(names, traces, {})),
         )
     ]

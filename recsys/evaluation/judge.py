@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys.config import EvaluationSettings
+from recsys.evaluation.exam import Exam
 from recsys.evaluation.metrics import Shelf, accuracy, estimates
 from recsys.evaluation.result import (
     ALL,
@@ -17,10 +18,14 @@ from recsys.evaluation.result import (
     Measured,
     Slice,
 )
-from recsys.evaluation.split import Exam
 from recsys.identity import Mask, Ordinals
 
-HISTORIES = {"history 1-4": (1, 4), "history 5-19": (5, 19), "history 20+": (20, np.inf)}
+HISTORIES = {
+    "history 1": (1, 1),
+    "history 2-4": (2, 4),
+    "history 5-19": (5, 19),
+    "history 20+": (20, np.inf),
+}
 """Slice -> fewest and most liked items known at the moment of the query."""
 
 Slates = Mapping[str, Ordinals]
@@ -37,7 +42,7 @@ class Group:
 
 
 def groups(exam: Exam, known: Mask) -> dict[str, Group]:
-    """The slices. known: (n,) items with an event before the window."""
+    """The slices. known: (n,) items with an event that models know."""
     targets = [question.targets for question in exam.questions]
     main = np.arange(len(exam.main))
     liked = np.array([(q.query.history.weights > 0).sum() for q in exam.main], dtype=np.int64)
@@ -86,6 +91,14 @@ def judge(
         model: Measured(slices={name: found[model] for name, found in slices.items()})
         for model in slates
     }
+
+
+def judge_alone(
+    exam: Exam, slate: Ordinals, shelf: Shelf, settings: EvaluationSettings
+) -> dict[str, Estimate]:
+    """One model's metrics on the main questions, of which the slate has a row each."""
+    everybody = Group(np.arange(len(exam.main)), [question.targets for question in exam.main])
+    return measure(everybody, {BLEND: slate}, shelf, settings)[BLEND].metrics
 
 
 def differences(exam: Exam, slates: Slates, settings: EvaluationSettings) -> dict[str, Estimate]:

@@ -9,7 +9,7 @@ from string import Template
 from plotly.offline import get_plotlyjs
 
 from recsys.evaluation.charts import Chart, charts
-from recsys.evaluation.result import BLEND, HEADLINE, Evaluation
+from recsys.evaluation.result import BLEND, HEADLINE, Evaluation, Period
 from recsys.evaluation.words import (
     COLUMNS,
     Column,
@@ -98,11 +98,11 @@ def _card(chart: Chart) -> str:
 
 
 def _windows(evaluation: Evaluation) -> str:
-    """When training ended and the windows began, and how much was in each."""
+    """What was in each part of the log, and when."""
     rows = (
         (
             name,
-            f"{period.start:%Y-%m-%d} to {period.end:%Y-%m-%d}",
+            _span(period),
             f"{period.events:,}",
             f"{period.actors:,}",
             f"{period.queries:,}" if period.queries else "",
@@ -112,6 +112,12 @@ def _windows(evaluation: Evaluation) -> str:
     )
     head = ("", "from, to", "events", "people", "queries", "first visits")
     return _grid(head, rows)
+
+
+def _span(period: Period) -> str:
+    if period.start is None or period.end is None:
+        return ""
+    return f"{period.start:%Y-%m-%d} to {period.end:%Y-%m-%d}"
 
 
 def _grid(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -56,20 +56,21 @@ class Measured(Document):
 
 
 class Period(Document):
-    """A stretch of the events' time, both ends included."""
+    """A part of the events; by time, a stretch of it with both ends included."""
 
-    start: datetime
-    end: datetime
+    start: datetime | None
+    """None where the events' times say nothing."""
+    end: datetime | None
     events: int
     actors: int
     queries: int = 0
-    """Queries asked in it, after sampling."""
+    """Queries whose targets are in it, after sampling."""
     first_visits: int = 0
     """Queries of people first seen in it, after sampling."""
 
 
 class Evaluation(Document):
-    """How the blend and the baselines did on held-out time; without models, why that is not known."""
+    """How the blend and the baselines did on held-out events; without models, why that is not known."""
 
     protocol: str
     settings: dict[str, Any]
@@ -81,10 +82,16 @@ class Evaluation(Document):
     """Why nothing was measured."""
     windows: dict[str, Period] = {}
     """`training`, `validation` and `test`, as far as there are such events."""
+    preference: dict[str, Any] = {}
+    """Settings of the models of taste, as found on validation; empty when nothing was measured."""
+    hides_seen: bool = True
+    """Whether what a viewer had seen was left out: as set, else as found better on validation."""
     weights: dict[str, dict[str, float]] = {}
     """Segment -> source -> weight of the blend, as fitted on validation; segments not fitted are absent."""
     models: dict[str, Measured] = {}
     """The blend first."""
+    train_only: dict[str, Estimate] = {}
+    """The blend's metrics with models that never saw the validation part, as papers report; empty: not asked."""
     left_out: dict[str, str] = {}
     """Baseline -> why it was not measured."""
     difference: dict[str, Estimate] = {}

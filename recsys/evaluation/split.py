@@ -1,42 +1,48 @@
-"""The past split by time: what models may learn from, and what they are then asked.
+"""The past split into what models may learn from and what they are then asked, under one of three protocols.
 
-A question is put in the middle of what a person liked within a window. What came before is known, in the
-window as well: in service an event counts in the very next request. What came after is what a good slate
-would have held.
+by_time         the newest events are held out: what service is like, and what a build is judged by
+leave_one_out   everybody's last two likes are held out: what papers on sequences report
+by_parts        a split that somebody else made: what papers on collaborative filtering report
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from recsys.catalogue.event_log import ByActor, EventLog
+from recsys.catalogue.event_log import EventLog
 from recsys.catalogue.items import ItemTable
-from recsys.catalogue.times import from_us
 from recsys.config import EvaluationSettings, Settings
-from recsys.identity import NOTHING, Floats, Ordinals
-from recsys.preference.interactions import event_strength
-from recsys.ranking.candidates import NO_HISTORY, Query
-from recsys.ranking.filters import standard_filters
-from recsys.ranking.viewer import Viewer, viewer_of
+from recsys.evaluation.exam import LIMIT, Asker, Exam, Plan, Question, asked
+from recsys.evaluation.words import BY_PARTS, BY_TIME, GIVEN_SPLIT, LEAVE_ONE_OUT, MEASURED_HOW
+from recsys.identity import NOTHING, Mask, Ordinals
 
-LIMIT = 20
-"""Length of every slate measured: the deepest metric looks this far."""
+__all__ = [
+    "LIMIT",
+    "Exam",
+    "Plan",
+    "Question",
+    "by_parts",
+    "by_time",
+    "leave_one_out",
+    "make_plan",
+    "windows",
+]
 
-PROTOCOL = """\
-Global time split with live history: the newest {test:.0%} of the events are the test window, the \
-{validation:.0%} before them the validation window, on which the blend's weights were fitted. A model \
-knows only events from before the window.
-Each person who liked something in the window is asked about once, in the middle of those likes: the \
-first half has joined the history, as it would have in service, and the targets are the distinct items \
-of the rest. The whole catalogue competes, no sample of it; items off sale or hidden as seen are \
-masked, alike for every model, and are no targets.
-First visits: people without any event before the window, asked without history for all they liked in \
-it. New items: without any event before the window; there, the targets are those alone.
-NDCG counts 1 per target and is perfect with min(targets, k) of them on top; recall divides by all \
-targets. Where a baseline has nothing to say, or cannot tell items apart, the more popular comes first. \
-Intervals: 95 %, {resamples:,} bootstrap resamples of the queries, seed {seed}."""
+FITTED_ON = 3_000
+"""Validation queries that the weights are fitted on at the most: enough for eight numbers, and it bounds memory."""
+
+LEAST_LIKES = 3
+"""One to know, one to learn from, one to find."""
+
+TRAINING, VALIDATION, TEST = 0, 1, 2
+"""Parts of a given split."""
+
+
+def make_plan(log: EventLog, items: ItemTable, settings: Settings) -> Plan:
+    """What the protocol that the settings name asks."""
+    make = {"time": by_time, "leave-one-out": leave_one_out}[settings.evaluation.protocol]
+    return make(log, items, settings)
 
 
 @dataclass(frozen=True)
@@ -47,129 +53,197 @@ class Window:
     end: int
 
 
-@dataclass(frozen=True)
-class Question:
-    """A query at a moment of the past, and the items that the viewer then liked."""
+def by_time(log: EventLog, items: ItemTable, settings: Settings) -> Plan:
+    """Ask about the newest events; a question is put in the middle of what a person liked within a window.
 
-    query: Query
-    targets: Ordinals
-    """Distinct, ascending, never empty; each could have been in the slate: on offer, and not hidden as seen."""
-
-
-@dataclass(frozen=True)
-class Exam:
-    """The questions of one window."""
-
-    window: Window
-    main: list[Question]
-    """One for each person who liked something."""
-    visits: list[Question]
-    """One without history for each of those who had never been seen before the window."""
-
-    @property
-    def questions(self) -> list[Question]:
-        """All of them, the main ones first."""
-        return self.main + self.visits
-
-
-def make_exam(
-    log: EventLog, window: Window, items: ItemTable, settings: Settings, most: int
-) -> Exam:
-    """At `most` so many questions of either kind, drawn by chance where there are more people."""
-    past = _Past.of(log, window, settings)
-    newcomers = np.setdiff1d(past.active, log.before(window.start).actor)
-    main = (past.in_the_middle(actor) for actor in past.sample(past.active, most))
-    visits = (past.on_arrival(actor) for actor in past.sample(newcomers, most))
-    return Exam(window, list(_answerable(main, items)), list(_answerable(visits, items)))
-
-
-def protocol(settings: EvaluationSettings) -> str:
-    """How queries and targets are made, in words, a paragraph a line: belongs beside every figure."""
-    return PROTOCOL.format(
-        test=settings.test,
-        validation=settings.validation,
-        resamples=settings.bootstrap,
-        seed=settings.seed,
+    What came before is known, in the window as well: in service an event counts in the very next request.
+    What came after is what a good slate would have held.
+    """
+    validation, test = windows(log, settings.evaluation)
+    asker = Asker(log, items, settings)
+    parts = {
+        "training": log.before(validation.start),
+        "validation": log.between(validation.start, validation.end),
+        "test": log.between(test.start, test.end),
+    }
+    return Plan(
+        _words(BY_TIME, settings.evaluation),
+        rehearsal=window_exam(asker, validation, _most_rehearsed(settings)),
+        test=window_exam(asker, test, settings.evaluation.max_queries),
+        train_only=None,
+        parts=parts,
     )
 
 
 def windows(log: EventLog, settings: EvaluationSettings) -> tuple[Window, Window]:
-    """The validation and the test window of a log with events. Events of one moment are never parted."""
+    """The validation and the test window. Events of one moment are never parted."""
     held_out = settings.test + settings.validation
     start, middle = (_moment(log, share) for share in (held_out, settings.test))
-    return Window(start, middle), Window(middle, int(log.time[-1]) + 1)
+    return Window(start, middle), Window(middle, _moment(log, 0))
 
 
 def _moment(log: EventLog, newest_share: float) -> int:
     """When the newest share of the events begins; after the last event for a share of nothing."""
     first = len(log) - round(min(newest_share, 1) * len(log))
-    return int(log.time[first]) if first < len(log) else int(log.time[-1]) + 1
+    if first < len(log):
+        return int(log.time[first])
+    return int(log.time[-1]) + 1 if len(log) else 0
 
 
-def _answerable(asked: Iterator[Question], items: ItemTable) -> Iterator[Question]:
-    """Questions with targets that the filters of every request let through."""
-    filters = standard_filters(items)
-    for question in asked:
-        targets = question.targets
-        for filter_ in filters:
-            targets = targets[filter_.keep(question.query, targets)]
-        if len(targets):
-            yield Question(question.query, targets)
+def window_exam(asker: Asker, window: Window, most: int) -> Exam:
+    """At `most` so many questions of either kind, drawn by chance where there are more people."""
+    log = asker.log
+    first, end = (int(n) for n in np.searchsorted(log.time, [window.start, window.end]))
+    active = _people(log, asker.liked & _between(first, end, len(log)))
+    newcomers = np.setdiff1d(active, log.actor[:first])
+    return Exam(
+        known=log.before(window.start),
+        main=asked(_in_the_middle(asker, a, first, end) for a in asker.sample(active, most)),
+        visits=asked(_on_arrival(asker, a, first, end) for a in asker.sample(newcomers, most)),
+    )
 
 
-@dataclass(frozen=True, eq=False)
-class _Past:
-    """The events up to a window's end, person by person."""
+def _in_the_middle(asker: Asker, actor: int, first: int, end: int) -> Question | None:
+    """The first half of the person's likes in the window is known, the rest is to be found."""
+    events = asker.events_of(actor)
+    likes = events[asker.liked[events] & (events >= first) & (events < end)]
+    rest = likes[len(likes) // 2 :]
+    return asker.ask(actor, events[events < rest[0]], rest)
 
-    log: EventLog
-    strength: Floats
-    """(m,) of each event."""
-    first: int
-    """Position of the window's first event."""
-    settings: Settings
 
-    @classmethod
-    def of(cls, log: EventLog, window: Window, settings: Settings) -> "_Past":
-        log = log.before(window.end)
-        strength = event_strength(log.type, log.value, log.types, settings.events)
-        return cls(log, strength, len(log.before(window.start)), settings)
+def _on_arrival(asker: Asker, actor: int, first: int, end: int) -> Question | None:
+    """Nothing is known, every like is to be found."""
+    events = asker.events_of(actor)
+    likes = events[asker.liked[events] & (events >= first) & (events < end)]
+    return asker.ask(actor, NOTHING, likes)
 
-    @cached_property
-    def active(self) -> Ordinals:
-        """People who liked something within the window, ascending."""
-        liked = self.strength[self.first :] > 0
-        return np.unique(self.log.actor[self.first :][liked]).astype(np.int64)
 
-    @cached_property
-    def _by_actor(self) -> ByActor:
-        return ByActor(self.log)
+def leave_one_out(log: EventLog, items: ItemTable, settings: Settings) -> Plan:
+    """Ask for everybody's last like, with all that came before it known; rehearse on the one before that."""
+    asker = Asker(log, items, settings)
+    people, previous, last = _last_two_likes(asker)
+    in_training, known = _up_to(log, people, previous), _up_to(log, people, last)
+    rehearsal = _next_like_exam(asker, in_training, people, previous, _most_rehearsed(settings))
+    test = _next_like_exam(asker, known, people, last, settings.evaluation.max_queries)
+    return Plan(
+        _words(LEAVE_ONE_OUT, settings.evaluation),
+        rehearsal=rehearsal,
+        test=test,
+        train_only=replace(test, known=rehearsal.known),
+        parts={
+            "training": rehearsal.known,
+            "validation": log.where(known & ~in_training),
+            "test": log.where(~known),
+        },
+    )
 
-    def sample(self, actors: Ordinals, most: int) -> list[int]:
-        """At `most` so many of them, ascending; the same for the same seed."""
-        if len(actors) > most:
-            rng = np.random.default_rng(self.settings.evaluation.seed)
-            actors = np.sort(rng.choice(actors, most, replace=False))
-        return [int(actor) for actor in actors]
 
-    def in_the_middle(self, actor: int) -> Question:
-        """The first half of the person's likes in the window is known, the rest is to be found."""
-        events, likes = self._events(actor)
-        rest = likes[len(likes) // 2 :]
-        before = events[events < rest[0]]
-        return self._question(rest, viewer_of(self.log, before, self.settings.events))
+def _last_two_likes(asker: Asker) -> tuple[Ordinals, Ordinals, Ordinals]:
+    """(people with enough likes, ascending; position of the last like but one of each; of the last)."""
+    actor = asker.log.actor
+    likes = np.flatnonzero(asker.liked)
+    likes = likes[np.argsort(actor[likes], kind="stable")]
+    counts = np.bincount(actor[likes], minlength=len(asker.log.actors))
+    people = np.flatnonzero(counts >= LEAST_LIKES)
+    end = np.cumsum(counts)[people]
+    return people, likes[end - 2], likes[end - 1]
 
-    def on_arrival(self, actor: int) -> Question:
-        """Nothing is known, every like is to be found."""
-        _, likes = self._events(actor)
-        return self._question(likes, Viewer(NO_HISTORY, NOTHING))
 
-    def _events(self, actor: int) -> tuple[Ordinals, Ordinals]:
-        """Positions, oldest first, of a person's events and of the likes within the window."""
-        events = self._by_actor.events_of(actor)
-        return events, events[(events >= self.first) & (self.strength[events] > 0)]
+def _up_to(log: EventLog, people: Ordinals, position: Ordinals) -> Mask:
+    """(m,) events but those that each of the people did at their position in the log or later."""
+    first_hidden = np.full(len(log.actors), len(log), dtype=np.int64)
+    first_hidden[people] = position
+    return np.arange(len(log)) < first_hidden[log.actor]
 
-    def _question(self, likes: Ordinals, viewer: Viewer) -> Question:
-        """Put at the moment of the first of the likes that are to be found."""
-        at = from_us(int(self.log.time[likes[0]]))
-        query = Query(at, LIMIT, viewer.history, seen=viewer.seen)
-        return Question(query, np.unique(self.log.item[likes]).astype(np.int64))
+
+def _next_like_exam(
+    asker: Asker, known: Mask, people: Ordinals, position: Ordinals, most: int
+) -> Exam:
+    """Everybody is asked for the like at their position."""
+    like = dict(zip(people.tolist(), position.tolist(), strict=True))
+    questions = (
+        asker.ask(actor, events[events < like[actor]], np.array([like[actor]]))
+        for actor in asker.sample(people, most)
+        for events in [asker.events_of(actor)]
+    )
+    return Exam(asker.log.where(known), asked(questions), [])
+
+
+def by_parts(
+    log: EventLog, part: NDArray[np.integer], items: ItemTable, settings: Settings
+) -> Plan:
+    """Ask for the likes of the test part. part: (m,) 0 training, 1 validation, 2 test of each event.
+
+    Without a validation part, likes of the training part that are held back by chance take its place, and
+    models for the test know them again.
+    """
+    asker = Asker(log, items, settings)
+    given = bool((part == VALIDATION).any())
+    part = part if given else _with_some_held_back(asker, part)
+    most = settings.evaluation.max_queries
+    names = {"training": TRAINING, "validation": VALIDATION, "test": TEST}
+    return Plan(
+        _words(f"{BY_PARTS[given]}\n{GIVEN_SPLIT}", settings.evaluation),
+        rehearsal=_part_exam(asker, part, TRAINING, VALIDATION, _most_rehearsed(settings)),
+        test=_part_exam(asker, part, VALIDATION, TEST, most),
+        train_only=_part_exam(asker, part, TRAINING, TEST, most) if given else None,
+        parts={name: log.where(part == number) for name, number in names.items()},
+        dated=False,
+    )
+
+
+def _part_exam(
+    asker: Asker, part: NDArray[np.integer], last_known: int, wanted: int, most: int
+) -> Exam:
+    """Parts up to the last known one are history, likes of the wanted one are to be found."""
+    likes = asker.liked & (part == wanted)
+    known = part <= last_known
+    questions = (
+        asker.ask(actor, events[known[events]], events[likes[events]])
+        for actor in asker.sample(_people(asker.log, likes), most)
+        for events in [asker.events_of(actor)]
+    )
+    return Exam(asker.log.where(known), asked(questions), [])
+
+
+def _with_some_held_back(asker: Asker, part: NDArray[np.integer]) -> NDArray[np.integer]:
+    """The parts, with some of everybody's training as validation: the share of likes that the test has of all.
+
+    A person's items are drawn, at least one of them and never all; every event on a drawn item goes with it.
+    """
+    log, liked, n = asker.log, asker.liked, len(asker.items)
+    share = (liked & (part == TEST)).sum() / max(liked.sum(), 1)
+    key = log.actor.astype(np.int64) * n + log.item
+    pairs = np.unique(key[liked & (part == TRAINING)])
+    rng = np.random.default_rng(asker.settings.evaluation.seed)
+    pairs = pairs[np.lexsort((rng.random(len(pairs)), pairs // n))]
+    _, start, group, counts = np.unique(
+        pairs // n, return_index=True, return_inverse=True, return_counts=True
+    )
+    wanted = np.minimum(np.maximum(np.rint(counts * share), 1), counts - 1)
+    held = pairs[np.arange(len(pairs)) - start[group] < wanted[group]]
+    return np.where((part == TRAINING) & np.isin(key, held), VALIDATION, part)
+
+
+def _people(log: EventLog, events: Mask) -> Ordinals:
+    """Whose the events are, ascending."""
+    return np.unique(log.actor[events]).astype(np.int64)
+
+
+def _between(first: int, end: int, length: int) -> Mask:
+    position = np.arange(length)
+    return (position >= first) & (position < end)
+
+
+def _most_rehearsed(settings: Settings) -> int:
+    return min(settings.evaluation.max_queries, FITTED_ON)
+
+
+def _words(protocol: str, settings: EvaluationSettings) -> str:
+    """How queries and targets are made, and how they are measured."""
+    return f"{protocol}\n{MEASURED_HOW}".format(
+        test=settings.test,
+        validation=settings.validation,
+        resamples=settings.bootstrap,
+        seed=settings.seed,
+    )

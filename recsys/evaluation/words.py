@@ -48,15 +48,61 @@ COLUMNS = (
     ),
 )
 
+AS_PAPERS_REPORT = ("recall@10", HEADLINE, "recall@20", "ndcg@20")
+"""The metrics for which there are figures to compare with."""
+
 SLICES = {
     ALL: "everybody",
-    "history 1-4": "1 to 4 likes known",
+    "history 1": "1 like known",
+    "history 2-4": "2 to 4 likes known",
     "history 5-19": "5 to 19 likes known",
     "history 20+": "20 or more likes known",
     FIRST_VISITS: "first visits",
     COLD_ITEMS: "new items",
 }
 """Slice -> what it is called, in reading order."""
+
+BY_TIME = """\
+Global time split with live history: the newest {test:.0%} of the events are the test window, the \
+{validation:.0%} before them the validation window, on which the blend's weights were fitted. A model \
+knows only events from before the window.
+Each person who liked something in the window is asked about once, in the middle of those likes: the \
+first half has joined the history, as it would have in service, and the targets are the distinct items \
+of the rest.
+First visits: people without any event before the window, asked without history for all they liked in \
+it. New items: without any event before the window; there, the targets are those alone."""
+
+LEAVE_ONE_OUT = """\
+Leave one out: the last like of each person with at least three is the target of the test, the one \
+before it that of validation, on which the blend's weights were fitted. Everything before the target is \
+the history, in the test the validation item too. A model knows everybody's events up to the target.
+It leaks the future: models learn from what others did after the moment of a question, which nobody \
+knows in service. It orders models otherwise than a split by time does, and serves only to compare with \
+papers that report it. New items: nobody's event on them is known; there, the targets are those alone."""
+
+BY_PARTS = {
+    True: """\
+A given split in training, validation and test: the blend's weights were fitted on validation; then a \
+model knows both. Each person with likes in the test part is asked once, with all that is known of them \
+as history; the targets are the distinct items of those likes.""",
+    False: """\
+A given split in training and test: the blend's weights were fitted on likes of training, held back by \
+chance; then a model knows all of training. Each person with likes in the test part is asked once, with \
+the training part as history; the targets are the distinct items of those likes.""",
+}
+"""With and without a validation part."""
+
+GIVEN_SPLIT = """\
+Where such a split does not follow time it leaks the future: it serves only to compare with papers that \
+report it. New items: nobody's event on them is known; there, the targets are those alone."""
+
+MEASURED_HOW = """\
+The whole catalogue competes, no sample of it; items off sale are masked, and seen ones where they \
+are hidden, alike for every model. What is liked again on a later day is a target like any other, and is missed \
+where seen items are hidden; what only ends a visit that had begun, as a purchase after a view does, is none.
+NDCG counts 1 per target and is perfect with min(targets, k) of them on top; recall divides by all \
+targets. Where a baseline has nothing to say, or cannot tell items apart, the more popular comes first. \
+Intervals: 95 %, {resamples:,} bootstrap resamples of the queries, seed {seed}."""
 
 SEGMENTS = {"history": "viewers with a history", "newcomer": "first visits"}
 """Segment of the blend that is fitted -> what it is called."""
@@ -96,6 +142,16 @@ def evidence(evaluation: Evaluation) -> str:
         f"The difference, query by query, is {interval(evaluation.difference[best], '+.3f')} "
         f"over {queries(evaluation):,} queries."
     )
+
+
+def train_only(evaluation: Evaluation) -> str:
+    """The figures for papers, of an evaluation that has them."""
+    found = ", ".join(
+        f"{column.label.replace(chr(10), '')} {interval(evaluation.train_only[column.metric], '.4f')}"
+        for column in COLUMNS
+        if column.metric in AS_PAPERS_REPORT
+    )
+    return f"With models that never saw the validation part, as papers report: {found}."
 
 
 def queries(evaluation: Evaluation) -> int:
@@ -142,4 +198,5 @@ def footnotes(evaluation: Evaluation) -> list[str]:
         for segment, called in SEGMENTS.items()
         if evaluation.measured and segment not in evaluation.weights
     ]
-    return [*evaluation.protocol.splitlines(), *left_out, *unfitted]
+    alone = [train_only(evaluation)] if evaluation.train_only else []
+    return [*alone, *evaluation.protocol.splitlines(), *left_out, *unfitted]

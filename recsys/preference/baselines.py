@@ -28,7 +28,7 @@ def fit_baselines(
     own = settings.preference
     n_items = len(fitted.support)
     X = interactions(log, n_items, settings.events, own.longest_history).matrix
-    ease = fit_linear(X, None, own)
+    ease = fit_linear(X, {}, own)
     scorers: dict[str, Scorer] = {
         "popularity": lambda items, weights: fitted.popularity.popular,
         "item-kNN": partial(score, fit_cooccurrence(X, _cosine(own))),

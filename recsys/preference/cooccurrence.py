@@ -8,22 +8,16 @@ special cases.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recsys.config import PreferenceSettings
-from recsys.preference.sparse import Sparse, scaled, strongest_product
+from recsys.preference.sparse import Sparse, power, scaled, strongest_product
 
 
 def fit_cooccurrence(X: Sparse, settings: PreferenceSettings) -> Sparse:
     """(n, n) weights, the row is the item come from. Cost: the sum of the squared history lengths."""
     likes = np.asarray(X.sum(axis=0), dtype=np.float64)
     length = np.asarray(X.sum(axis=1), dtype=np.float64)
-    per_person = _power(length, -settings.cooccurrence_user_exponent)
-    come_from = scaled(X, per_person, _power(likes, -settings.cooccurrence_from_exponent)).T.tocsr()
-    go_to = scaled(X, np.ones_like(length), _power(likes, -settings.cooccurrence_to_exponent))
+    per_person = power(length, -settings.cooccurrence_user_exponent)
+    come_from = scaled(X, per_person, power(likes, -settings.cooccurrence_from_exponent)).T.tocsr()
+    go_to = scaled(X, np.ones_like(length), power(likes, -settings.cooccurrence_to_exponent))
     return strongest_product(come_from, go_to, settings.cooccurrence_neighbours, hollow=True)
-
-
-def _power(base: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
-    """base^exponent, 0 where the base is 0: what nobody liked has no weights."""
-    return np.where(base > 0, np.maximum(base, np.finfo(np.float64).tiny) ** exponent, 0.0)

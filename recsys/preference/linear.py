@@ -5,14 +5,15 @@
     L3AE     P = (G + (r + w) I)^-1,  B = I + w P C - P diag(g)   (CIKM 2025)
              g_j = (1 + w (P C)_jj) / P_jj, so that the diagonal is zero again
 
-With w = 0 it is EASE. C is never formed: with M = (f I + F'F)^-1 (d x d) and h = diag(F M F'),
-C = F M F' diag(1 - h)^-1 - diag(h / (1 - h)), exactly. So P is the only n x n matrix in memory.
+With w = 0 it is EASE; texts and pictures each add a w P C of their own. C is never formed: with
+M = (f I + F'F)^-1 (d x d) and h = diag(F M F'), C = F M F' diag(1 - h)^-1 - diag(h / (1 - h)), exactly. So P is
+the only n x n matrix in memory.
 
 X is scaled to a mean square of 1 per entry first: so a ridge means as many people where everything is a
 view worth 0.2 as where everything is a purchase worth 1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,23 +28,34 @@ _RUN = 512
 """Items handled at a time."""
 
 
-def fit_linear(X: Sparse, content: Floats | None, settings: PreferenceSettings) -> Sparse | None:
-    """(n, n) weights, the row is the item come from; None where there are more items than the settings allow.
+def fit_linear(
+    X: Sparse, contents: Mapping[str, Floats], settings: PreferenceSettings
+) -> Sparse | None:
+    """(n, n) weights of the most liked items, the row is the item come from; None if switched off.
 
-    content: (n, d) unit rows, zero where an item has none. What has neither behaviour nor content has no weights.
+    contents: "text", "image" -> (n, d) unit rows, zero where an item has none. What has neither behaviour nor
+    content has no weights, and with more items than the settings allow, the least liked have none.
     """
-    pull = settings.linear_content_weight if content is not None else 0.0
-    known = np.bincount(X.indices, minlength=X.shape[1]) > 0
-    if content is not None and pull:
-        known |= content.any(axis=1)
-    items = np.flatnonzero(known)
-    if len(items) > settings.linear_items or not settings.linear_items:
+    pulls = {"text": settings.linear_text_weight, "image": settings.linear_image_weight}
+    priors = [(contents[kind], pull) for kind, pull in pulls.items() if pull and kind in contents]
+    items = _head(X, [rows for rows, _ in priors], settings.linear_items)
+    if not settings.linear_items:
         return None
-    P = _inverse(_gram(X[:, items], settings.linear_ridge + pull))
+    P = _inverse(_gram(X[:, items], settings.linear_ridge + sum(pull for _, pull in priors)))
     prior = _no_prior(len(items))
-    if content is not None and pull:
-        prior = _prior(content[items], P, pull, settings.linear_content_ridge)
+    for rows, pull in priors:
+        prior += _prior(rows[items], P, pull, settings.linear_content_ridge)
     return _spread(_pruned(P, prior, settings.linear_neighbours), items, X.shape[1])
+
+
+def _head(X: Sparse, contents: Sequence[Floats], most: int) -> Ordinals:
+    """At `most` so many items with behaviour or content, ascending; the more liked ones."""
+    support = np.bincount(X.indices, minlength=X.shape[1])
+    known = support > 0
+    for rows in contents:
+        known |= rows.any(axis=1)
+    items = np.flatnonzero(known)
+    return np.sort(items[np.argsort(-support[items], kind="stable")][:most])
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,13 @@ class _Prior:
     left: Floats
     right: Floats
     own: Floats
+
+    def __add__(self, other: "_Prior") -> "_Prior":
+        return _Prior(
+            np.concatenate([self.left, other.left], axis=1),
+            np.concatenate([self.right, other.right]),
+            self.own + other.own,
+        )
 
     def diagonal(self, P: Floats) -> Floats:
         """(n,) the diagonal of w P C."""

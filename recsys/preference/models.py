@@ -1,6 +1,7 @@
 """Everything that is learned from behaviour, fitted in one go and kept as plain arrays.
 
-EventLog -> Interactions -> co-occurrence, linear model, factors -> lent to cold items -> Preference
+EventLog -> Interactions -> co-occurrence, linear model, factors ┐
+EventLog -> Sequences -> transitions ─────────────────────────────┴-> lent to cold items -> Preference
 """
 
 from collections.abc import Callable, Mapping
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recsys.catalogue.event_log import EventLog
-from recsys.config import Settings
+from recsys.config import PreferenceSettings, Settings
 from recsys.identity import Floats
 from recsys.preference.cold import ContentPrior, lend
 from recsys.preference.cooccurrence import fit_cooccurrence
@@ -16,7 +17,9 @@ from recsys.preference.factors import Factors, fit_factors
 from recsys.preference.interactions import interactions
 from recsys.preference.linear import fit_linear
 from recsys.preference.popularity import Popularity, fit_popularity
+from recsys.preference.returns import fit_returns
 from recsys.preference.sparse import Sparse, read_array, read_sparse, write_array, write_sparse
+from recsys.preference.transitions import fit_transitions, sequences
 
 __all__ = ["ContentPrior", "Preference", "fit_preference"]
 
@@ -30,23 +33,32 @@ class Preference:
 
     cooccurrence: Sparse
     """(n, n), behaviour lent to cold items included."""
+    transitions: Sparse | None
+    """(n, n), behaviour lent to cold items included; None when switched off or when likes have no order."""
     linear: Sparse | None
-    """(n, n); None when switched off or when there are too many items."""
+    """(n, n); None when switched off."""
     factors: Factors | None
     """None when switched off or when nobody has liked anything."""
+    returns: Floats
+    """(n,) how much people come back to each item."""
     popularity: Popularity
     support: Floats
     """(n,) people who like each item."""
+    settings: PreferenceSettings
+    """What all this was fitted with, and how a taste fades when it is asked."""
 
     def write(self, folder: Path) -> None:
         """Write .npy files into a folder, which is made; it should hold none from before."""
         folder.mkdir(parents=True, exist_ok=True)
         write_sparse(self.cooccurrence, folder, "cooccurrence")
+        write_array(self.returns, folder / "returns.npy")
         write_array(self.support, folder / "support.npy")
         write_array(self.popularity.popular, folder / "popular.npy")
         write_array(self.popularity.trending, folder / "trending.npy")
-        if self.linear is not None:
-            write_sparse(self.linear, folder, "linear")
+        for name, W in (("transitions", self.transitions), ("linear", self.linear)):
+            if W is not None:
+                write_sparse(W, folder, name)
+        (folder / "settings.json").write_text(self.settings.model_dump_json(), encoding="utf-8")
         if self.factors is not None:
             self.factors.write(folder)
 
@@ -55,16 +67,23 @@ class Preference:
         """Read what `write` wrote; large arrays stay in their files until they are touched."""
         return cls(
             cooccurrence=read_sparse(folder, "cooccurrence"),
-            linear=read_sparse(folder, "linear")
-            if (folder / "linear.shape.npy").exists()
-            else None,
+            transitions=_read_if_there(folder, "transitions"),
+            linear=_read_if_there(folder, "linear"),
             factors=Factors.load(folder) if (folder / "factors.npy").exists() else None,
+            returns=read_array(folder / "returns.npy"),
             popularity=Popularity(
                 popular=read_array(folder / "popular.npy"),
                 trending=read_array(folder / "trending.npy"),
             ),
             support=read_array(folder / "support.npy"),
+            settings=PreferenceSettings.model_validate_json(
+                (folder / "settings.json").read_text(encoding="utf-8")
+            ),
         )
+
+
+def _read_if_there(folder: Path, name: str) -> Sparse | None:
+    return read_sparse(folder, name) if (folder / f"{name}.shape.npy").exists() else None
 
 
 def fit_preference(
@@ -81,16 +100,32 @@ def fit_preference(
     tell = progress or (lambda step: None)
     own = settings.preference
     priors = [spaces[kind] for kind in KINDS if kind in spaces]
-    content = next((prior.rows for prior in priors if prior.rows is not None), None)
+    contents = {kind: prior.rows for kind, prior in spaces.items() if prior.rows is not None}
     tell("interactions")
     found = interactions(log, n_items, settings.events, own.longest_history)
     tell("co-occurrence")
     cooccurrence = fit_cooccurrence(found.matrix, own)
-    tell("lending to cold items")
-    lent = lend(cooccurrence, found.support, priors, own) if priors else cooccurrence
+    tell("transitions")
+    order = sequences(log, n_items, settings.events, own.longest_history)
+    transitions = fit_transitions(order, own)
+    if priors:
+        tell("lending to cold items")
+        cooccurrence = lend(cooccurrence, found.support, priors, own)
+        if transitions is not None:
+            transitions = lend(transitions, found.support, priors, own)
     tell("linear model")
-    linear = fit_linear(found.matrix, content, own)
+    linear = fit_linear(found.matrix, contents, own)
     tell("factors")
     factors = fit_factors(found.matrix, own, settings.evaluation.seed)
     tell("popularity")
-    return Preference(lent, linear, factors, fit_popularity(log, n_items, settings), found.support)
+    popularity = fit_popularity(log, n_items, settings)
+    return Preference(
+        cooccurrence,
+        transitions,
+        linear,
+        factors,
+        fit_returns(order),
+        popularity,
+        found.support,
+        settings=own,
+    )

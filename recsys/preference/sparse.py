@@ -48,6 +48,12 @@ def scaled(W: Sparse, row: NDArray[np.floating], column: NDArray[np.floating]) -
     return assemble(data, W.indices, W.indptr, W.shape)
 
 
+def power(base: NDArray[Any], exponent: float) -> NDArray[np.float64]:
+    """base^exponent, 0 where the base is 0: what nobody liked has no weights."""
+    known = np.maximum(base.astype(np.float64), np.finfo(np.float64).tiny)
+    return np.where(base > 0, known**exponent, 0.0)
+
+
 def without_diagonal(W: Sparse, first: int = 0) -> Sparse:
     """W with W[i, first + i] = 0; `first` is the item of the first row where W is a block of rows."""
     data = np.where(W.indices == rows_of(W) + first, np.float32(0), W.data)

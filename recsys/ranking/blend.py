@@ -20,15 +20,18 @@ STARTING_WEIGHTS: dict[str, dict[str, float]] = {
     "history": {
         "linear": 1.0,
         "cooccurrence": 0.3,
+        "transitions": 0.3,
         "factors": 0.3,
         "text": 0.2,
         "image": 0.05,
+        "again": 0.5,
         "popular": 0.05,
         "trending": 0.05,
     },
     "newcomer": {"popular": 1.0, "trending": 0.3, "new": 0.1},
     "page": {
         "cooccurrence": 1.0,
+        "transitions": 0.3,
         "linear": 0.5,
         "factors": 0.3,
         "text": 0.6,
@@ -54,6 +57,9 @@ SWEEPS = 4
 
 SEEDS_OF_A_WEIGHT = (0.1, 0.3)
 """Values tried for a source that is switched off."""
+
+DEPTH = 20
+"""Places that count when weights are fitted: more than are looked at most, and so less of it is chance."""
 
 MARGIN = 1e-4
 """NDCG that a change must gain at the least."""
@@ -94,22 +100,21 @@ class Example:
     """Targets in all, those that no source found included."""
 
 
-def fit_weights(examples: Sequence[Example], start: Weights, at: int = 10) -> dict[str, float]:
-    """Coordinate ascent on NDCG@`at` from `start`: one weight at a time takes its best value.
+def fit_weights(examples: Sequence[Example], start: Weights) -> dict[str, float]:
+    """Coordinate ascent on NDCG@20 from `start`: one weight at a time takes its best value.
 
     A change must gain more than its standard error over the queries: the window that is learned from is
     not the one that is served, and what one of them gains by chance the other pays for. Deterministic.
     With no examples the start is returned.
     """
-    names = sorted({name for example in examples for name in example.candidates.scores})
     if not examples:
         return dict(start)
-    weights = {name: float(start.get(name, 0.0)) for name in names}
-    problem = _Stack.of(examples, names, at)
+    problem = Stack.of(examples)
+    weights = {name: float(start.get(name, 0.0)) for name in problem.names}
     reached = problem.ndcg(weights)
     for _ in range(SWEEPS):
         before = reached
-        for name in names:
+        for name in problem.names:
             weights[name], reached = _best_value(problem, weights, name, reached)
         if reached.mean() - before.mean() < MARGIN:
             break
@@ -117,7 +122,7 @@ def fit_weights(examples: Sequence[Example], start: Weights, at: int = 10) -> di
 
 
 def _best_value(
-    problem: "_Stack", weights: Weights, name: str, reached: NDArray[np.float64]
+    problem: "Stack", weights: Weights, name: str, reached: NDArray[np.float64]
 ) -> tuple[float, NDArray[np.float64]]:
     """The best value of one weight, and the NDCG per query with it; the old ones if none is surely better."""
     old = best = weights[name]
@@ -132,7 +137,7 @@ def _best_value(
 
 
 @dataclass(frozen=True)
-class _Stack:
+class Stack:
     """All examples as one padded array, so that a set of weights is judged in one product."""
 
     names: list[str]
@@ -143,11 +148,12 @@ class _Stack:
     gains: NDArray[np.float32]
     """(queries, candidates) 1 for a target."""
     ideal: NDArray[np.float64]
-    at: int
 
     @classmethod
-    def of(cls, examples: Sequence[Example], names: list[str], at: int) -> "_Stack":
-        widest = max(at, *(len(example.chosen) for example in examples))
+    def of(cls, examples: Sequence[Example]) -> "Stack":
+        """Of at least one example."""
+        names = sorted({name for example in examples for name in example.candidates.scores})
+        widest = max(DEPTH, *(len(example.chosen) for example in examples))
         parts = np.zeros((len(examples), widest, len(names)), dtype=np.float32)
         padding = np.full((len(examples), widest), -np.inf, dtype=np.float32)
         gains = np.zeros((len(examples), widest), dtype=np.float32)
@@ -157,18 +163,18 @@ class _Stack:
             for column, name in enumerate(names):
                 if name in example.candidates.scores:
                     parts[row, :n, column] = standardise(example.candidates.scores[name])
-        discounts = np.concatenate([[0], np.cumsum(discount(at))])
-        ideal = discounts[[min(example.targets, at) for example in examples]]
-        return cls(names, parts, padding, gains, ideal, at)
+        discounts = np.concatenate([[0], np.cumsum(discount(DEPTH))])
+        ideal = discounts[[min(example.targets, DEPTH) for example in examples]]
+        return cls(names, parts, padding, gains, ideal)
 
     def ndcg(self, weights: Weights) -> NDArray[np.float64]:
-        """(queries,) NDCG@at of each query."""
-        vector = np.array([weights[name] for name in self.names], dtype=np.float32)
+        """(queries,) NDCG@20 of each query."""
+        vector = np.array([weights.get(name, 0) for name in self.names], dtype=np.float32)
         scores = self.parts @ vector + self.padding
-        top = np.argpartition(-scores, self.at - 1, axis=1)[:, : self.at]
+        top = np.argpartition(-scores, DEPTH - 1, axis=1)[:, :DEPTH]
         order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
         gains = np.take_along_axis(self.gains, np.take_along_axis(top, order, axis=1), axis=1)
-        found: NDArray[np.float64] = (gains @ discount(self.at)) / self.ideal
+        found: NDArray[np.float64] = (gains @ discount(DEPTH)) / self.ideal
         return found
 
 

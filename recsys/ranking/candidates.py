@@ -7,7 +7,7 @@ judged on all that is known of it, whichever way it came in.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Protocol
@@ -18,6 +18,10 @@ from recsys.identity import NOTHING, Floats, ItemId, Mask, Ordinals
 
 CONTEXT = "context"
 """The 'event type' of an item that the viewer is looking at right now."""
+
+
+SHORT = 3
+"""Up to this many liked items, a history is short."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,18 @@ class History:
     items: Ordinals
     weights: Floats
     types: tuple[str, ...]
+    visits: Floats | None = None
+    """How often each was liked, on different days or with something else in between; None: once each."""
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def faded(self, fading: float) -> "History":
+        """Every item weighs exp(-fading) for each newer one."""
+        if not fading:
+            return self
+        left = np.exp(-fading * np.arange(len(self))).astype(np.float32)
+        return replace(self, weights=self.weights * left)
 
 
 NO_HISTORY = History(NOTHING, np.empty(0, dtype=np.float32), ())
@@ -90,17 +103,23 @@ class Query:
 
     @cached_property
     def seeds(self) -> History:
-        """Context and history as one taste: the page speaks loudest, the history behind it gives the colour."""
-        return _with_context(self.context, self.history) if len(self.context) else self.history
+        """The taste before it fades: what reasons are named from."""
+        return self.taste(0)
+
+    def taste(self, fading: float) -> History:
+        """Context and history as one: the page speaks loudest, the history, faded, gives the colour."""
+        history = self.history.faded(fading)
+        return _with_context(self.context, history) if len(self.context) else history
 
     @property
     def segment(self) -> str:
-        """Which blend weights apply: `search`, `page`, `history` or `newcomer`."""
+        """Which blend weights apply: `search`, `page`, `history`, `short` (a short one) or `newcomer`."""
         if self.words is not None:
             return "search"
         if len(self.context):
             return "page"
-        return "history" if (self.history.weights > 0).any() else "newcomer"
+        liked = int((self.history.weights > 0).sum())
+        return "newcomer" if not liked else "short" if liked <= SHORT else "history"
 
 
 def _with_context(context: Ordinals, history: History) -> History:

@@ -25,7 +25,14 @@ from recsys.ranking.candidates import (
 )
 from recsys.ranking.diversity import diversify
 from recsys.ranking.filters import matches, standard_filters
-from recsys.ranking.sources import FactorSource, RowSource, SpaceSource, newest, standing
+from recsys.ranking.sources import (
+    AgainSource,
+    FactorSource,
+    RowSource,
+    SpaceSource,
+    newest,
+    standing,
+)
 from recsys.snapshot import Artefacts
 
 log = logging.getLogger(__name__)
@@ -69,6 +76,8 @@ class Recommender:
     """Segment -> weights of the blend."""
     spaces: Mapping[str, Space]
     settings: RankingSettings
+    hides_seen: bool
+    """Whether what a viewer has seen is to be left out, where a request does not say."""
 
     @classmethod
     def of(cls, artefacts: Artefacts, settings: RankingSettings) -> "Recommender":
@@ -80,6 +89,7 @@ class Recommender:
             STARTING_WEIGHTS | dict(artefacts.weights),
             artefacts.spaces,
             settings,
+            artefacts.hides_seen,
         )
 
     def recommend(self, query: Query) -> Slate:
@@ -122,7 +132,10 @@ class Recommender:
 
     def _weights(self, query: Query) -> Weights:
         """Of the query's segment. Sources asked for by name speak even if the blend has switched them off."""
-        weights = self.weights[query.segment]
+        segment = query.segment
+        if segment == "short" and segment not in self.weights:
+            segment = "history"
+        weights = self.weights[segment]
         if query.sources is None or any(weights.get(name) for name in query.sources):
             return weights
         return dict.fromkeys(query.sources, 1.0)
@@ -264,16 +277,23 @@ def _judge(opinions: Mapping[str, Opinion], items: Ordinals, failed: list[str]) 
 
 
 def _sources(artefacts: Artefacts) -> tuple[Source, ...]:
-    preference = artefacts.preference
+    preference, fading = artefacts.preference, artefacts.preference.settings
+    rows = {
+        "cooccurrence": (preference.cooccurrence, fading.cooccurrence_fading),
+        "transitions": (preference.transitions, fading.transitions_fading),
+        "linear": (preference.linear, fading.linear_fading),
+    }
     sources: list[Source] = [
-        RowSource("cooccurrence", preference.cooccurrence, _known(preference.cooccurrence))
+        RowSource(name, W, _known(W), fades) for name, (W, fades) in rows.items() if W is not None
     ]
-    if preference.linear is not None:
-        sources.append(RowSource("linear", preference.linear, _known(preference.linear)))
     if preference.factors is not None:
-        sources.append(FactorSource("factors", preference.factors))
+        sources.append(FactorSource("factors", preference.factors, fading.factors_fading))
+    sources.append(
+        AgainSource("again", preference.returns, fading.again_fading, fading.again_power)
+    )
+    fades_in = {"text": fading.text_fading, "image": fading.image_fading}
     sources += [
-        SpaceSource(name, space, understands_words=name == "text")
+        SpaceSource(name, space, understands_words=name == "text", fading=fades_in[name])
         for name, space in artefacts.spaces.items()
     ]
     popularity = preference.popularity

@@ -47,10 +47,11 @@ class RowSource:
     weights: Sparse
     known: Mask
     """(n,) items that W can recommend at all; the others score NaN, not 0."""
+    fading: float = 0.0
 
     def consider(self, query: Query) -> "RowOpinion":
         """Gather the seeds' rows and add them up."""
-        seeds = query.seeds
+        seeds = query.taste(self.fading)
         starts, ends = self.weights.indptr[seeds.items], self.weights.indptr[seeds.items + 1]
         lengths = (ends - starts).astype(np.int64)
         offsets = np.repeat(starts - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
@@ -108,10 +109,11 @@ class FactorSource:
 
     name: str
     factors: Factors
+    fading: float = 0.0
 
     def consider(self, query: Query) -> "FactorOpinion":
         """Fold the viewer in from the seeds."""
-        seeds = query.seeds
+        seeds = query.taste(self.fading)
         usable = np.isfinite(self.factors.items[seeds.items, 0])
         if not (usable & (seeds.weights > 0)).any():
             return FactorOpinion(self.factors.items, None)
@@ -142,8 +144,59 @@ class FactorOpinion:
 
 
 @dataclass(frozen=True)
+class AgainSource:
+    """score = how much people come back to an item, for one the viewer has liked: often and lately count more."""
+
+    name: str
+    rates: Floats
+    """(n,)"""
+    fading: float
+    power: float
+
+    def consider(self, query: Query) -> "AgainOpinion":
+        """Look at what was liked."""
+        history = query.history.faded(self.fading)
+        liked = np.flatnonzero(history.weights > 0)
+        visits = np.ones(len(history)) if history.visits is None else history.visits
+        wish = self.rates[history.items] * history.weights * visits**self.power
+        order = liked[np.argsort(history.items[liked])]
+        beside = ~np.isin(history.items, query.context)  # what is on the page is never suggested
+        positions = len(query.context) + np.cumsum(beside) - 1
+        return AgainOpinion(history.items[order], wish[order].astype(np.float32), positions[order])
+
+
+@dataclass(frozen=True)
+class AgainOpinion:
+    """What the viewer has liked, ascending, and how much it is wished for again."""
+
+    items: Ordinals
+    wish: Floats
+    positions: Ordinals
+
+    def best(self, limit: int) -> Ordinals:
+        """The strongest wishes."""
+        return self.items[best_of(np.where(self.wish > 0, self.wish, np.nan), limit)]
+
+    def scores(self, items: Ordinals) -> Floats:
+        """The wish; 0 for what was never liked, NaN where nothing was."""
+        if not len(self.items):
+            return np.full(len(items), np.nan, dtype=np.float32)
+        place = np.searchsorted(self.items, items).clip(max=len(self.items) - 1)
+        return np.where(self.items[place] == items, self.wish[place], np.float32(0))
+
+    def because(self, items: Ordinals) -> Ordinals:
+        """The item itself."""
+        reasons = no_reasons(items)
+        if len(self.items):
+            place = np.searchsorted(self.items, items).clip(max=len(self.items) - 1)
+            known = self.items[place] == items
+            reasons[known] = self.positions[place[known]]
+        return reasons
+
+
+@dataclass(frozen=True)
 class SpaceSource:
-    """score = the largest similarity to a liked seed; to the words, where the query has any.
+    """score = the largest similarity to a liked seed, less for those liked long ago; to the words, where there are any.
 
     The maximum beats the mean: a viewer has several tastes and their average is nobody's.
     """
@@ -151,6 +204,7 @@ class SpaceSource:
     name: str
     space: Space
     understands_words: bool
+    fading: float = 0.0
 
     def consider(self, query: Query) -> "SpaceOpinion | WordsOpinion":
         """Choose the seeds that have a vector."""
@@ -160,7 +214,8 @@ class SpaceSource:
         usable = np.flatnonzero((seeds.weights > 0) & self.space.present[seeds.items])[
             :NEWEST_SEEDS
         ]
-        return SpaceOpinion(self.space, seeds.items[usable], usable)
+        left = np.exp(-np.minimum(self.fading * usable, 60)).astype(np.float32)  # never 0
+        return SpaceOpinion(self.space, seeds.items[usable], usable, left)
 
 
 @dataclass(frozen=True)
@@ -170,17 +225,20 @@ class SpaceOpinion:
     space: Space
     seeds: Ordinals
     positions: Ordinals
+    left: Floats
+    """What fading has left of each."""
 
     def best(self, limit: int) -> Ordinals:
         """The seeds' precomputed neighbours, nearest first."""
         near = self.space.neighbours[self.seeds].ravel().astype(np.int64)
-        order = np.argsort(-self.space.similarity[self.seeds].ravel(), kind="stable")
+        similarity = self.space.similarity[self.seeds] * self.left[:, None]
+        order = np.argsort(-similarity.ravel(), kind="stable")
         nearest_first = near[order][near[order] >= 0]
         distinct, first = np.unique(nearest_first, return_index=True)
         return distinct[np.argsort(first)][:limit]
 
     def scores(self, items: Ordinals) -> Floats:
-        """The largest cosine; NaN for items without a vector."""
+        """The largest of what is left of each cosine; NaN for items without a vector."""
         if not len(self.seeds):
             return np.full(len(items), np.nan, dtype=np.float32)
         nearest: Floats = self._cosine(items).max(axis=1)
@@ -198,7 +256,7 @@ class SpaceOpinion:
     def _cosine(self, items: Ordinals) -> Floats:
         """(len(items), len(seeds)); an item does not speak for itself."""
         cosine = self.space.cosine(items, self.seeds)
-        return np.where(items[:, None] == self.seeds, np.float32(-1), cosine)
+        return np.where(items[:, None] == self.seeds, np.float32(-1), cosine * self.left)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from recsys.catalogue.event_log import EventLog
 from recsys.config import EventSettings
-from recsys.identity import Ordinals
+from recsys.identity import Floats, Ordinals
 from recsys.preference.interactions import decay, event_strength
+from recsys.preference.transitions import repeated
 from recsys.ranking.candidates import History
 
 LONGEST_READ = 5_000
@@ -61,9 +62,17 @@ def read_viewer(
         distinct[newest_first],
         weights[newest_first].astype(np.float32),
         tuple(type_names[code] for code in types[loudest[newest_first]].tolist()),
+        _visits(group, times, strength, len(distinct))[newest_first],
     )
     hides = np.array([name in settings.seen for name in type_names], dtype=bool)
     return Viewer(history, np.unique(items[hides[types]]) if len(items) else items)
+
+
+def _visits(group: Ordinals, times: NDArray[np.int64], strength: Floats, groups: int) -> Floats:
+    """(groups,) visits on which each item was liked."""
+    likes = np.flatnonzero(strength > 0)
+    visits = likes[~repeated(np.zeros(len(likes), np.int8), group[likes], times[likes])]
+    return np.bincount(group[visits], minlength=groups).astype(np.float32)
 
 
 def viewer_of(log: EventLog, events: Ordinals, settings: EventSettings) -> Viewer:

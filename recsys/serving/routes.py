@@ -75,7 +75,7 @@ def recommend(
     limit = ask.limit or (
         10 if given is None else min(len(given), within.settings.ranking.max_limit)
     )
-    hide_seen = given is None if ask.hide_seen is None else ask.hide_seen
+    hide_seen = False if ask.hide_seen is None and given is not None else ask.hide_seen
     question = replace(
         query(ask, max(limit, 1), who, hide_seen, served, within),
         context=known(served, ask.context_items),

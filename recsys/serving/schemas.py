@@ -124,8 +124,9 @@ class UserParams(ListParams):
 
     session_id: Id | None = None
     """Events of this session count as the user's own."""
-    hide_seen: bool = True
-    """Leave out what the viewer saw, put in the cart, bought, judged, ... (`events.seen` of the settings)."""
+    hide_seen: bool | None = None
+    """Leave out what the viewer saw, put in the cart, bought, judged, ... (`events.seen` of the settings). Left out:
+    as people here return to things or not, which the rebuild learned (`ranking.hide_seen`)."""
 
 
 class SimilarParams(UserParams):
@@ -180,7 +181,7 @@ class RecommendBody(_Body):
     candidates: Annotated[tuple[Id, ...], Field(max_length=LARGEST_BULK)] | None = None
     """Put these items, and no others, in the best order."""
     hide_seen: bool | None = None
-    """Left out: true, but false when candidates are given."""
+    """Left out: as the rebuild learned, but false when candidates are given."""
 
 
 class SearchBody(_Body):

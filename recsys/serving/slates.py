@@ -96,9 +96,14 @@ def unknown(served: Served, ids: Iterable[str]) -> list[str]:
 
 
 def query(
-    ask: Ask, limit: int, who: Viewer, hide_seen: bool, served: Served, within: Services
+    ask: Ask, limit: int, who: Viewer, hide_seen: bool | None, served: Served, within: Services
 ) -> Query:
-    """What every request says; the routes add what is theirs. Raises QueryError for too long a slate."""
+    """What every request says; the routes add what is theirs. Raises QueryError for too long a slate.
+
+    hide_seen: None for what the rebuild learned.
+    """
+    if hide_seen is None:
+        hide_seen = served.recommender.hides_seen
     ranking = within.settings.ranking
     if limit > ranking.max_limit:
         raise QueryError(f"limit: {limit} is more than ranking.max_limit = {ranking.max_limit}")

@@ -53,6 +53,6 @@ def make_log() -> Callable[[ItemTable, Sequence[Event]], EventLog]:
 @pytest.fixture
 def small() -> Settings:
     """Settings that suit worlds of a few dozen people."""
-    preference = PreferenceSettings(factors=8, factors_ridge=1.0, linear_ridge=1.0)
+    preference = PreferenceSettings(search=False, factors=8, factors_ridge=1.0, linear_ridge=1.0)
     evaluation = EvaluationSettings(min_queries=10, bootstrap=200, validation=0.2, test=0.2)
     return Settings(preference=preference, evaluation=evaluation)

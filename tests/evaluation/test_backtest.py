@@ -9,7 +9,8 @@ from recsys.catalogue.item_table import ItemTable
 from recsys.config import IndexSettings, Settings
 from recsys.embedding.encoder import EncoderCard, unit_rows
 from recsys.embedding.vectors import VectorTable
-from recsys.evaluation.backtest import Evaluation, backtest
+from recsys.evaluation.backtest import Evaluation, backtest, examine
+from recsys.evaluation.split import by_parts
 from recsys.index.space import Space, build_space
 from recsys.preference.cold import ContentPrior
 
@@ -105,8 +106,8 @@ def test_without_a_history_baselines_that_need_one_are_as_good_as_popularity(
     assert visits["item-kNN"] == visits["EASE"] == visits["content"] == visits["popularity"]
 
 
-def test_weights_are_learned_for_both_segments(outcome: Evaluation) -> None:
-    assert set(outcome.weights) == {"history", "newcomer"}
+def test_weights_are_learned_for_every_segment_with_enough_questions(outcome: Evaluation) -> None:
+    assert {"history", "newcomer"} <= set(outcome.weights) <= {"history", "short", "newcomer"}
     assert all(any(weights.values()) for weights in outcome.weights.values())
 
 
@@ -159,7 +160,7 @@ def test_the_settings_kept_are_those_that_figures_depend_on(outcome: Evaluation)
     ("events", "says"),
     [
         ([], "there are no events"),
-        ([(f"p{n}", n, 3) for n in range(20)], "no event is older"),
+        ([(f"p{n}", n, 3) for n in range(20)], "no event is left to learn from"),
         ([("a", n, n) for n in range(20)], "1 queries"),
     ],
 )
@@ -174,10 +175,10 @@ def test_too_little_to_measure_is_said_and_measures_nothing(
     assert found.data_digest
 
 
-def test_a_catalogue_too_large_for_ease_is_measured_without_it_and_says_so(
+def test_without_a_linear_model_there_is_no_ease_and_it_says_so(
     world: World, small: Settings
 ) -> None:
-    tight = small.preference.model_copy(update={"linear_items": 10, "factors": 0})
+    tight = small.preference.model_copy(update={"linear_items": 0, "factors": 0})
     found = world.measure(small.model_copy(update={"preference": tight}))
     assert set(found.left_out) == {"EASE", "ALS"}
     assert "linear_items" in found.left_out["EASE"]
@@ -209,3 +210,60 @@ def test_where_nothing_can_be_known_nothing_is_found(world: World, small: Settin
     chance = 10 / n
     assert found.models["blend"].metrics["recall@10"].value < 2 * chance
     assert found.models["content"].metrics["recall@10"].value < 2 * chance
+
+
+def test_with_leave_one_out_the_blend_is_also_measured_as_papers_do(
+    world: World, small: Settings
+) -> None:
+    one_out = small.evaluation.model_copy(update={"protocol": "leave-one-out"})
+    found = world.measure(small.model_copy(update={"evaluation": one_out}))
+    asked = found.models["blend"].slices["all"].n
+    assert found.protocol.startswith("Leave one out")
+    assert asked == found.windows["test"].queries == found.windows["test"].events == 150
+    assert found.windows["training"].events == len(world.log) - 2 * 150
+    assert set(found.train_only) == set(found.models["blend"].metrics)
+    assert found.train_only["ndcg@10"].value != found.metrics()["blend.ndcg@10"]
+    assert found.train_only["ndcg@10"].low > 1.5 * found.metrics()["popularity.ndcg@10"]
+
+
+def test_a_split_by_time_has_no_figures_for_papers(outcome: Evaluation) -> None:
+    assert outcome.train_only == {}
+
+
+def test_models_for_papers_know_the_training_part_alone(world: World, small: Settings) -> None:
+    """Other events of the validation part change nothing where it has too few people to learn weights from."""
+    part = np.where(world.log.actor < 9, 1, 0)
+    part[-500:] = 2
+
+    def papers(log: EventLog) -> Evaluation:
+        plan = by_parts(log, part, world.items, small)
+        return backtest(world.items, world.spaces, world.priors, log, small, plan=plan)
+
+    item = world.log.item.copy()
+    item[part == 1] = np.random.default_rng(2).integers(0, ITEMS, (part == 1).sum())
+    plain, changed = papers(world.log), papers(replace(world.log, item=item))
+    assert plain.weights == changed.weights == {}
+    assert plain.train_only == changed.train_only
+    assert plain.metrics() != changed.metrics()
+
+
+def test_the_parts_of_a_given_split_have_no_dates(world: World, small: Settings) -> None:
+    part = np.repeat([0, 2], [1_200, 300])
+    plan = by_parts(world.log, part, world.items, small)
+    found = backtest(world.items, world.spaces, world.priors, world.log, small, plan=plan)
+    assert found.measured
+    assert found.protocol.startswith("A given split in training and test")
+    assert found.train_only == {}
+    assert [(p.start, p.end) for p in found.windows.values()] == [(None, None)] * 3
+    assert found.windows["test"].events == 300
+
+
+def test_every_answer_can_be_looked_at(world: World, small: Settings, outcome: Evaluation) -> None:
+    found = examine(world.items, world.spaces, world.priors, world.log, small)
+    assert set(found.slates) == set(outcome.models)
+    assert found.slates["blend"].shape == (len(found.test.questions), 20)
+    hits = [
+        bool(np.isin(question.targets, slate[:10]).any())
+        for question, slate in zip(found.test.main, found.slates["blend"], strict=False)
+    ]
+    assert np.mean(hits) == pytest.approx(found.evaluation.metrics()["blend.hit@10"])

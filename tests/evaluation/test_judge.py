@@ -3,10 +3,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from recsys.catalogue.event_log import LogBuilder
 from recsys.config import Settings
+from recsys.evaluation.exam import Exam, Question
 from recsys.evaluation.judge import differences, groups, judge
 from recsys.evaluation.metrics import Shelf
-from recsys.evaluation.split import Exam, Question, Window
+from recsys.identity import IdMap
 from recsys.ranking.candidates import NO_HISTORY, History, Query
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
@@ -15,23 +17,25 @@ AT = datetime(2026, 6, 1, tzinfo=UTC)
 def asked(likes: int, *targets: int, dislikes: int = 0) -> Question:
     weights = np.array([1] * likes + [-1] * dislikes, dtype=np.float32)
     known = History(np.arange(len(weights)), weights, ("like",) * len(weights))
-    return Question(Query(AT, 20, known), np.array(targets))
+    return Question(Query(AT, 20, known), np.array(targets), actor=0)
 
 
 def exam(*main: Question, visits: int = 0) -> Exam:
-    arrived = Question(Query(AT, 20, NO_HISTORY), np.array([0]))
-    return Exam(Window(0, 1), list(main), [arrived] * visits)
+    arrived = Question(Query(AT, 20, NO_HISTORY), np.array([0]), actor=0)
+    nothing = LogBuilder(IdMap([])).build()
+    return Exam(nothing, list(main), [arrived] * visits)
 
 
 def test_histories_are_told_apart_by_the_number_of_likes() -> None:
     found = groups(
-        exam(*(asked(n, 0) for n in (0, 1, 4, 5, 19, 20, 99)), asked(4, 0, dislikes=9)),
+        exam(*(asked(n, 0) for n in (0, 1, 2, 4, 5, 19, 20, 99)), asked(4, 0, dislikes=9)),
         np.ones(1, dtype=bool),
     )
-    assert found["all"].rows.tolist() == list(range(8))
-    assert found["history 1-4"].rows.tolist() == [1, 2, 7]
-    assert found["history 5-19"].rows.tolist() == [3, 4]
-    assert found["history 20+"].rows.tolist() == [5, 6]
+    assert found["all"].rows.tolist() == list(range(9))
+    assert found["history 1"].rows.tolist() == [1]
+    assert found["history 2-4"].rows.tolist() == [2, 3, 8]
+    assert found["history 5-19"].rows.tolist() == [4, 5]
+    assert found["history 20+"].rows.tolist() == [6, 7]
 
 
 def test_cold_items_are_the_targets_without_a_past_and_nothing_else() -> None:
@@ -69,11 +73,11 @@ def test_each_slice_has_its_own_figures_and_an_empty_one_has_none(
     }
     assert values == {
         ("blend", "all"): 1,
-        ("blend", "history 1-4"): 1,
+        ("blend", "history 1"): 1,
         ("blend", "history 20+"): 1,
         ("blend", "first visits"): 1,
         ("popularity", "all"): 0.5,
-        ("popularity", "history 1-4"): 1,
+        ("popularity", "history 1"): 1,
         ("popularity", "history 20+"): 0,
         ("popularity", "first visits"): 0,
     }

@@ -23,7 +23,7 @@ def measured(ndcg: float, popular: float) -> Measured:
         "popularity@10": Estimate(popular, popular, popular),
         "coverage@10": Estimate(0.123, None, None),
     }
-    slices = {"all": 74, "history 1-4": 9, "history 5-19": 0, "history 20+": 65}
+    slices = {"all": 74, "history 1": 4, "history 2-4": 5, "history 5-19": 0, "history 20+": 65}
     slices |= {"first visits": 38, "cold items": 0}
     return Measured(slices={s: Slice(n=n, metrics=metrics if n else {}) for s, n in slices.items()})
 
@@ -53,7 +53,7 @@ def evaluation(low: float = 0.002, high: float = 0.02) -> Evaluation:
 
 def unmeasured() -> Evaluation:
     found = evaluation().model_dump() | {"measured": False, "models": {}, "difference": {}}
-    return Evaluation.model_validate(found | {"reason": "the test window gives 3 queries"})
+    return Evaluation.model_validate(found | {"reason": "the test gives 3 queries"})
 
 
 def printed(found: Evaluation, width: int = 100) -> str:
@@ -105,10 +105,25 @@ def test_slices_without_queries_are_not_listed() -> None:
     assert "new items" not in text
 
 
+def test_figures_for_papers_are_told_where_they_were_asked() -> None:
+    assert "never saw the validation part" not in printed(evaluation())
+    found = evaluation().model_copy(update={"train_only": measured(0.05432, 0.5).metrics})
+    says = "as papers report: NDCG@10 0.0543 [0.0343, 0.0743], Recall@10 0.0543"
+    assert says in " ".join(re.sub(r"\x1b\[[0-9;]*m", "", printed(found)).split())
+    assert "never saw the validation part" in html(found, "Snapshot 1")
+
+
+def test_a_part_without_dates_shows_none() -> None:
+    part = Period(start=None, end=None, events=123, actors=80)
+    page = html(unmeasured().model_copy(update={"windows": {"test": part}}), "Snapshot 1")
+    assert "<td></td><td>123</td>" in page
+    assert "1970" not in page
+
+
 def test_too_little_to_measure_is_one_clear_sentence() -> None:
-    assert "Not measured: the test window gives 3 queries." in printed(unmeasured())
+    assert "Not measured: the test gives 3 queries." in printed(unmeasured())
     page = html(unmeasured(), "Snapshot 1")
-    assert "Not measured: the test window gives 3 queries." in page
+    assert "Not measured: the test gives 3 queries." in page
     assert len(page) < 20_000
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recsys.catalogue.database import connect, migrate
-from recsys.config import Settings
+from recsys.config import PreferenceSettings, Settings
 from recsys.rebuild import rebuild
 
 WORDS = {
@@ -96,7 +96,7 @@ def built_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from recsys.catalogue.importing import FeedOptions, import_file
 
     home = tmp_path_factory.mktemp("shop") / "home"
-    settings = Settings(home=home)
+    settings = Settings(home=home, preference=PreferenceSettings(search=False))
     items, events = write_shop(home / "feeds")
     engine = connect(settings)
     migrate(engine)

@@ -30,13 +30,13 @@ Shop = Callable[..., Ended]
 @pytest.fixture
 def shop(recsys: Recsys, home: Path) -> Callable[..., Ended]:
     """The command line on a shop of one's own."""
-    return partial(recsys, RECSYS_HOME=str(home))
+    return partial(recsys, RECSYS_HOME=str(home), RECSYS_PREFERENCE__SEARCH="false")
 
 
 def start(home: Path, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "recsys", *arguments],
-        env=os.environ | {"RECSYS_HOME": str(home)},
+        env=os.environ | {"RECSYS_HOME": str(home), "RECSYS_PREFERENCE__SEARCH": "false"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -93,7 +93,7 @@ def test_a_worse_build_is_refused_and_the_old_one_keeps_serving(
     poison(shop, home, tmp_path)
     refused = shop("rebuild")
     assert refused.returncode == 3
-    assert "NDCG@10 on held-out time is" in refused.stderr
+    assert "NDCG@10 on held-out events is" in refused.stderr
     assert f"{before} stays published" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert snapshots.current_id() == before

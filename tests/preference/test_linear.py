@@ -15,7 +15,7 @@ def settings(**own):
     return PreferenceSettings(
         linear_ridge=5.0,
         linear_content_ridge=2.0,
-        **{"linear_content_weight": 3.0, "linear_neighbours": N, **own},
+        **{"linear_text_weight": 3.0, "linear_neighbours": N, **own},
     )
 
 
@@ -59,8 +59,8 @@ def dense_gram(X):
 def test_without_content_it_is_ease(X, content, run, monkeypatch):
     monkeypatch.setattr(linear, "_RUN", run)
     expected = ease(dense_gram(X), 5.0)
-    assert fit_linear(X, None, settings()).toarray() == pytest.approx(expected, abs=1e-5)
-    unpulled = fit_linear(X, content, settings(linear_content_weight=0.0))
+    assert fit_linear(X, {}, settings()).toarray() == pytest.approx(expected, abs=1e-5)
+    unpulled = fit_linear(X, {"text": content}, settings(linear_text_weight=0.0))
     assert unpulled.toarray() == pytest.approx(expected, abs=1e-5)
 
 
@@ -70,41 +70,54 @@ def test_the_content_prior_in_low_rank_is_the_formula_with_two_inverses(
 ):
     monkeypatch.setattr(linear, "_RUN", run)
     expected = distilled(dense_gram(X), content.astype(np.float64), 5.0, 3.0, 2.0)
-    got = fit_linear(X, content, settings()).toarray()
+    got = fit_linear(X, {"text": content}, settings()).toarray()
     assert got == pytest.approx(expected, abs=1e-5)
     assert (got.diagonal() == 0).all()
 
 
 def test_an_item_without_behaviour_gets_weights_from_its_content(X, content):
-    got = fit_linear(X, content, settings()).toarray()
+    got = fit_linear(X, {"text": content}, settings()).toarray()
     assert np.abs(got[:, 2]).max() > 0  # no behaviour, but content
     assert not got[:, 0].any()  # neither
     assert not got[0].any()
 
 
 def test_a_ridge_means_the_same_whatever_the_events_weigh(X, content):
-    faint = fit_linear(X * np.float32(0.2), content, settings()).toarray()
-    assert faint == pytest.approx(fit_linear(X, content, settings()).toarray(), abs=1e-5)
+    faint = fit_linear(X * np.float32(0.2), {"text": content}, settings()).toarray()
+    assert faint == pytest.approx(fit_linear(X, {"text": content}, settings()).toarray(), abs=1e-5)
 
 
 def test_only_the_strongest_weights_are_kept(X):
-    full = fit_linear(X, None, settings()).toarray()
-    got = fit_linear(X, None, settings(linear_neighbours=5)).toarray()
+    full = fit_linear(X, {}, settings()).toarray()
+    got = fit_linear(X, {}, settings(linear_neighbours=5)).toarray()
     assert (np.count_nonzero(got, axis=1) <= 5).all()
     assert (got[got != 0] == full[got != 0]).all()
     assert np.abs(got).max() == np.abs(full).max()
 
 
-def test_too_many_items_or_the_setting_0_switch_it_off(X, content):
-    assert (
-        fit_linear(X, None, settings(linear_items=N - 4)) is not None
-    )  # 4 items have no behaviour
-    assert fit_linear(X, None, settings(linear_items=N - 5)) is None
-    assert fit_linear(X, content, settings(linear_items=N - 4)) is None  # 2 of them have content
-    assert fit_linear(X, None, settings(linear_items=0)) is None
+def test_texts_and_pictures_pull_with_weights_of_their_own(X, content):
+    pictures = np.roll(content, 3, axis=0)
+    G, both = dense_gram(X), {"text": content, "image": pictures}
+    C = {kind: ease(F.astype(np.float64) @ F.T, 2.0) for kind, F in both.items()}
+    P = np.linalg.inv(G + (5.0 + 3.0 + 7.0) * np.eye(N))
+    pulled = P @ (3.0 * C["text"] + 7.0 * C["image"])
+    expected = pulled - P * ((1 + pulled.diagonal()) / P.diagonal())
+    np.fill_diagonal(expected, 0)
+    got = fit_linear(X, both, settings(linear_image_weight=7.0)).toarray()
+    assert got == pytest.approx(expected, abs=1e-5)
+
+
+def test_with_more_items_than_allowed_the_most_liked_are_known(X, content):
+    support = np.bincount(X.indices, minlength=N)
+    head = np.sort(np.argsort(-support, kind="stable")[:20])
+    got = fit_linear(X, {"text": content}, settings(linear_items=20)).toarray()
+    alone = fit_linear(X[:, head], {"text": content[head]}, settings(linear_items=20)).toarray()
+    assert got[np.ix_(head, head)] == pytest.approx(alone, abs=1e-6)
+    assert np.count_nonzero(got) == np.count_nonzero(alone)
+    assert fit_linear(X, {}, settings(linear_items=0)) is None
 
 
 def test_nothing_known_gives_no_weights():
-    got = fit_linear(csr_array((0, 3), dtype=np.float32), None, settings())
+    got = fit_linear(csr_array((0, 3), dtype=np.float32), {}, settings())
     assert got.shape == (3, 3)
     assert got.nnz == 0

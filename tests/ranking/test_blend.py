@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recsys.ranking.blend import Example, blend, discount, fit_weights, standardise
+from recsys.ranking.blend import Example, Stack, blend, discount, fit_weights, standardise
 from recsys.ranking.candidates import Candidates
 
 NAN = np.nan
@@ -86,13 +86,9 @@ def test_targets_that_no_source_found_count_against_a_query() -> None:
     chosen = np.array([True, False, False])
     found_all = Example(Candidates(np.arange(3), scores), chosen, 1)
     found_one_of_two = Example(Candidates(np.arange(3), scores), chosen, 2)
-    from recsys.ranking.blend import _Stack
-
-    assert _Stack.of([found_all], ["a"], 10).ndcg({"a": 1.0}).tolist() == pytest.approx([1])
+    assert Stack.of([found_all]).ndcg({"a": 1.0}).tolist() == pytest.approx([1])
     expected = 1 / (1 + 1 / np.log2(3))
-    assert _Stack.of([found_one_of_two], ["a"], 10).ndcg({"a": 1.0}).tolist() == pytest.approx(
-        [expected]
-    )
+    assert Stack.of([found_one_of_two]).ndcg({"a": 1.0}).tolist() == pytest.approx([expected])
 
 
 def test_the_discount_is_one_over_log2_of_the_rank_plus_one() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from recsys.ranking.candidates import History, Query
-from recsys.ranking.sources import RowSource, newest, standing
+from recsys.ranking.sources import AgainSource, RowSource, newest, standing
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 W = csr_array(np.array([[0, 2, 1, 0], [3, 0, 0, 0], [0, 0, 0, 0], [0, 0, 4, 0]], dtype=np.float32))
@@ -82,3 +83,52 @@ def test_new_items_come_newest_first_and_the_unpublished_not_at_all() -> None:
     assert opinion.best(10).tolist() == [2, 0, 3]
     assert opinion.scores(np.array([2, 0, 3])) == pytest.approx([1, 1 / 2, 1 / 3])
     assert np.isnan(opinion.scores(np.array([1]))).all()
+
+
+def test_a_like_weighs_less_for_every_newer_one() -> None:
+    asked, fading = query([0, 3, 1], [1.0, 0.5, -1.0]), 0.7
+    left = np.exp(-fading * np.arange(3)) * [1.0, 0.5, -1.0]
+    opinion = RowSource("rows", W, KNOWN, fading).consider(asked)
+    assert opinion.scores(np.array([0, 1, 2])) == pytest.approx(
+        left @ W.toarray()[[0, 3, 1]][:, :3]
+    )
+    assert asked.seeds.weights.tolist() == [1.0, 0.5, -1.0], "what it was is kept for the reasons"
+
+
+def test_what_is_on_the_page_does_not_fade() -> None:
+    history = query([0, 3], [1.0, 1.0]).history
+    page = Query(at=NOW, limit=5, history=history, context=np.array([1, 2]))
+    taste = page.taste(1.0)
+    assert taste.items.tolist() == [1, 2, 0, 3]
+    assert taste.weights[:2].tolist() == [1, 1]
+    assert taste.weights[3] / taste.weights[2] == pytest.approx(np.exp(-1))
+
+
+def again(history: History, context: tuple[int, ...] = ()) -> tuple[AgainSource, Query]:
+    rates = np.array([0.5, 0.1, 0.5, 0.2], dtype=np.float32)
+    asked = Query(at=NOW, limit=5, history=history, context=np.array(context, dtype=np.int64))
+    return AgainSource("again", rates, fading=0.1, power=1.0), asked
+
+
+def test_what_is_bought_often_and_lately_is_wished_for_again() -> None:
+    bought = query([2, 0, 3, 1], [1.0, 1.0, 0.0, -1.0]).history
+    source, asked = again(replace(bought, visits=np.array([1, 4, 2, 0], dtype=np.float32)))
+    opinion = source.consider(asked)
+    assert opinion.scores(np.arange(4)) == pytest.approx([2 * np.exp(-0.1), 0, 0.5, 0])
+    assert opinion.best(10).tolist() == [0, 2], (
+        "what was disliked, or is not known to be liked, is not"
+    )
+    assert opinion.because(np.array([2, 0, 1])).tolist() == [0, 1, -1]
+
+
+def test_behind_a_page_the_reason_still_names_the_item_itself() -> None:
+    source, asked = again(query([2, 0, 3], [1.0, 1.0, 1.0]).history, context=(1, 2))
+    positions = source.consider(asked).because(np.array([0, 3]))
+    assert asked.seeds.items[positions].tolist() == [0, 3]
+
+
+def test_without_a_history_there_is_nothing_to_come_back_to() -> None:
+    source, asked = again(query([], []).history)
+    assert np.isnan(source.consider(asked).scores(np.arange(4))).all()
+    assert not len(source.consider(asked).best(3))
+    assert source.consider(asked).because(np.array([1])).tolist() == [-1]

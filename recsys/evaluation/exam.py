@@ -1,0 +1,135 @@
+"""What an evaluation asks: questions to people of the past, and what models may know when they are put.
+
+EventLog -> Asker -> Question -> Exam -> Plan: an exam to learn settings and weights on, and the test
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from recsys.catalogue.event_log import ByActor, EventLog
+from recsys.catalogue.items import ItemTable
+from recsys.catalogue.times import from_us
+from recsys.config import Settings
+from recsys.identity import NOTHING, Mask, Ordinals
+from recsys.preference.interactions import DAY, event_strength
+from recsys.ranking.candidates import Query
+from recsys.ranking.filters import on_sale
+from recsys.ranking.viewer import viewer_of
+
+LIMIT = 20
+"""Length of every slate measured: the deepest metric looks this far."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A query of the past, and the items that the viewer then liked."""
+
+    query: Query
+    """`seen` holds what the viewer had seen, whether or not that is going to be hidden."""
+    targets: Ordinals
+    """Distinct, ascending, never empty; each was on offer. A seen item that is liked again is one, hidden or not."""
+    actor: int
+    """Position in the log's actors."""
+
+
+@dataclass(frozen=True, eq=False)
+class Exam:
+    """Questions, and what a model may be fitted on that is to answer them."""
+
+    known: EventLog
+    main: list[Question]
+    """At most one for each person."""
+    visits: list[Question]
+    """One without history for each of those who had never been seen before."""
+
+    @property
+    def questions(self) -> list[Question]:
+        """All of them, the main ones first."""
+        return self.main + self.visits
+
+    def hiding_seen(self, hide: bool) -> "Exam":
+        """As a shop asks that hides what its viewers have seen, or as one that does not. The targets are the same."""
+        if hide:
+            return self
+        return replace(self, main=_with_nothing_seen(self.main))
+
+
+def _with_nothing_seen(asked: list[Question]) -> list[Question]:
+    return [replace(q, query=replace(q.query, seen=NOTHING)) for q in asked]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """All that is asked in one evaluation."""
+
+    protocol: str
+    """How queries and targets were made, in words, a paragraph a line: belongs beside every figure."""
+    rehearsal: Exam
+    """The validation part: settings and weights are learned here."""
+    test: Exam
+    """Models may know the validation part as well."""
+    train_only: Exam | None
+    """The test's questions for models that never saw the validation part, as papers report; None: not asked."""
+    parts: Mapping[str, EventLog]
+    """`training`, `validation` and `test`: the log in three, each event in one of them."""
+    dated: bool = True
+    """False: the events' times say nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Asker:
+    """Puts questions to the people of a log."""
+
+    log: EventLog
+    items: ItemTable
+    settings: Settings
+
+    @cached_property
+    def liked(self) -> Mask:
+        """(m,) events that speak for their item."""
+        log = self.log
+        return event_strength(log.type, log.value, log.types, self.settings.events) > 0
+
+    @cached_property
+    def _by_actor(self) -> ByActor:
+        return ByActor(self.log)
+
+    def events_of(self, actor: int) -> Ordinals:
+        """Positions in the log, oldest first."""
+        return self._by_actor.events_of(actor)
+
+    def sample(self, actors: Ordinals, most: int) -> list[int]:
+        """At `most` so many of them, ascending; the same for the same seed."""
+        if len(actors) > most:
+            rng = np.random.default_rng(self.settings.evaluation.seed)
+            actors = np.sort(rng.choice(actors, most, replace=False))
+        return [int(actor) for actor in actors]
+
+    def ask(self, actor: int, before: Ordinals, likes: Ordinals) -> Question | None:
+        """Put at the moment of the first of the likes; None if no item of them was on offer then.
+
+        before, likes: positions in the log, ascending, of what is known of the person and of what is to be found.
+        """
+        at = from_us(int(self.log.time[likes[0]]))
+        targets = np.unique(self.log.item[likes[~self._goes_on(before, likes)]]).astype(np.int64)
+        targets = targets[on_sale(self.items, at, targets)]
+        if not len(targets):
+            return None
+        viewer = viewer_of(self.log, before, self.settings.events)
+        return Question(Query(at, LIMIT, viewer.history, seen=viewer.seen), targets, actor)
+
+    def _goes_on(self, before: Ordinals, likes: Ordinals) -> Mask:
+        """(likes,) those that end what had begun within a day, as a purchase does after a view: no news to anybody."""
+        log = self.log
+        newest = {int(log.item[event]): int(log.time[event]) for event in before}
+        known = [newest.get(int(log.item[like]), -DAY) for like in likes]
+        begun = np.isin(log.item[likes], log.item[before])
+        return begun & (log.time[likes] - np.array(known, dtype=np.int64) < DAY)
+
+
+def asked(questions: Iterable[Question | None]) -> list[Question]:
+    """Those that could be asked."""
+    return [question for question in questions if question is not None]

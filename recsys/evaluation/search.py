@@ -1,0 +1,355 @@
+"""The settings of each model of taste, found on validation questions: what a model alone ranks best with.
+
+questions -> Panel;  settings -> model -> Panel -> NDCG@20;  one setting at a time climbs its ladder
+
+A model is judged by full ranking of the whole catalogue. Settings that were given are not touched.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.catalogue.event_log import EventLog
+from recsys.config import PreferenceSettings, Settings
+from recsys.evaluation.split import Question
+from recsys.identity import Floats, Ordinals
+from recsys.index.space import Space
+from recsys.preference.cold import ContentPrior
+from recsys.preference.cooccurrence import fit_cooccurrence
+from recsys.preference.factors import fit_factors
+from recsys.preference.interactions import interactions
+from recsys.preference.linear import fit_linear
+from recsys.preference.sparse import Sparse, assemble
+from recsys.preference.transitions import fit_transitions, sequences
+from recsys.ranking.blend import DEPTH, discount
+from recsys.ranking.sources import AgainSource
+from recsys.threads import one_blas_thread
+
+LEAST_GAIN = 0.002
+"""Share by which a step must better the model: smaller ones are chance, and cost a fit."""
+
+SWEEPS = 2
+"""Rounds over the settings of a model at the most."""
+
+LINEAR_ITEMS = 6_000
+"""The linear model is searched among this many of the most liked items: its cost grows with their cube."""
+
+SLOW_QUESTIONS = 1_000
+"""Questions asked of a model that is slow to answer: one that folds in, or compares vectors."""
+
+_BLOCK = 256
+
+_TENTHS = tuple(n / 10 for n in range(11))
+_FADING = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
+
+LADDERS: dict[str, dict[str, tuple[float, ...]]] = {
+    "cooccurrence": {
+        "cooccurrence_to_exponent": _TENTHS,
+        "cooccurrence_user_exponent": _TENTHS,
+        "cooccurrence_from_exponent": _TENTHS,
+        "cooccurrence_fading": _FADING,
+    },
+    "transitions": {
+        "transitions_fading": _FADING,
+        "transitions_back": (0.0, 0.25, 0.5, 0.75, 1.0),
+        "transitions_decay": (0.0, 0.05, 0.1, 0.2, 0.35, 0.5),
+        "transitions_from_exponent": _TENTHS,
+        "transitions_to_exponent": _TENTHS,
+        "transitions_user_exponent": _TENTHS,
+    },
+    "linear": {
+        "linear_fading": _FADING,
+        "linear_text_weight": (0.0, 50.0, 100.0, 200.0, 400.0, 800.0),
+        "linear_image_weight": (0.0, 50.0, 100.0, 200.0, 400.0),
+        "linear_ridge": (12.5, 25.0, 50.0, 100.0, 200.0, 400.0, 800.0, 1600.0),
+        "linear_content_ridge": (1.25, 2.5, 5.0, 10.0, 20.0),
+    },
+    "factors": {
+        "factors_fading": _FADING,
+        "factors_alpha": (2.5, 5.0, 10.0, 20.0, 40.0, 80.0),
+        "factors_ridge": (2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0),
+        "factors": (32, 64, 128, 256),
+    },
+    "again": {"again_fading": _FADING, "again_power": (0.0, 0.5, 1.0, 1.5)},
+    "text": {"text_fading": _FADING},
+    "image": {"image_fading": _FADING},
+}
+"""Model -> setting -> values, in order. The settings that matter most come first, the costliest last."""
+
+Judge = Callable[[PreferenceSettings], float]
+"""Mean NDCG of a model with these settings."""
+
+
+def search(
+    known: EventLog,
+    questions: Sequence[Question],
+    n_items: int,
+    spaces: Mapping[str, Space],
+    priors: Mapping[str, ContentPrior],
+    settings: Settings,
+    start: PreferenceSettings | None = None,
+) -> PreferenceSettings:
+    """The settings that suit these questions, for models that know this log; those given stay as they are.
+
+    start: where an earlier search ended.
+    """
+    found, fixed = settings.preference, settings.preference.model_fields_set
+    if not found.search or not questions:
+        return found
+    if start is not None:
+        searched = {name for ladders in LADDERS.values() for name in ladders} - fixed
+        found = found.model_copy(update={name: getattr(start, name) for name in searched})
+    judges = _judges(known, questions, n_items, spaces, priors, settings)
+    for model, judge in judges.items():
+        ladders = {name: values for name, values in LADDERS[model].items() if name not in fixed}
+        found = climb(judge, found, _applicable(ladders, priors))
+    return found
+
+
+def search_again(
+    questions: Sequence[Question],
+    returns: Floats,
+    settings: Settings,
+    found: PreferenceSettings,
+) -> PreferenceSettings:
+    """The same for what people come back to; the questions are those of a shop that shows seen items."""
+    fixed = settings.preference.model_fields_set
+    ladders = {name: values for name, values in LADDERS["again"].items() if name not in fixed}
+    if not found.search or not ladders:
+        return found
+
+    def judge(s: PreferenceSettings) -> float:
+        source = AgainSource("again", returns, s.again_fading, s.again_power)
+        slates = (source.consider(question.query).best(DEPTH) for question in questions)
+        asked = zip(slates, questions, strict=True)
+        return float(np.mean([_ndcg(slate, question.targets) for slate, question in asked]))
+
+    return climb(judge, found, ladders)
+
+
+def _applicable(
+    ladders: Mapping[str, tuple[float, ...]], priors: Mapping[str, ContentPrior]
+) -> dict[str, tuple[float, ...]]:
+    """Without pictures there is nothing to learn about pictures."""
+    lacking = {f"linear_{kind}_weight" for kind in ("text", "image") if kind not in priors}
+    lacking |= set() if priors else {"linear_content_ridge"}
+    return {name: values for name, values in ladders.items() if name not in lacking}
+
+
+def climb(
+    judge: Judge, start: PreferenceSettings, ladders: Mapping[str, tuple[float, ...]]
+) -> PreferenceSettings:
+    """Coordinate ascent: each setting in turn goes up or down its ladder for as long as the model gains."""
+    judge = cache(judge)
+    best, reached = start, judge(start)
+    for _ in range(1 if "factors" in ladders else SWEEPS):
+        before = reached
+        for name, ladder in ladders.items():
+            best, reached = _along(judge, best, reached, name, ladder)
+        if reached <= before * (1 + LEAST_GAIN):
+            break
+    return best
+
+
+def _along(
+    judge: Judge, best: PreferenceSettings, reached: float, name: str, ladder: tuple[float, ...]
+) -> tuple[PreferenceSettings, float]:
+    """From the rung nearest to where it stands; downwards only where upwards was no better."""
+    at = int(np.argmin(np.abs(np.array(ladder) - getattr(best, name))))
+    for step in (1, -1):
+        rung, first = at + step, reached
+        while 0 <= rung < len(ladder):
+            tried = best.model_copy(update={name: ladder[rung]})
+            score = judge(tried)
+            if score <= reached * (1 + LEAST_GAIN):
+                break
+            best, reached, rung = tried, score, rung + step
+        if reached > first:
+            break
+    return best, reached
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Validation questions as arrays, to judge one model at a time."""
+
+    row: Ordinals
+    """(m,) the question of each item that a history holds."""
+    item: Ordinals
+    step: Ordinals
+    """(m,) how many newer items there are in that history."""
+    weight: Floats
+    seen: list[Ordinals]
+    targets: list[Ordinals]
+    n_items: int
+
+    @classmethod
+    def of(cls, questions: Sequence[Question], n_items: int) -> "Panel":
+        """The questions that have a history."""
+        asked = [question for question in questions if len(question.query.history)]
+        lengths = [len(question.query.history) for question in asked]
+        histories = [question.query.history for question in asked]
+        return cls(
+            row=np.repeat(np.arange(len(asked)), lengths),
+            item=_joined([history.items for history in histories], np.int64),
+            step=_joined([np.arange(n) for n in lengths], np.int64),
+            weight=_joined([history.weights for history in histories], np.float32),
+            seen=[question.query.seen for question in asked],
+            targets=[question.targets for question in asked],
+            n_items=n_items,
+        )
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def histories(self, fading: float) -> Sparse:
+        """(questions, items) what is left of each like."""
+        weight = self.weight * np.exp(-fading * self.step)
+        order = np.lexsort((self.item, self.row))
+        ends = np.searchsorted(self.row, np.arange(len(self) + 1))
+        return assemble(weight[order], self.item[order], ends, (len(self), self.n_items))
+
+    def ndcg(self, score: Callable[[slice], Floats]) -> float:
+        """Mean NDCG@20 of what `score` gives the rows of a slice, (rows, items); seen items are masked."""
+        gained = []
+        for start in range(0, len(self), _BLOCK):
+            rows = slice(start, min(start + _BLOCK, len(self)))
+            scores = np.nan_to_num(score(rows), nan=-np.inf)
+            for row, seen in enumerate(self.seen[rows]):
+                scores[row, seen] = -np.inf
+            gained += [
+                _ndcg(slate, targets)
+                for slate, targets in zip(_best(scores), self.targets[rows], strict=True)
+            ]
+        return float(np.mean(gained)) if gained else 0.0
+
+    def of_rows(self, W: Sparse | None, fading: float) -> float:
+        """A model that sums rows of W."""
+        if W is None:
+            return 0.0
+        Q = self.histories(fading)
+        return self.ndcg(lambda rows: np.asarray((Q[rows] @ W).toarray()))
+
+    def first(self, most: int) -> "Panel":
+        """The first questions alone."""
+        if len(self) <= most:
+            return self
+        end = int(np.searchsorted(self.row, most))
+        return Panel(
+            self.row[:end],
+            self.item[:end],
+            self.step[:end],
+            self.weight[:end],
+            self.seen[:most],
+            self.targets[:most],
+            self.n_items,
+        )
+
+
+def _joined(parts: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
+    return np.concatenate([np.empty(0, dtype), *parts]).astype(dtype, copy=False)
+
+
+def _best(scores: Floats) -> Ordinals:
+    """(rows, DEPTH) the highest scores of each row, best first."""
+    depth = min(DEPTH, scores.shape[1])
+    best = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
+    order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(best, order, axis=1)
+
+
+def _ndcg(slate: Ordinals, targets: Ordinals) -> float:
+    hit = np.isin(slate, targets)
+    discounts = discount(DEPTH)
+    return float(hit @ discounts[: len(slate)] / discounts[: min(len(targets), DEPTH)].sum())
+
+
+def _judges(
+    known: EventLog,
+    questions: Sequence[Question],
+    n_items: int,
+    spaces: Mapping[str, Space],
+    priors: Mapping[str, ContentPrior],
+    settings: Settings,
+) -> dict[str, Judge]:
+    """Model -> how well it does alone. Fits are kept while only the fading changes."""
+    panel = Panel.of(questions, n_items)
+    slow = panel.first(SLOW_QUESTIONS)
+    own, seed = settings.preference, settings.evaluation.seed
+    X = interactions(known, n_items, settings.events, own.longest_history).matrix
+    order = sequences(known, n_items, settings.events, own.longest_history)
+    contents = {kind: prior.rows for kind, prior in priors.items() if prior.rows is not None}
+    cooccurrence = lru_cache(1)(lambda s: fit_cooccurrence(X, s))
+    transitions = lru_cache(1)(lambda s: fit_transitions(order, s))
+    linear = lru_cache(1)(
+        lambda s: fit_linear(
+            X, contents, s.model_copy(update={"linear_items": min(s.linear_items, LINEAR_ITEMS)})
+        )
+    )
+    factors = lru_cache(1)(lambda s: fit_factors(X, s, seed))
+
+    def of_factors(s: PreferenceSettings) -> float:
+        fitted, Q = factors(_unfading(s)), slow.histories(s.factors_fading)
+        if fitted is None:
+            return 0.0
+        liked = [Q.indices[a:b].astype(np.int64) for a, b in itertools.pairwise(Q.indptr)]
+        weights = np.split(Q.data, Q.indptr[1:-1])
+        with one_blas_thread():  # the products are too small to share
+            return slow.ndcg(
+                lambda rows: np.stack(
+                    [fitted.score(liked[row], weights[row]) for row in _range(rows)]
+                )
+            )
+
+    judges: dict[str, Judge] = {
+        "cooccurrence": lambda s: panel.of_rows(cooccurrence(_unfading(s)), s.cooccurrence_fading),
+    }
+    if order.ordered and own.transitions_span:
+        judges["transitions"] = lambda s: panel.of_rows(
+            transitions(_unfading(s)), s.transitions_fading
+        )
+    judges["linear"] = lambda s: panel.of_rows(linear(_unfading(s)), s.linear_fading)
+    judges["factors"] = of_factors
+    for kind, space in spaces.items():
+        judges[kind] = _nearest(slow, space, kind)
+    return judges
+
+
+def _nearest(panel: Panel, space: Space, kind: str) -> Judge:
+    """The largest faded similarity to anything liked."""
+
+    def judge(s: PreferenceSettings) -> float:
+        fading = getattr(s, f"{kind}_fading")
+        Q = panel.histories(fading)
+
+        def scores(rows: slice) -> Floats:
+            found = np.zeros((rows.stop - rows.start, panel.n_items), dtype=np.float32)
+            for place, row in enumerate(_range(rows)):
+                liked = Q[[row]]
+                near = liked.indices[liked.data > 0]
+                left = liked.data[liked.data > 0]
+                if len(near):
+                    best = np.argsort(-left, kind="stable")[:50]
+                    found[place] = (space.rows @ (space.rows[near[best]] * left[best, None]).T).max(
+                        1
+                    )
+            return found
+
+        return panel.ndcg(scores)
+
+    return judge
+
+
+def _range(rows: slice) -> range:
+    return range(rows.start, rows.stop)
+
+
+def _unfading(settings: PreferenceSettings) -> PreferenceSettings:
+    """The same for all settings that differ only in how a taste fades: nothing needs to be fitted again."""
+    never = {name: 0.0 for name in PreferenceSettings.model_fields if name.endswith("_fading")}
+    return settings.model_copy(update=never)
