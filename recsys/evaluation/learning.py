@@ -28,6 +28,10 @@ from recsys.threads import one_blas_thread
 RETURNS = 0.01
 """Share of what is liked that viewers had seen before, from which on it is asked whether to show seen items."""
 
+NO_MORE: Mapping[str, float] = {}
+RETURNING: Mapping[str, float] = {"again": 0.5}
+"""Joins the starting weights where seen items are shown."""
+
 Weights = dict[str, dict[str, float]]
 """Segment -> source -> weight."""
 
@@ -102,7 +106,7 @@ def _learn_to_show(past: Past, preference: Preference, rehearsal: Exam, given: S
     asked, before = _with_history(open_), past.settings.preference
     found = search_again(asked, preference.returns, given, before)
     past, preference = past.having(found), replace(preference, settings=found)
-    shown = _fitted(past, preference, open_)
+    shown = _fitted(past, preference, open_, RETURNING)
     if given.ranking.hide_seen == "no":
         return Learned(found, shown, hides_seen=False)
     hidden = _fitted(past, preference, rehearsal)
@@ -132,15 +136,20 @@ def _returning(rehearsal: Exam) -> float:
     return float(np.mean(seen)) if seen else 0.0
 
 
-def _fitted(past: Past, preference: Preference, exam: Exam) -> Weights:
+def _fitted(
+    past: Past, preference: Preference, exam: Exam, beside: Mapping[str, float] = NO_MORE
+) -> Weights:
     """The weights of each segment; a short history starts from what all of them learned."""
     recommender = past.recommender(preference, {})
     weights: Weights = {}
     for segment, asked in _segments(past, exam).items():
         if asked:
-            start = weights.get("history") if segment == "short" else None
-            examples = _examples(recommender, asked)
-            weights[segment] = fit_weights(examples, start or STARTING_WEIGHTS[segment])
+            start = (
+                weights["history"]
+                if segment == "short"
+                else {**STARTING_WEIGHTS[segment], **beside}
+            )
+            weights[segment] = fit_weights(_examples(recommender, asked), start)
     return weights
 
 

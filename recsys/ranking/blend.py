@@ -24,7 +24,6 @@ STARTING_WEIGHTS: dict[str, dict[str, float]] = {
         "factors": 0.3,
         "text": 0.2,
         "image": 0.05,
-        "again": 0.5,
         "popular": 0.05,
         "trending": 0.05,
     },
