@@ -30,21 +30,10 @@ from recsys.preference.models import Preference
 from recsys.ranking.recommender import Recommender
 from recsys.threads import one_blas_thread
 
-__all__ = ["Evaluation", "Examined", "backtest", "examine"]
+__all__ = ["Evaluation", "backtest"]
 
 MEASURED_SETTINGS = {"events", "embedding", "index", "preference", "ranking", "evaluation"}
 """Sections of the settings that figures depend on; no other is copied, least of all the database's."""
-
-
-@dataclass(frozen=True, eq=False)
-class Examined:
-    """An evaluation and the answers behind it."""
-
-    evaluation: Evaluation
-    test: Exam
-    """As it was asked."""
-    slates: Slates
-    """Model -> its answers to the test's questions, in their order; empty when nothing was measured."""
 
 
 def backtest(
@@ -65,28 +54,13 @@ def backtest(
     beside: False leaves out the baselines, which take longer than the blend where everybody is asked.
     Equal inputs give an equal outcome, but for `seconds`.
     """
-    return examine(items, spaces, priors, log, settings, progress, plan, start, beside).evaluation
-
-
-def examine(
-    items: ItemTable,
-    spaces: Mapping[str, Space],
-    priors: Mapping[str, ContentPrior],
-    log: EventLog,
-    settings: Settings,
-    progress: Callable[[str], None] | None = None,
-    plan: Plan | None = None,
-    start: PreferenceSettings | None = None,
-    beside: bool = True,
-) -> Examined:
-    """A backtest that keeps what every model answered."""
     past = Past(items, spaces, priors, settings)
     steps = _Steps(progress)
     with steps("making the questions"):
         plan = plan or make_plan(log, items, settings)
     outcome = _nothing_yet(past, log, plan)
     if reason := _too_little(log, plan.test, settings):
-        return Examined(outcome.model_copy(update={"reason": reason}), plan.test, {})
+        return outcome.model_copy(update={"reason": reason})
     learned = learn(past, plan.rehearsal, start, steps)
     past, test = past.having(learned.preference), plan.test.hiding_seen(learned.hides_seen)
     slates, preference = _answer(past, test, learned, beside, steps)
@@ -105,7 +79,7 @@ def examine(
         "difference": difference,
         "seconds": steps.seconds,
     }
-    return Examined(outcome.model_copy(update=found), test, slates)
+    return outcome.model_copy(update=found)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from recsys.preference.linear import fit_linear
 from recsys.preference.sparse import Sparse, assemble
 from recsys.preference.transitions import fit_transitions, sequences
 from recsys.ranking.blend import DEPTH, discount
-from recsys.ranking.sources import AgainSource
+from recsys.ranking.sources import NEWEST_SEEDS, AgainSource
 from recsys.threads import one_blas_thread
 
 LEAST_GAIN = 0.002
@@ -334,10 +334,9 @@ def _nearest(panel: Panel, space: Space, kind: str) -> Judge:
                 near = liked.indices[liked.data > 0]
                 left = liked.data[liked.data > 0]
                 if len(near):
-                    best = np.argsort(-left, kind="stable")[:50]
-                    found[place] = (space.rows @ (space.rows[near[best]] * left[best, None]).T).max(
-                        1
-                    )
+                    best = np.argsort(-left, kind="stable")[:NEWEST_SEEDS]
+                    faded = space.rows[near[best]] * left[best, None]
+                    found[place] = (space.rows @ faded.T).max(axis=1)
             return found
 
         return panel.ndcg(scores)

@@ -9,7 +9,7 @@ from recsys.catalogue.item_table import ItemTable
 from recsys.config import IndexSettings, Settings
 from recsys.embedding.encoder import EncoderCard, unit_rows
 from recsys.embedding.vectors import VectorTable
-from recsys.evaluation.backtest import Evaluation, backtest, examine
+from recsys.evaluation.backtest import Evaluation, backtest
 from recsys.evaluation.split import by_parts
 from recsys.index.space import Space, build_space
 from recsys.preference.cold import ContentPrior
@@ -256,14 +256,3 @@ def test_the_parts_of_a_given_split_have_no_dates(world: World, small: Settings)
     assert found.train_only == {}
     assert [(p.start, p.end) for p in found.windows.values()] == [(None, None)] * 3
     assert found.windows["test"].events == 300
-
-
-def test_every_answer_can_be_looked_at(world: World, small: Settings, outcome: Evaluation) -> None:
-    found = examine(world.items, world.spaces, world.priors, world.log, small)
-    assert set(found.slates) == set(outcome.models)
-    assert found.slates["blend"].shape == (len(found.test.questions), 20)
-    hits = [
-        bool(np.isin(question.targets, slate[:10]).any())
-        for question, slate in zip(found.test.main, found.slates["blend"], strict=False)
-    ]
-    assert np.mean(hits) == pytest.approx(found.evaluation.metrics()["blend.hit@10"])
