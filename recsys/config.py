@@ -149,6 +149,8 @@ class PreferenceSettings(Section):
     """How much the popularity of the item come from is discounted."""
     cooccurrence_to_exponent: Fraction = 0.3
     """How much the popularity of the item recommended is discounted (0: favours the popular)."""
+    cooccurrence_sharpness: float = Field(default=1.0, gt=0)
+    """Power of each weight: above 1, what many people share counts for more than many chance meetings."""
     cooccurrence_neighbours: Positive = 200
     """Items kept per item."""
     cooccurrence_fading: Rate = 0.05
@@ -161,6 +163,8 @@ class PreferenceSettings(Section):
     """How much the popularity of the item come from is discounted."""
     transitions_to_exponent: Fraction = 0.1
     """How much the popularity of the item gone to is discounted."""
+    transitions_sharpness: float = Field(default=1.0, gt=0)
+    """Power of each weight of transitions."""
     transitions_decay: Rate = 0.2
     """What distance takes: likes k apart count exp(-decay * (k - 1))."""
     transitions_back: Fraction = 0.5
@@ -179,6 +183,8 @@ class PreferenceSettings(Section):
     """Pull towards what pictures say."""
     linear_content_ridge: float = Field(default=5.0, gt=0)
     """Ridge of the content prior (L3AE's lambda_F)."""
+    linear_sharpness: float = Field(default=1.0, gt=0)
+    """Power of the size of each weight of the linear model."""
     linear_neighbours: Positive = 300
     """Weights kept per item."""
     linear_fading: Rate = 0.1

@@ -24,7 +24,7 @@ from recsys.preference.cooccurrence import fit_cooccurrence
 from recsys.preference.factors import fit_factors
 from recsys.preference.interactions import interactions
 from recsys.preference.linear import fit_linear
-from recsys.preference.sparse import Sparse, assemble
+from recsys.preference.sparse import Sparse, assemble, sharpened
 from recsys.preference.transitions import fit_transitions, sequences
 from recsys.ranking.blend import DEPTH, discount
 from recsys.ranking.sources import NEWEST_SEEDS, AgainSource
@@ -45,11 +45,13 @@ SLOW_QUESTIONS = 1_000
 _BLOCK = 256
 
 _TENTHS = tuple(n / 10 for n in range(11))
+_SHARPNESS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5)
 _FADING = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
 
 LADDERS: dict[str, dict[str, tuple[float, ...]]] = {
     "cooccurrence": {
         "cooccurrence_to_exponent": _TENTHS,
+        "cooccurrence_sharpness": _SHARPNESS,
         "cooccurrence_user_exponent": _TENTHS,
         "cooccurrence_from_exponent": _TENTHS,
         "cooccurrence_fading": _FADING,
@@ -61,9 +63,11 @@ LADDERS: dict[str, dict[str, tuple[float, ...]]] = {
         "transitions_from_exponent": _TENTHS,
         "transitions_to_exponent": _TENTHS,
         "transitions_user_exponent": _TENTHS,
+        "transitions_sharpness": _SHARPNESS,
     },
     "linear": {
         "linear_fading": _FADING,
+        "linear_sharpness": _SHARPNESS,
         "linear_text_weight": (0.0, 50.0, 100.0, 200.0, 400.0, 800.0),
         "linear_image_weight": (0.0, 50.0, 100.0, 200.0, 400.0),
         "linear_ridge": (12.5, 25.0, 50.0, 100.0, 200.0, 400.0, 800.0, 1600.0),
@@ -286,11 +290,8 @@ def _judges(
     contents = {kind: prior.rows for kind, prior in priors.items() if prior.rows is not None}
     cooccurrence = lru_cache(1)(lambda s: fit_cooccurrence(X, s))
     transitions = lru_cache(1)(lambda s: fit_transitions(order, s))
-    linear = lru_cache(1)(
-        lambda s: fit_linear(
-            X, contents, s.model_copy(update={"linear_items": min(s.linear_items, LINEAR_ITEMS)})
-        )
-    )
+    smaller = {"linear_items": min(own.linear_items, LINEAR_ITEMS), "linear_sharpness": 1.0}
+    linear = lru_cache(1)(lambda s: fit_linear(X, contents, s.model_copy(update=smaller)))
     factors = lru_cache(1)(lambda s: fit_factors(X, s, seed))
 
     def of_factors(s: PreferenceSettings) -> float:
@@ -306,6 +307,12 @@ def _judges(
                 )
             )
 
+    def of_linear(s: PreferenceSettings) -> float:
+        W = linear(_unfading(s).model_copy(update={"linear_sharpness": 1.0}))
+        return panel.of_rows(
+            None if W is None else sharpened(W, s.linear_sharpness), s.linear_fading
+        )
+
     judges: dict[str, Judge] = {
         "cooccurrence": lambda s: panel.of_rows(cooccurrence(_unfading(s)), s.cooccurrence_fading),
     }
@@ -313,7 +320,7 @@ def _judges(
         judges["transitions"] = lambda s: panel.of_rows(
             transitions(_unfading(s)), s.transitions_fading
         )
-    judges["linear"] = lambda s: panel.of_rows(linear(_unfading(s)), s.linear_fading)
+    judges["linear"] = of_linear
     judges["factors"] = of_factors
     for kind, space in spaces.items():
         judges[kind] = _nearest(slow, space, kind)

@@ -28,7 +28,7 @@ def fit_baselines(
     own = settings.preference
     n_items = len(fitted.support)
     X = interactions(log, n_items, settings.events, own.longest_history).matrix
-    ease = fit_linear(X, {}, own)
+    ease = fit_linear(X, {}, own.model_copy(update={"linear_sharpness": 1.0}))
     scorers: dict[str, Scorer] = {
         "popularity": lambda items, weights: fitted.popularity.popular,
         "item-kNN": partial(score, fit_cooccurrence(X, _cosine(own))),
@@ -59,6 +59,7 @@ def _cosine(settings: PreferenceSettings) -> PreferenceSettings:
             "cooccurrence_user_exponent": 0.0,
             "cooccurrence_from_exponent": 0.5,
             "cooccurrence_to_exponent": 0.5,
+            "cooccurrence_sharpness": 1.0,
             "cooccurrence_neighbours": 100,
         }
     )

@@ -5,6 +5,7 @@
     L3AE     P = (G + (r + w) I)^-1,  B = I + w P C - P diag(g)   (CIKM 2025)
              g_j = (1 + w (P C)_jj) / P_jj, so that the diagonal is zero again
 
+The weights' sizes are then raised to a power (sharpness), as those of co-occurrence are.
 With w = 0 it is EASE; texts and pictures each add a w P C of their own. C is never formed: with
 M = (f I + F'F)^-1 (d x d) and h = diag(F M F'), C = F M F' diag(1 - h)^-1 - diag(h / (1 - h)), exactly. So P is
 the only n x n matrix in memory.
@@ -22,7 +23,7 @@ from scipy.linalg import lapack
 from recsys.config import PreferenceSettings
 from recsys.errors import BuildError
 from recsys.identity import Floats, Ordinals
-from recsys.preference.sparse import Sparse, assemble, stacked, strongest_of_dense
+from recsys.preference.sparse import Sparse, assemble, sharpened, stacked, strongest_of_dense
 
 _RUN = 512
 """Items handled at a time."""
@@ -45,7 +46,8 @@ def fit_linear(
     prior = _no_prior(len(items))
     for rows, pull in priors:
         prior += _prior(rows[items], P, pull, settings.linear_content_ridge)
-    return _spread(_pruned(P, prior, settings.linear_neighbours), items, X.shape[1])
+    W = sharpened(_pruned(P, prior, settings.linear_neighbours), settings.linear_sharpness)
+    return _spread(W, items, X.shape[1])
 
 
 def _head(X: Sparse, contents: Sequence[Floats], most: int) -> Ordinals:

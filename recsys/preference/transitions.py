@@ -1,7 +1,7 @@
 """Directed co-occurrence: what people go on to after an item, and how many likes later.
 
     S_ij = sum over people of |u|^-g e^(-decay (t - s - 1)) for i their s-th and j their t-th like, s < t
-    W = diag(p)^-a (S + back S') diag(p)^-b,  zero diagonal
+    W = (diag(p)^-a (S + back S') diag(p)^-b)^sharpness,  entry by entry, zero diagonal
 
 |u|: a person's likes, p: how often an item is liked. With decay 0 and back 1 it is plain co-occurrence. Likes of
 one moment keep the order in which they arrived.
@@ -19,7 +19,7 @@ from recsys.catalogue.event_log import EventLog
 from recsys.config import EventSettings, PreferenceSettings
 from recsys.identity import Floats, Mask
 from recsys.preference.interactions import DAY, event_strength
-from recsys.preference.sparse import Sparse, power, scaled, strongest, without_diagonal
+from recsys.preference.sparse import Sparse, power, scaled, sharpened, strongest, without_diagonal
 
 ORDERED = 0.1
 """Share of a person's likes that must differ in time from the one before for their order to mean anything."""
@@ -83,12 +83,13 @@ def fit_transitions(found: Sequences, settings: PreferenceSettings) -> Sparse | 
     S = coo_array((n, n), dtype=np.float32).tocsr()
     for row, column, weight in _pairs(found, settings):
         S = S + coo_array((weight, (row, column)), shape=(n, n)).tocsr()
-    W = cast(Sparse, (S + settings.transitions_back * S.T).tocsr())
+    both_ways = cast(Sparse, (S + settings.transitions_back * S.T).tocsr())
     likes = np.bincount(found.item, weights=found.strength, minlength=n)
     come_from = power(likes, -settings.transitions_from_exponent)
     go_to = power(likes, -settings.transitions_to_exponent)
-    hollow = without_diagonal(scaled(W, come_from, go_to))
-    return strongest(hollow, settings.transitions_neighbours)
+    hollow = without_diagonal(scaled(both_ways, come_from, go_to))
+    W = strongest(hollow, settings.transitions_neighbours)
+    return sharpened(W, settings.transitions_sharpness)
 
 
 _Part = tuple[NDArray[np.int32], NDArray[np.int32], Floats]

@@ -39,6 +39,11 @@ def test_each_exponent_discounts_its_own_side():
     assert to[0] == pytest.approx([0, 2 / 2, 1 / 1])
 
 
+def test_sharpness_is_a_power_of_every_weight():
+    sharp = exponents(0, 0, 0).model_copy(update={"cooccurrence_sharpness": 2.0})
+    assert fit_cooccurrence(X, sharp).toarray().tolist() == [[0, 4, 1], [4, 0, 1], [1, 1, 0]]
+
+
 def test_cosine_is_a_special_case():
     rng = np.random.default_rng(0)
     dense = (rng.random((30, 8)) < 0.3).astype(np.float32)

@@ -87,6 +87,13 @@ def test_a_ridge_means_the_same_whatever_the_events_weigh(X, content):
     assert faint == pytest.approx(fit_linear(X, {"text": content}, settings()).toarray(), abs=1e-5)
 
 
+def test_sharpness_is_a_power_of_the_size_of_every_weight(X, content):
+    plain = fit_linear(X, {"text": content}, settings()).toarray()
+    sharp = fit_linear(X, {"text": content}, settings(linear_sharpness=2.0)).toarray()
+    assert (plain < 0).any()
+    assert sharp == pytest.approx(plain * np.abs(plain))
+
+
 def test_only_the_strongest_weights_are_kept(X):
     full = fit_linear(X, {}, settings()).toarray()
     got = fit_linear(X, {}, settings(linear_neighbours=5)).toarray()

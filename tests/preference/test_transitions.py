@@ -64,6 +64,11 @@ def test_it_is_the_formula(make_log, at_once, monkeypatch):
     assert got.toarray() == pytest.approx(expected(people, 0.3, 0.4, 0.2, 0.5, 0.25), abs=1e-6)
 
 
+def test_sharpness_is_a_power_of_every_weight(make_log):
+    log = paths(make_log, [0, 1], [0, 1], [0, 2])
+    assert fitted(log, transitions_sharpness=2.0).toarray()[0, :3].tolist() == [0, 4, 1]
+
+
 def test_what_comes_after_is_led_to_and_not_what_came_before(make_log):
     W = fitted(paths(make_log, [0, 1], [0, 1], [1, 2])).toarray()
     assert W[0, 1] == 2
