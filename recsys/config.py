@@ -242,6 +242,8 @@ class EvaluationSettings(Section):
     test: Fraction = 0.1
     """Share of the newest events on which the build is measured (protocol `time`)."""
 
+    cold_items: Fraction = 0.0
+    """Share of the items, drawn by chance, whose events are hidden from models and histories: how do new items fare?"""
     min_queries: Positive = 20
     """With fewer test queries than this a build is published unmeasured, and says so."""
     max_queries: Positive = 20_000

@@ -28,7 +28,9 @@ from recsys.embedding.vectors import Embedded, embed_items
 from recsys.errors import BuildError, GateRefused, SnapshotError
 from recsys.evaluation.backtest import Evaluation, backtest
 from recsys.evaluation.report import html
+from recsys.evaluation.result import BLEND, COLD_ALONE, FIRST_EVENT, FIRST_VISITS, HEADLINE, Slice
 from recsys.evaluation.split import TEST, Plan, by_parts
+from recsys.evaluation.words import SLICES, interval
 from recsys.index.space import Space, build_space
 from recsys.preference.cold import ContentPrior
 from recsys.preference.models import fit_preference
@@ -39,6 +41,10 @@ from recsys.snapshot import FORMAT, Artefacts, Manifest, Snapshots, library_vers
 
 UNUSED_BY_A_BUILD = {"home", "threads", "database", "snapshots", "serving"}
 """Settings that do not change what a build makes."""
+
+
+FLOORS = (COLD_ALONE, FIRST_EVENT, FIRST_VISITS)
+"""Slices of an evaluation that have a bar of their own."""
 
 
 class Progress(Protocol):
@@ -92,11 +98,15 @@ def rebuild(engine: Engine, settings: Settings, progress: Progress, force: bool 
             stored = stored_evaluation(snapshots, current.id)
             return Outcome(current, stored, found, changed=False, overruled=None)
         content = arrange(world.items, found, settings, progress)
-        start = last_found(snapshots, current)
-        evaluation = evaluate(world, content, settings, progress, start=start)
+        last = stored_evaluation(snapshots, current.id) if current else None
+        evaluation = evaluate(world, content, settings, progress, start=last_found(last))
         artefacts = fit(world, content, evaluation, settings, progress)
         manifest = describe(new_id(started), started, digest, world, artefacts, evaluation)
-        refusal = gate(manifest, current, settings.snapshots) or probe(artefacts, settings, started)
+        refusal = (
+            gate(manifest, current, settings.snapshots)
+            or floors(evaluation, last, settings)
+            or probe(artefacts, settings, started)
+        )
         if refusal and not force:
             raise GateRefused(
                 f"{refusal}. {_kept(current)} `recsys rebuild --force` publishes it all the same"
@@ -303,6 +313,33 @@ def gate(new: Manifest, current: Manifest | None, settings: SnapshotSettings) ->
     return None
 
 
+def floors(new: Evaluation, current: Evaluation | None, settings: Settings) -> str | None:
+    """Why those of whom little is known would be served too badly by the new build; None if they would not.
+
+    They are few, so only what their whole interval says counts.
+    """
+    least, tolerance = settings.evaluation.min_queries, settings.snapshots.tolerance
+    bars = {"popularity": (new, "popularity"), "the current snapshot": (current, BLEND)}
+    for name, (evaluation, model) in bars.items():
+        for group in FLOORS:
+            mine, other = _slice(new, BLEND, group), _slice(evaluation, model, group)
+            if min(mine.n, other.n) < least:
+                continue
+            found, bar = mine.metrics[HEADLINE], other.metrics[HEADLINE].value
+            if found.high is not None and found.high < (1 - tolerance) * bar:
+                return (
+                    f"NDCG@10 of {SLICES[group]} ({group}) on held-out events is {interval(found, '.4f')}, "
+                    f"that of {name} {bar:.4f}: lower by more than snapshots.tolerance = {tolerance:g}"
+                )
+    return None
+
+
+def _slice(evaluation: Evaluation | None, model: str, group: str) -> Slice:
+    """One without queries where it was not measured."""
+    measured = evaluation.models.get(model) if evaluation else None
+    return (measured.slices if measured else {}).get(group, Slice(n=0, metrics={}))
+
+
 def probe(artefacts: Artefacts, settings: Settings, at: datetime) -> str | None:
     """Ask the very artefacts that would be served, as a newcomer and on the page of the best-known item.
 
@@ -352,9 +389,9 @@ def stored_evaluation(snapshots: Snapshots, snapshot: str) -> Evaluation:
     )
 
 
-def last_found(snapshots: Snapshots, current: Manifest | None) -> PreferenceSettings | None:
-    """The settings that the current snapshot found; None without one that was measured."""
-    found = stored_evaluation(snapshots, current.id).preference if current else {}
+def last_found(last: Evaluation | None) -> PreferenceSettings | None:
+    """The settings that the last build found; None without one that was measured."""
+    found = last.preference if last else {}
     return PreferenceSettings.model_validate(found) if found else None
 
 

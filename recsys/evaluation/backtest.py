@@ -18,8 +18,9 @@ from recsys.catalogue.times import from_us
 from recsys.config import PreferenceSettings, Settings
 from recsys.evaluation.baselines import WHY_LEFT_OUT, baseline_slates
 from recsys.evaluation.judge import Slates, differences, judge, judge_alone
-from recsys.evaluation.learning import Learned, Past, learn
+from recsys.evaluation.learning import Learned, learn
 from recsys.evaluation.metrics import Shelf
+from recsys.evaluation.past import Past
 from recsys.evaluation.result import BLEND, Estimate, Evaluation, Period
 from recsys.evaluation.split import LIMIT, Exam, Plan, Question, make_plan
 from recsys.identity import ABSENT, Ordinals
@@ -57,7 +58,7 @@ def backtest(
     past = Past(items, spaces, priors, settings)
     steps = _Steps(progress)
     with steps("making the questions"):
-        plan = plan or make_plan(log, items, settings)
+        plan = _with_new_items(plan or make_plan(log, items, settings), len(items), settings)
     outcome = _nothing_yet(past, log, plan)
     if reason := _too_little(log, plan.test, settings):
         return outcome.model_copy(update={"reason": reason})
@@ -74,7 +75,7 @@ def backtest(
         "hides_seen": learned.hides_seen,
         "weights": learned.weights,
         "models": models,
-        "train_only": _train_only(past, plan.train_only, learned, steps),
+        "train_only": _train_only(past, plan, learned, steps),
         "left_out": _left_out(models, beside),
         "difference": difference,
         "seconds": steps.seconds,
@@ -96,6 +97,15 @@ class _Steps:
         started = perf_counter()
         yield
         self.seconds[name] = perf_counter() - started
+
+
+def _with_new_items(plan: Plan, n_items: int, settings: Settings) -> Plan:
+    """The plan with as many items made new as the settings ask for, drawn by chance."""
+    wanted = round(settings.evaluation.cold_items * n_items)
+    if not wanted:
+        return plan
+    rng = np.random.default_rng(settings.evaluation.seed)
+    return plan.forgetting(np.isin(np.arange(n_items), rng.permutation(n_items)[:wanted]))
 
 
 def _left_out(models: Collection[str], beside: bool) -> dict[str, str]:
@@ -138,19 +148,18 @@ def _answer(
         return slates | baseline_slates(scorers, popular, past.items, queries), preference
 
 
-def _train_only(
-    past: Past, exam: Exam | None, learned: Learned, steps: _Steps
-) -> dict[str, Estimate]:
+def _train_only(past: Past, plan: Plan, learned: Learned, steps: _Steps) -> dict[str, Estimate]:
     """Let the blend answer the main questions with models of the training part alone."""
-    if exam is None:
+    if plan.train_only is None:
         return {}
-    exam = exam.hiding_seen(learned.hides_seen)
-    with steps("fitting models on training alone"):
-        preference = past.fit(exam.known)
+    exam, fitted = plan.train_only.hiding_seen(learned.hides_seen), learned.fitted
+    if fitted is None or exam.known is not plan.rehearsal.known:
+        with steps("fitting models on training alone"):
+            fitted = past.fit(exam.known)
     with steps("asking the blend of training alone"):
-        slates = _slates(past.recommender(preference, learned.weights), exam.main)
+        slates = _slates(past.recommender(fitted, learned.weights), exam.main)
     with steps("measuring training alone"):
-        return judge_alone(exam, slates, _shelf(past, preference), past.settings.evaluation)
+        return judge_alone(exam, slates, _shelf(past, fitted), past.settings.evaluation)
 
 
 def _shelf(past: Past, preference: Preference) -> Shelf:

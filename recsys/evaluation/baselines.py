@@ -1,4 +1,4 @@
-"""Slates of the baselines: the same filters as a served slate, nothing else of the engine."""
+"""Slates of the baselines: the same items and filters as a served slate, nothing else of the engine."""
 
 from collections.abc import Mapping, Sequence
 
@@ -35,6 +35,8 @@ def baseline_slates(
     by_popularity = np.argsort(-popular, kind="stable")
     for row, query in enumerate(queries):
         allowed = by_popularity
+        if query.rerank is not None:
+            allowed = allowed[np.isin(allowed, query.rerank)]
         for filter_ in filters:
             allowed = allowed[filter_.keep(query, allowed)]
         for name, score in scorers.items():

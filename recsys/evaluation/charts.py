@@ -153,7 +153,8 @@ def _weights(evaluation: Evaluation) -> list[Chart]:
     found = [evaluation.weights[segment] for segment in fitted]
     names = sorted({n for weights in found for n in weights}, key=lambda n: found[0].get(n, 0))
     traces = []
-    for segment, colour, shift in zip(fitted, ("--accent", "--quiet"), (0.16, -0.16), strict=False):
+    bars = zip(fitted, ("--accent", "--quiet", "--ink"), (0.24, 0.0, -0.24), strict=False)
+    for segment, colour, shift in bars:
         rows = [row + shift for row in range(len(names))]
         values = [evaluation.weights[segment].get(name, 0) for name in names]
         traces.append(_bars(rows, values, colour) | {"name": SEGMENTS[segment]})
@@ -173,7 +174,7 @@ def _bars(rows: Sequence[float], values: Sequence[float], colour: str) -> Figure
         "orientation": "h",
         "x": list(values),
         "y": list(rows),
-        "width": 0.24,
+        "width": 0.2,
         "marker": {"color": colour},
         "hovertemplate": "%{x:.2f}<extra></extra>",
     }

@@ -3,7 +3,7 @@
 EventLog -> Asker -> Question -> Exam -> Plan: an exam to learn settings and weights on, and the test
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,6 +13,7 @@ from recsys.catalogue.event_log import ByActor, EventLog
 from recsys.catalogue.items import ItemTable
 from recsys.catalogue.times import from_us
 from recsys.config import Settings
+from recsys.evaluation.words import MADE_NEW
 from recsys.identity import NOTHING, Mask, Ordinals
 from recsys.preference.interactions import DAY, event_strength
 from recsys.ranking.candidates import Query
@@ -21,6 +22,9 @@ from recsys.ranking.viewer import viewer_of
 
 LIMIT = 20
 """Length of every slate measured: the deepest metric looks this far."""
+
+MOST_SCORED = 20_000_000
+"""New items scored in all where they are ranked among themselves: bounds the time that takes."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +46,71 @@ class Exam:
     known: EventLog
     main: list[Question]
     """At most one for each person."""
+    new: list[Question]
+    """The main ones that new items answer, put to those items alone. New: no event on it is known."""
+    firsts: list[Question]
+    """One for each newcomer who went on: the first like is all that is known."""
     visits: list[Question]
     """One without history for each of those who had never been seen before."""
 
+    @classmethod
+    def of(
+        cls,
+        known: EventLog,
+        n_items: int,
+        main: Iterable[Question | None],
+        firsts: Iterable[Question | None] = (),
+        visits: Iterable[Question | None] = (),
+    ) -> "Exam":
+        """The questions that could be asked."""
+        new = np.bincount(known.item, minlength=n_items) == 0
+        put = asked(main)
+        return cls(known, put, _among(new, put), asked(firsts), asked(visits))
+
+    @property
+    def parts(self) -> tuple[list[Question], ...]:
+        """In the order in which all are asked."""
+        return self.main, self.new, self.firsts, self.visits
+
     @property
     def questions(self) -> list[Question]:
-        """All of them, the main ones first."""
-        return self.main + self.visits
+        """All of them."""
+        return [question for part in self.parts for question in part]
 
     def hiding_seen(self, hide: bool) -> "Exam":
         """As a shop asks that hides what its viewers have seen, or as one that does not. The targets are the same."""
         if hide:
             return self
-        return replace(self, main=_with_nothing_seen(self.main))
+        main, new, firsts = map(_with_nothing_seen, (self.main, self.new, self.firsts))
+        return replace(self, main=main, new=new, firsts=firsts)
+
+    def forgetting(self, items: Mask) -> "Exam":
+        """As if no event on these items were known, neither to models nor in histories. items: (n,)
+
+        What a viewer has seen stays out of the slates, so that the targets are all there is to find.
+        """
+        known = self.known.where(~items[self.known.item])
+        main, firsts = (
+            [_forgetting(question, items) for question in questions]
+            for questions in (self.main, self.firsts)
+        )
+        left = (question for question in firsts if len(question.query.history))
+        return Exam.of(known, len(items), main, left, self.visits)
+
+
+def _among(new: Mask, main: Sequence[Question]) -> list[Question]:
+    """new: (n,). A large catalogue has many new items, and all are scored: then not every question is put."""
+    items = np.flatnonzero(new)
+    wanted = [replace(q, targets=q.targets[new[q.targets]]) for q in main]
+    answered = [question for question in wanted if len(question.targets)]
+    every = max(1, -(-len(answered) * len(items) // MOST_SCORED))
+    return [replace(q, query=replace(q.query, rerank=items)) for q in answered[::every]]
+
+
+def _forgetting(question: Question, items: Mask) -> Question:
+    history = question.query.history
+    left = history.only(~items[history.items])
+    return replace(question, query=replace(question.query, history=left))
 
 
 def _with_nothing_seen(asked: list[Question]) -> list[Question]:
@@ -72,11 +128,27 @@ class Plan:
     test: Exam
     """Models may know the validation part as well."""
     train_only: Exam | None
-    """The test's questions for models that never saw the validation part, as papers report; None: not asked."""
+    """The test's questions for models that never saw the validation part, as papers report; None: not asked.
+
+    It has the very `known` of the rehearsal, whose models then answer it too.
+    """
     parts: Mapping[str, EventLog]
     """`training`, `validation` and `test`: the log in three, each event in one of them."""
     dated: bool = True
     """False: the events' times say nothing."""
+
+    def forgetting(self, items: Mask) -> "Plan":
+        """The same questions, as if no event on these items were known. items: (n,)"""
+        rehearsal, test, alone = self.rehearsal.forgetting(items), self.test, self.train_only
+        if alone is not None:
+            alone = replace(alone.forgetting(items), known=rehearsal.known)
+        return replace(
+            self,
+            protocol=f"{self.protocol}\n{MADE_NEW.format(share=items.mean())}",
+            rehearsal=rehearsal,
+            test=test.forgetting(items),
+            train_only=alone,
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,9 @@ from recsys.evaluation.metrics import Shelf, accuracy, estimates
 from recsys.evaluation.result import (
     ALL,
     BLEND,
+    COLD_ALONE,
     COLD_ITEMS,
+    FIRST_EVENT,
     FIRST_VISITS,
     HEADLINE,
     Estimate,
@@ -49,7 +51,8 @@ def groups(exam: Exam, known: Mask) -> dict[str, Group]:
     found = {ALL: main}
     for name, (fewest, most) in HISTORIES.items():
         found[name] = main[(liked >= fewest) & (liked <= most)]
-    found[FIRST_VISITS] = np.arange(len(exam.main), len(targets))
+    rows = np.split(np.arange(len(targets)), np.cumsum([len(part) for part in exam.parts])[:-1])
+    _, found[COLD_ALONE], found[FIRST_EVENT], found[FIRST_VISITS] = rows
     grouped = {name: Group(rows, [targets[row] for row in rows]) for name, rows in found.items()}
     fresh = [items[~known[items]] for items in targets[: len(main)]]
     cold = np.flatnonzero([len(items) > 0 for items in fresh])

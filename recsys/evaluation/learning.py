@@ -3,27 +3,30 @@
 rehearsal -> search -> models of what was known -> candidates of every question -> Learned
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
-from recsys.catalogue.event_log import EventLog
-from recsys.catalogue.items import ItemTable
 from recsys.config import PreferenceSettings, Settings
+from recsys.evaluation.new_items import learn_new_items
+from recsys.evaluation.past import Past, Weights, examples
 from recsys.evaluation.search import search, search_again
 from recsys.evaluation.split import Exam, Question
-from recsys.identity import Floats
-from recsys.index.space import Space
-from recsys.preference.cold import ContentPrior
-from recsys.preference.models import Preference, fit_preference
-from recsys.ranking.blend import STARTING_WEIGHTS, Example, Stack, fit_weights
+from recsys.preference.models import Preference
+from recsys.ranking.blend import (
+    LED_BY_HISTORY,
+    NEW_ITEMS,
+    STARTING_WEIGHTS,
+    Example,
+    Stack,
+    fit_room,
+    fit_weights,
+)
+from recsys.ranking.blend import Weights as OfSources
 from recsys.ranking.candidates import Candidates
-from recsys.ranking.recommender import Recommender
-from recsys.snapshot import Artefacts
-from recsys.threads import one_blas_thread
 
 RETURNS = 0.01
 """Share of what is liked that viewers had seen before, from which on it is asked whether to show seen items."""
@@ -31,9 +34,6 @@ RETURNS = 0.01
 NO_MORE: Mapping[str, float] = {}
 RETURNING: Mapping[str, float] = {"again": 0.5}
 """Joins the starting weights where seen items are shown."""
-
-Weights = dict[str, dict[str, float]]
-"""Segment -> source -> weight."""
 
 
 class Steps(Protocol):
@@ -49,37 +49,10 @@ class Learned:
 
     preference: PreferenceSettings
     weights: Weights
-    """Segments with too few questions are absent."""
+    """Segments with too few questions are absent, and so are new items."""
     hides_seen: bool
-
-
-@dataclass(frozen=True)
-class Past:
-    """A world of which models know only a part of the events."""
-
-    items: ItemTable
-    spaces: Mapping[str, Space]
-    priors: Mapping[str, ContentPrior]
-    settings: Settings
-
-    @property
-    def content(self) -> Floats | None:
-        """(n, d) unit vectors of the text, else of the images; zero where an item has none."""
-        space = self.spaces.get("text") or self.spaces.get("image")
-        return None if space is None else space.rows
-
-    def fit(self, known: EventLog) -> Preference:
-        """The models that a rebuild would have made, had these been all events."""
-        return fit_preference(known, len(self.items), self.priors, self.settings)
-
-    def recommender(self, preference: Preference, weights: Weights) -> Recommender:
-        """What would have been served."""
-        artefacts = Artefacts(self.items, self.spaces, preference, weights)
-        return Recommender.of(artefacts, self.settings.ranking)
-
-    def having(self, found: PreferenceSettings) -> "Past":
-        """The same with other settings of the models."""
-        return replace(self, settings=self.settings.model_copy(update={"preference": found}))
+    fitted: Preference | None = None
+    """The models of the rehearsal; None where it taught nothing."""
 
 
 def learn(past: Past, rehearsal: Exam, start: PreferenceSettings | None, steps: Steps) -> Learned:
@@ -93,33 +66,37 @@ def learn(past: Past, rehearsal: Exam, start: PreferenceSettings | None, steps: 
         past = past.having(search(rehearsal.known, asked, len(past.items), *content, given, start))
     with steps("fitting models for validation"):
         preference = past.fit(rehearsal.known)
+    with steps("asking about new items"):
+        for_new = learn_new_items(past, rehearsal)
     with steps("fitting the blend"):
         if hide == "yes" or (hide == "learn" and _returning(rehearsal) < RETURNS):
-            weights = _fitted(past, preference, rehearsal)
-            return Learned(past.settings.preference, weights, hides_seen=True)
-        return _learn_to_show(past, preference, rehearsal, given)
+            weights = _fitted(past, preference, rehearsal, for_new)
+            return Learned(past.settings.preference, weights, True, preference)
+        return _learn_to_show(past, preference, rehearsal, for_new, given)
 
 
-def _learn_to_show(past: Past, preference: Preference, rehearsal: Exam, given: Settings) -> Learned:
+def _learn_to_show(
+    past: Past, preference: Preference, rehearsal: Exam, for_new: OfSources, given: Settings
+) -> Learned:
     """With seen items in the slates, unless slates without them do as well and nobody asked to show them."""
     open_ = rehearsal.hiding_seen(False)
     asked, before = _with_history(open_), past.settings.preference
     found = search_again(asked, preference.returns, given, before)
     past, preference = past.having(found), replace(preference, settings=found)
-    shown = _fitted(past, preference, open_, RETURNING)
+    shown = _fitted(past, preference, open_, for_new, RETURNING)
     if given.ranking.hide_seen == "no":
-        return Learned(found, shown, hides_seen=False)
-    hidden = _fitted(past, preference, rehearsal)
+        return Learned(found, shown, False, preference)
+    hidden = _fitted(past, preference, rehearsal, for_new)
     if _gains(past, preference, rehearsal, shown, hidden):
-        return Learned(found, shown, hides_seen=False)
-    return Learned(found, hidden, hides_seen=True)
+        return Learned(found, shown, False, preference)
+    return Learned(found, hidden, True, preference)
 
 
 def _segments(past: Past, exam: Exam) -> dict[str, list[Question]]:
     """The questions of each segment that has enough; `history` has those of short ones too."""
     asked = {
         "history": _with_history(exam),
-        "short": [q for q in exam.main if q.query.segment == "short"],
+        "short": [q for q in exam.main + exam.firsts if q.query.segment == "short"],
         "newcomer": exam.visits,
     }
     least = past.settings.evaluation.min_queries
@@ -127,7 +104,7 @@ def _segments(past: Past, exam: Exam) -> dict[str, list[Question]]:
 
 
 def _with_history(exam: Exam) -> list[Question]:
-    return [q for q in exam.main if q.query.segment in ("history", "short")]
+    return [q for q in exam.main if q.query.segment in LED_BY_HISTORY]
 
 
 def _returning(rehearsal: Exam) -> float:
@@ -137,30 +114,25 @@ def _returning(rehearsal: Exam) -> float:
 
 
 def _fitted(
-    past: Past, preference: Preference, exam: Exam, beside: Mapping[str, float] = NO_MORE
+    past: Past,
+    preference: Preference,
+    exam: Exam,
+    for_new: OfSources,
+    beside: Mapping[str, float] = NO_MORE,
 ) -> Weights:
     """The weights of each segment; a short history starts from what all of them learned."""
     recommender = past.recommender(preference, {})
+    asked = _segments(past, exam)
+    found = {segment: examples(recommender, questions) for segment, questions in asked.items()}
     weights: Weights = {}
-    for segment, asked in _segments(past, exam).items():
-        if asked:
-            start = (
-                weights["history"]
-                if segment == "short"
-                else {**STARTING_WEIGHTS[segment], **beside}
-            )
-            weights[segment] = fit_weights(_examples(recommender, asked), start)
+    for segment in [segment for segment, some in found.items() if some]:
+        usual = "history" if segment == "short" else segment
+        start = weights.get(usual, {**STARTING_WEIGHTS[usual], **beside})
+        weights[segment] = fit_weights(found[segment], start)
+    if for_new and "history" in weights:
+        known = [weights.get(q.query.segment, weights["history"]) for q in asked["history"]]
+        weights[NEW_ITEMS] = fit_room(found["history"], known, for_new)
     return weights
-
-
-def _examples(recommender: Recommender, asked: Sequence[Question]) -> list[Example]:
-    found = []
-    with one_blas_thread():  # the products are too small to share
-        for question in asked:
-            candidates = recommender.candidates(question.query)
-            chosen = np.isin(candidates.items, question.targets)
-            found.append(Example(candidates, chosen, len(question.targets)))
-    return found
 
 
 def _gains(
@@ -169,7 +141,7 @@ def _gains(
     """Whether slates with seen items among them hold more of what was liked than slates without."""
     recommender = past.recommender(preference, {})
     asked, start = _with_history(rehearsal), STARTING_WEIGHTS["history"]
-    with_seen = _examples(recommender, _with_history(rehearsal.hiding_seen(False)))
+    with_seen = examples(recommender, _with_history(rehearsal.hiding_seen(False)))
     without = [_without(e, q) for e, q in zip(with_seen, asked, strict=True)]
     most = Stack.of(with_seen).ndcg(shown.get("history", start))
     gain = most - Stack.of(without).ndcg(hidden.get("history", start))

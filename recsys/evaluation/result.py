@@ -16,7 +16,9 @@ ALL = "all"
 """The slice of one query per person: what is meant where no slice is named."""
 
 FIRST_VISITS = "first visits"
+FIRST_EVENT = "first event"
 COLD_ITEMS = "cold items"
+COLD_ALONE = "cold items among themselves"
 
 HEADLINE = "ndcg@10"
 """The metric by which models are ranked and the gate decides."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from recsys.catalogue.event_log import EventLog
 from recsys.catalogue.items import ItemTable
 from recsys.config import EvaluationSettings, Settings
-from recsys.evaluation.exam import LIMIT, Asker, Exam, Plan, Question, asked
+from recsys.evaluation.exam import LIMIT, Asker, Exam, Plan, Question
 from recsys.evaluation.words import BY_PARTS, BY_TIME, GIVEN_SPLIT, LEAVE_ONE_OUT, MEASURED_HOW
 from recsys.identity import NOTHING, Mask, Ordinals
 
@@ -96,10 +96,13 @@ def window_exam(asker: Asker, window: Window, most: int) -> Exam:
     first, end = (int(n) for n in np.searchsorted(log.time, [window.start, window.end]))
     active = _people(log, asker.liked & _between(first, end, len(log)))
     newcomers = np.setdiff1d(active, log.actor[:first])
-    return Exam(
-        known=log.before(window.start),
-        main=asked(_in_the_middle(asker, a, first, end) for a in asker.sample(active, most)),
-        visits=asked(_on_arrival(asker, a, first, end) for a in asker.sample(newcomers, most)),
+    arrived = asker.sample(newcomers, most)
+    return Exam.of(
+        log.before(window.start),
+        len(asker.items),
+        main=(_in_the_middle(asker, a, first, end) for a in asker.sample(active, most)),
+        firsts=(_after_the_first(asker, a, first, end) for a in arrived),
+        visits=(_on_arrival(asker, a, first, end) for a in arrived),
     )
 
 
@@ -109,6 +112,13 @@ def _in_the_middle(asker: Asker, actor: int, first: int, end: int) -> Question |
     likes = events[asker.liked[events] & (events >= first) & (events < end)]
     rest = likes[len(likes) // 2 :]
     return asker.ask(actor, events[events < rest[0]], rest)
+
+
+def _after_the_first(asker: Asker, actor: int, first: int, end: int) -> Question | None:
+    """The person's first like is all that is known, every later one is to be found."""
+    events = asker.events_of(actor)
+    likes = events[asker.liked[events] & (events >= first) & (events < end)]
+    return asker.ask(actor, likes[:1], likes[1:]) if len(likes) > 1 else None
 
 
 def _on_arrival(asker: Asker, actor: int, first: int, end: int) -> Question | None:
@@ -166,7 +176,7 @@ def _next_like_exam(
         for actor in asker.sample(people, most)
         for events in [asker.events_of(actor)]
     )
-    return Exam(asker.log.where(known), asked(questions), [])
+    return Exam.of(asker.log.where(known), len(asker.items), questions)
 
 
 def by_parts(
@@ -182,11 +192,13 @@ def by_parts(
     part = part if given else _with_some_held_back(asker, part)
     most = settings.evaluation.max_queries
     names = {"training": TRAINING, "validation": VALIDATION, "test": TEST}
+    rehearsal = _part_exam(asker, part, TRAINING, VALIDATION, _most_rehearsed(settings))
+    alone = replace(_part_exam(asker, part, TRAINING, TEST, most), known=rehearsal.known)
     return Plan(
         _words(f"{BY_PARTS[given]}\n{GIVEN_SPLIT}", settings.evaluation),
-        rehearsal=_part_exam(asker, part, TRAINING, VALIDATION, _most_rehearsed(settings)),
+        rehearsal=rehearsal,
         test=_part_exam(asker, part, VALIDATION, TEST, most),
-        train_only=_part_exam(asker, part, TRAINING, TEST, most) if given else None,
+        train_only=alone if given else None,
         parts={name: log.where(part == number) for name, number in names.items()},
         dated=False,
     )
@@ -203,7 +215,7 @@ def _part_exam(
         for actor in asker.sample(_people(asker.log, likes), most)
         for events in [asker.events_of(actor)]
     )
-    return Exam(asker.log.where(known), asked(questions), [])
+    return Exam.of(asker.log.where(known), len(asker.items), questions)
 
 
 def _with_some_held_back(asker: Asker, part: NDArray[np.integer]) -> NDArray[np.integer]:

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from recsys.evaluation.result import (
     ALL,
     BLEND,
+    COLD_ALONE,
     COLD_ITEMS,
+    FIRST_EVENT,
     FIRST_VISITS,
     HEADLINE,
     Estimate,
     Evaluation,
 )
+from recsys.ranking.blend import NEW_ITEMS
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,15 @@ SLICES = {
     "history 5-19": "5 to 19 likes known",
     "history 20+": "20 or more likes known",
     FIRST_VISITS: "first visits",
+    FIRST_EVENT: "one event known",
     COLD_ITEMS: "new items",
+    COLD_ALONE: "new items alone",
 }
 """Slice -> what it is called, in reading order."""
+
+NEW_ITEMS_HOW = """\
+New items: models know nobody's event on them; there, the targets are those alone, and the whole catalogue \
+competes. New items alone: the same targets, and only new items compete."""
 
 BY_TIME = """\
 Global time split with live history: the newest {test:.0%} of the events are the test window, the \
@@ -70,7 +79,8 @@ Each person who liked something in the window is asked about once, in the middle
 first half has joined the history, as it would have in service, and the targets are the distinct items \
 of the rest.
 First visits: people without any event before the window, asked without history for all they liked in \
-it. New items: without any event before the window; there, the targets are those alone."""
+it. One event known: the same people after their first like there, asked for all later ones. """
+BY_TIME += NEW_ITEMS_HOW
 
 LEAVE_ONE_OUT = """\
 Leave one out: the last like of each person with at least three is the target of the test, the one \
@@ -78,7 +88,8 @@ before it that of validation, on which the blend's weights were fitted. Everythi
 the history, in the test the validation item too. A model knows everybody's events up to the target.
 It leaks the future: models learn from what others did after the moment of a question, which nobody \
 knows in service. It orders models otherwise than a split by time does, and serves only to compare with \
-papers that report it. New items: nobody's event on them is known; there, the targets are those alone."""
+papers that report it. """
+LEAVE_ONE_OUT += NEW_ITEMS_HOW
 
 BY_PARTS = {
     True: """\
@@ -94,7 +105,8 @@ the training part as history; the targets are the distinct items of those likes.
 
 GIVEN_SPLIT = """\
 Where such a split does not follow time it leaks the future: it serves only to compare with papers that \
-report it. New items: nobody's event on them is known; there, the targets are those alone."""
+report it. """
+GIVEN_SPLIT += NEW_ITEMS_HOW
 
 MEASURED_HOW = """\
 The whole catalogue competes, no sample of it; items off sale are masked, and seen ones where they \
@@ -104,8 +116,24 @@ NDCG counts 1 per target and is perfect with min(targets, k) of them on top; rec
 targets. Where a baseline has nothing to say, or cannot tell items apart, the more popular comes first. \
 Intervals: 95 %, {resamples:,} bootstrap resamples of the queries, seed {seed}."""
 
-SEGMENTS = {"history": "viewers with a history", "newcomer": "first visits"}
+MADE_NEW = """\
+To measure how new items fare, {share:.0%} of the items were made new: drawn by chance, their events are hidden \
+from every model and from every history, in validation too, and only the targets hold them."""
+
+SEGMENTS = {
+    "history": "viewers with a history",
+    "newcomer": "first visits",
+    NEW_ITEMS: "new items",
+}
 """Segment of the blend that is fitted -> what it is called."""
+
+
+STANDING_IN = {
+    "history": "the starting ones",
+    "newcomer": "the starting ones",
+    NEW_ITEMS: "those for known ones",
+}
+"""Segment -> what weighs where nothing was fitted."""
 
 
 def headline(evaluation: Evaluation) -> str:
@@ -187,16 +215,25 @@ def best_of_column(evaluation: Evaluation, column: Column) -> set[str]:
 def slices(evaluation: Evaluation) -> list[tuple[str, str, int]]:
     """(slice, what it is called, queries) of those that hold any query, in reading order."""
     found = evaluation.models[BLEND].slices
-    return [(name, label, found[name].n) for name, label in SLICES.items() if found[name].n]
+    asked = [name for name in SLICES if name in found and found[name].n]  # an older one has fewer
+    return [(name, SLICES[name], found[name].n) for name in asked]
+
+
+def _served(evaluation: Evaluation) -> list[str]:
+    """The segments of the blend that matter to its figures."""
+    if not evaluation.measured:
+        return []
+    met = COLD_ITEMS in {name for name, _, _ in slices(evaluation)}
+    return [segment for segment in SEGMENTS if segment != NEW_ITEMS or met]
 
 
 def footnotes(evaluation: Evaluation) -> list[str]:
     """How it was measured, a paragraph each."""
     left_out = [f"{name} is left out: {why}." for name, why in evaluation.left_out.items()]
     unfitted = [
-        f"The blend's weights for {called} are the starting ones: validation has too few queries."
-        for segment, called in SEGMENTS.items()
-        if evaluation.measured and segment not in evaluation.weights
+        f"The blend's weights for {SEGMENTS[segment]} are {STANDING_IN[segment]}: validation has too few queries."
+        for segment in _served(evaluation)
+        if segment not in evaluation.weights
     ]
     alone = [train_only(evaluation)] if evaluation.train_only else []
     return [*alone, *evaluation.protocol.splitlines(), *left_out, *unfitted]

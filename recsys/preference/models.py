@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from recsys.catalogue.event_log import EventLog
 from recsys.config import PreferenceSettings, Settings
 from recsys.identity import Floats
@@ -46,6 +48,11 @@ class Preference:
     """(n,) people who like each item."""
     settings: PreferenceSettings
     """What all this was fitted with, and how a taste fades when it is asked."""
+
+    @property
+    def own(self) -> Floats:
+        """(n,) what each item's own behaviour counts against what is lent to it: 0 for a new item, towards 1."""
+        return self.support / (self.support + np.float32(self.settings.lend_until))
 
     def write(self, folder: Path) -> None:
         """Write .npy files into a folder, which is made; it should hold none from before."""

@@ -1,11 +1,16 @@
 """The sources' scores -> one score: standardise per query, weigh, add.
 
 Scores of different sources have different units, so each is standardised over the candidates of the query
-(a z-score) before it is weighed. The weights are fitted on held-out time, per segment of viewers.
+(a z-score) before it is weighed. The weights are fitted on held-out time, per segment of viewers, and once
+more for new items: of those, content knows more than behaviour. An item passes from the one set of weights
+to the other as events on it arrive,
+
+    score = sum over sources of (own known + (1 - own) new) z  +  (1 - own) unproven,  own = support / (support + n0)
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +20,18 @@ from recsys.ranking.candidates import Candidates
 
 Weights = Mapping[str, float]
 """Source name -> weight in the blend; a source not named has none."""
+
+NEW_ITEMS = "new items"
+"""Beside the segments: the weights for items that nobody is known to like, where a history leads."""
+
+LED_BY_HISTORY = frozenset({"history", "short"})
+"""The segments in which new items have weights of their own."""
+
+UNPROVEN = "unproven"
+"""A part of the score beside those of the sources: what it counts that nobody is known to like an item."""
+
+NEW_ITEMS_START = {"text": 1.0, "image": 0.3, "cooccurrence": 0.5, "transitions": 0.5, "new": 0.05}
+"""The weights for new items before they are learned; what was not learned is not served."""
 
 STARTING_WEIGHTS: dict[str, dict[str, float]] = {
     "history": {
@@ -57,6 +74,12 @@ SWEEPS = 4
 SEEDS_OF_A_WEIGHT = (0.1, 0.3)
 """Values tried for a source that is switched off."""
 
+SCALES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+"""Tried for the weights of new items, against those of known ones with the same spread."""
+
+UNPROVEN_BY = (-2.0, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 2.0, 3.0)
+"""Tried for what it counts that nobody is known to like an item, in spreads of a query's scores."""
+
 DEPTH = 20
 """Places that count when weights are fitted: more than are looked at most, and so less of it is chance."""
 
@@ -79,13 +102,27 @@ def standardise(scores: Floats) -> Floats:
     return np.where(known, centred / spread, np.float32(0)).astype(np.float32)
 
 
-def blend(candidates: Candidates, weights: Weights) -> dict[str, Floats]:
-    """Source name -> (n,) finite part of the score. The score is the sum of the parts."""
+def blend(
+    candidates: Candidates, weights: Weights, for_new: Weights | None = None
+) -> dict[str, Floats]:
+    """Source name -> (n,) finite part of the score, and perhaps `UNPROVEN`. The score is the sum of the parts.
+
+    for_new: the weights for new items; None: the same as for known ones.
+    """
+    new = weights if for_new is None else for_new
+    heard = [n for n in (*candidates.scores, UNPROVEN) if weights.get(n) or new.get(n)]
+    weigh = {n: _weight(candidates, weights.get(n, 0), new.get(n, 0)) for n in heard}
     return {
-        name: np.float32(weights[name]) * standardise(scores)
-        for name, scores in candidates.scores.items()
-        if weights.get(name)
+        name: weight * (1 if name == UNPROVEN else standardise(candidates.scores[name]))
+        for name, weight in weigh.items()
     }
+
+
+def _weight(candidates: Candidates, known: float, new: float) -> Floats:
+    """(n,) what a source counts for each candidate."""
+    own = np.float32(1) if candidates.own is None else candidates.own
+    mixed = np.float32(new) + own * np.float32(known - new)
+    return np.full(len(candidates.items), mixed, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -135,6 +172,32 @@ def _best_value(
     return best, most
 
 
+def fit_room(
+    examples: Sequence[Example], known: Sequence[Weights], new: Weights
+) -> dict[str, float]:
+    """The weights for new items as they are to stand against known ones: scaled, and with `UNPROVEN`.
+
+    known: the weights for known items, of each example. All items race for all targets, so new items get
+    as much room as pays. With no examples `new` is returned.
+    """
+    if not examples:
+        return dict(new)
+    stack = Stack.of(examples)
+    of_known = np.einsum("qcs,qs->qc", stack.parts, np.stack([stack.vector(w) for w in known]))
+    of_new = stack.parts @ stack.vector(new)
+    unit = stack.spread(of_known)
+    even = unit / (stack.spread(of_new) or 1.0)
+
+    def gained(room: tuple[float, float]) -> float:
+        scale, unproven = room
+        standing = np.float32(scale * even) * of_new + np.float32(unproven * unit)
+        return float(stack.ndcg_of(standing + stack.own * (of_known - standing)).mean())
+
+    scale, unproven = max(product(SCALES, UNPROVEN_BY), key=gained)
+    scaled = {name: scale * even * weight for name, weight in new.items() if weight}
+    return scaled | {UNPROVEN: unproven * unit}
+
+
 @dataclass(frozen=True)
 class Stack:
     """All examples as one padded array, so that a set of weights is judged in one product."""
@@ -146,6 +209,8 @@ class Stack:
     """(queries, candidates) -inf where a query has fewer candidates, else 0."""
     gains: NDArray[np.float32]
     """(queries, candidates) 1 for a target."""
+    own: NDArray[np.float32]
+    """(queries, candidates) 0 for a new item, towards 1 for a well-known one."""
     ideal: NDArray[np.float64]
 
     @classmethod
@@ -156,20 +221,35 @@ class Stack:
         parts = np.zeros((len(examples), widest, len(names)), dtype=np.float32)
         padding = np.full((len(examples), widest), -np.inf, dtype=np.float32)
         gains = np.zeros((len(examples), widest), dtype=np.float32)
+        own = np.ones((len(examples), widest), dtype=np.float32)
         for row, example in enumerate(examples):
             n = len(example.chosen)
             padding[row, :n], gains[row, :n] = 0, example.chosen
+            if example.candidates.own is not None:
+                own[row, :n] = example.candidates.own
             for column, name in enumerate(names):
                 if name in example.candidates.scores:
                     parts[row, :n, column] = standardise(example.candidates.scores[name])
         discounts = np.concatenate([[0], np.cumsum(discount(DEPTH))])
         ideal = discounts[[min(example.targets, DEPTH) for example in examples]]
-        return cls(names, parts, padding, gains, ideal)
+        return cls(names, parts, padding, gains, own, ideal)
 
     def ndcg(self, weights: Weights) -> NDArray[np.float64]:
         """(queries,) NDCG@20 of each query."""
-        vector = np.array([weights.get(name, 0) for name in self.names], dtype=np.float32)
-        scores = self.parts @ vector + self.padding
+        return self.ndcg_of(self.parts @ self.vector(weights))
+
+    def spread(self, scores: NDArray[np.float32]) -> float:
+        """Standard deviation of (queries, candidates) scores within a query, on average."""
+        there = np.where(self.padding == 0, scores, np.nan)
+        return float(np.nanstd(there, axis=1).mean())
+
+    def vector(self, weights: Weights) -> NDArray[np.float32]:
+        """(sources,)"""
+        return np.array([weights.get(name, 0) for name in self.names], dtype=np.float32)
+
+    def ndcg_of(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(queries,) NDCG@20 of each query, of (queries, candidates) scores."""
+        scores = scores + self.padding
         top = np.argpartition(-scores, DEPTH - 1, axis=1)[:, :DEPTH]
         order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
         gains = np.take_along_axis(self.gains, np.take_along_axis(top, order, axis=1), axis=1)

@@ -41,6 +41,12 @@ class History:
     def __len__(self) -> int:
         return len(self.items)
 
+    def only(self, keep: Mask) -> "History":
+        """The items for which the (n,) mask is True."""
+        types = tuple(name for name, kept in zip(self.types, keep, strict=True) if kept)
+        visits = None if self.visits is None else self.visits[keep]
+        return History(self.items[keep], self.weights[keep], types, visits)
+
     def faded(self, fading: float) -> "History":
         """Every item weighs exp(-fading) for each newer one."""
         if not fading:
@@ -172,6 +178,8 @@ class Candidates:
     items: Ordinals
     scores: dict[str, Floats]
     """Source name -> (n,); NaN where that source did not score an item."""
+    own: Floats | None = None
+    """(n,) 0 for an item that nobody is known to like, towards 1 the more do; None: 1 for all."""
 
 
 @dataclass(frozen=True)

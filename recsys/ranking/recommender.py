@@ -12,7 +12,7 @@ from recsys.config import RankingSettings
 from recsys.identity import NOTHING, Floats, Mask, Ordinals
 from recsys.index.space import Space
 from recsys.preference.sparse import Sparse
-from recsys.ranking.blend import STARTING_WEIGHTS, Weights, blend
+from recsys.ranking.blend import LED_BY_HISTORY, NEW_ITEMS, STARTING_WEIGHTS, Weights, blend
 from recsys.ranking.candidates import (
     CONTEXT,
     Candidates,
@@ -74,6 +74,8 @@ class Recommender:
     filters: tuple[Filter, ...]
     weights: Mapping[str, Weights]
     """Segment -> weights of the blend."""
+    own: Floats
+    """(n,) what each item's own behaviour counts against what is lent to it: 0 for a new item, towards 1."""
     spaces: Mapping[str, Space]
     settings: RankingSettings
     hides_seen: bool
@@ -87,6 +89,7 @@ class Recommender:
             _sources(artefacts),
             standard_filters(artefacts.items),
             STARTING_WEIGHTS | dict(artefacts.weights),
+            artefacts.preference.own,
             artefacts.spaces,
             settings,
             artefacts.hides_seen,
@@ -95,13 +98,12 @@ class Recommender:
     def recommend(self, query: Query) -> Slate:
         """Always `query.limit` items when the catalogue has that many to show (a re-rank: of those given)."""
         failed: list[str] = []
-        weights = self._weights(query)
-        opinions = self._consider(query, failed, {name for name in weights if weights[name]})
+        opinions = self._consider(query, failed, self._speakers(query))
         retrieved = self._retrieve(query, opinions, failed)
         kept, removed = self._filter(query, self._pool(retrieved))
         kept, widened = self._widen(query, kept)
-        candidates = _judge(opinions, kept, failed)
-        parts = blend(candidates, weights) | self._boosts(query, kept)
+        candidates = self._judge(opinions, kept, failed)
+        parts = blend(candidates, *self._weights(query)) | self._boosts(query, kept)
         order, parts = self._choose(query, kept, parts)
         counts = {name: len(found) for name, found in retrieved.items()}
         items = self._explain(query, opinions, kept[order], parts, failed)
@@ -112,7 +114,13 @@ class Recommender:
         failed: list[str] = []
         opinions = self._consider(query, failed, {source.name for source in self.sources})
         kept, _ = self._filter(query, self._pool(self._retrieve(query, opinions, failed)))
-        return _judge(opinions, self._widen(query, kept)[0], failed)
+        return self._judge(opinions, self._widen(query, kept)[0], failed)
+
+    def _judge(
+        self, opinions: Mapping[str, Opinion], items: Ordinals, failed: list[str]
+    ) -> Candidates:
+        scores = _heard(opinions, lambda opinion: opinion.scores(items), failed)
+        return Candidates(items, scores, self.own[items])
 
     def _consider(
         self, query: Query, failed: list[str], names: Collection[str]
@@ -126,19 +134,25 @@ class Recommender:
     ) -> dict[str, Ordinals]:
         if query.rerank is not None:
             return {"given": query.rerank}
-        weights = self._weights(query)
-        asked = {name: opinion for name, opinion in opinions.items() if weights.get(name)}
+        speakers = self._speakers(query)
+        asked = {name: opinion for name, opinion in opinions.items() if name in speakers}
         return _heard(asked, lambda opinion: opinion.best(self.settings.candidates), failed)
 
-    def _weights(self, query: Query) -> Weights:
-        """Of the query's segment. Sources asked for by name speak even if the blend has switched them off."""
+    def _weights(self, query: Query) -> tuple[Weights, Weights]:
+        """For known and for new items. Sources asked for by name speak even if the blend has switched them off."""
         segment = query.segment
         if segment == "short" and segment not in self.weights:
             segment = "history"
         weights = self.weights[segment]
-        if query.sources is None or any(weights.get(name) for name in query.sources):
-            return weights
-        return dict.fromkeys(query.sources, 1.0)
+        if query.sources is not None and not any(map(weights.get, query.sources)):
+            weights = dict.fromkeys(query.sources, 1.0)
+            return weights, weights
+        led = segment in LED_BY_HISTORY
+        return weights, self.weights.get(NEW_ITEMS, weights) if led else weights
+
+    def _speakers(self, query: Query) -> set[str]:
+        """The sources that are heard on known or on new items."""
+        return {name for weights in self._weights(query) for name in weights if weights[name]}
 
     def _pool(self, retrieved: Mapping[str, Ordinals]) -> Ordinals:
         """The union: at most `pool` items, each source giving its best first."""
@@ -270,10 +284,6 @@ def _heard(
             log.exception("source %s failed; the slate is made without it", name)
             failed.append(name)
     return answers
-
-
-def _judge(opinions: Mapping[str, Opinion], items: Ordinals, failed: list[str]) -> Candidates:
-    return Candidates(items, _heard(opinions, lambda opinion: opinion.scores(items), failed))
 
 
 def _sources(artefacts: Artefacts) -> tuple[Source, ...]:

@@ -23,7 +23,7 @@ def asked(likes: int, *targets: int, dislikes: int = 0) -> Question:
 def exam(*main: Question, visits: int = 0) -> Exam:
     arrived = Question(Query(AT, 20, NO_HISTORY), np.array([0]), actor=0)
     nothing = LogBuilder(IdMap([])).build()
-    return Exam(nothing, list(main), [arrived] * visits)
+    return Exam(nothing, list(main), [], [], [arrived] * visits)
 
 
 def test_histories_are_told_apart_by_the_number_of_likes() -> None:

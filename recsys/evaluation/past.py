@@ -1,0 +1,62 @@
+"""A world as it was known at some moment: what would have been fitted then, and what it would have answered."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from recsys.catalogue.event_log import EventLog
+from recsys.catalogue.items import ItemTable
+from recsys.config import PreferenceSettings, Settings
+from recsys.evaluation.exam import Question
+from recsys.identity import Floats
+from recsys.index.space import Space
+from recsys.preference.cold import ContentPrior
+from recsys.preference.models import Preference, fit_preference
+from recsys.ranking.blend import Example
+from recsys.ranking.recommender import Recommender
+from recsys.snapshot import Artefacts
+from recsys.threads import one_blas_thread
+
+Weights = dict[str, dict[str, float]]
+"""Segment -> source -> weight."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """A world of which models know only a part of the events."""
+
+    items: ItemTable
+    spaces: Mapping[str, Space]
+    priors: Mapping[str, ContentPrior]
+    settings: Settings
+
+    @property
+    def content(self) -> Floats | None:
+        """(n, d) unit vectors of the text, else of the images; zero where an item has none."""
+        space = self.spaces.get("text") or self.spaces.get("image")
+        return None if space is None else space.rows
+
+    def fit(self, known: EventLog) -> Preference:
+        """The models that a rebuild would have made, had these been all events."""
+        return fit_preference(known, len(self.items), self.priors, self.settings)
+
+    def recommender(self, preference: Preference, weights: Weights) -> Recommender:
+        """What would have been served."""
+        artefacts = Artefacts(self.items, self.spaces, preference, weights)
+        return Recommender.of(artefacts, self.settings.ranking)
+
+    def having(self, found: PreferenceSettings) -> "Past":
+        """The same with other settings of the models."""
+        return replace(self, settings=self.settings.model_copy(update={"preference": found}))
+
+
+def examples(recommender: Recommender, asked: Sequence[Question]) -> list[Example]:
+    """What each source says to each question, and what was then liked."""
+    found = []
+    with one_blas_thread():  # the products are too small to share
+        for question in asked:
+            candidates = recommender.candidates(question.query)
+            chosen = np.isin(candidates.items, question.targets)
+            found.append(Example(candidates, chosen, len(question.targets)))
+    return found
