@@ -278,6 +278,15 @@ def evaluate(
         bool,
         typer.Option("--split", help="Measure on the lists in these files instead of the events"),
     ] = False,
+    cold_items: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the items made new, to measure how those fare",
+            show_default="evaluation.cold_items",
+        ),
+    ] = None,
     report: Annotated[Path, typer.Option(help="Where to write the HTML report")] = Path(
         "report.html"
     ),
@@ -289,7 +298,8 @@ def evaluate(
     from recsys.evaluation.report import html, table
 
     paths = _split_files(files or [], split, protocol)
-    evaluation = _evaluated(_measured_by(_settings(), protocol), paths)
+    measured = {"protocol": protocol, "cold_items": cold_items}
+    evaluation = _evaluated(_measured_by(_settings(), measured), paths)
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(html(evaluation, "Evaluation on held-out events"), encoding="utf-8")
     if as_json:
@@ -316,10 +326,10 @@ def _split_files(files: list[Path], split: bool, protocol: str | None) -> list[P
     return files
 
 
-def _measured_by(settings: Settings, protocol: str | None) -> Settings:
-    if protocol is None:
-        return settings
-    evaluation = settings.evaluation.model_copy(update={"protocol": protocol})
+def _measured_by(settings: Settings, given: Mapping[str, object]) -> Settings:
+    """The settings with what was given on the command line; None: not given."""
+    chosen = {name: value for name, value in given.items() if value is not None}
+    evaluation = settings.evaluation.model_copy(update=chosen)
     return settings.model_copy(update={"evaluation": evaluation})
 
 

@@ -257,3 +257,41 @@ def test_the_parts_of_a_given_split_have_no_dates(world: World, small: Settings)
     assert found.train_only == {}
     assert [(p.start, p.end) for p in found.windows.values()] == [(None, None)] * 3
     assert found.windows["test"].events == 300
+
+
+def slice_of(found: Evaluation, model: str, name: str) -> float:
+    return found.models[model].slices[name].metrics["ndcg@20"].value
+
+
+def test_items_made_new_are_found_by_their_content_alone(world: World, small: Settings) -> None:
+    evaluation = small.evaluation.model_copy(update={"cold_items": 0.3})
+    found = world.measure(small.model_copy(update={"evaluation": evaluation}))
+    alone = "cold items among themselves"
+    assert "30% of the items were made new" in found.protocol
+    assert found.models["blend"].slices[alone].n == found.models["blend"].slices["cold items"].n
+    assert slice_of(found, "blend", alone) > 1.5 * slice_of(found, "popularity", alone)
+    assert slice_of(found, "content", alone) > slice_of(found, "EASE", alone)
+    known = found.weights["new items"].keys() - {"unproven"}
+    assert "text" in known
+    assert not known & {"factors", "again"}  # they know nothing of new items
+
+
+def test_people_with_one_event_have_figures_of_their_own(outcome: Evaluation) -> None:
+    slices = outcome.models["blend"].slices
+    assert 0 < slices["first event"].n <= slices["first visits"].n
+    assert slice_of(outcome, "blend", "first event") > slice_of(
+        outcome, "popularity", "first event"
+    )
+    assert slice_of(outcome, "blend", "first event") > slice_of(outcome, "blend", "first visits")
+
+
+def test_models_that_the_rehearsal_fitted_are_not_fitted_again(
+    world: World, small: Settings
+) -> None:
+    evaluation = small.evaluation.model_copy(update={"protocol": "leave-one-out"})
+    found = world.measure(small.model_copy(update={"evaluation": evaluation}))
+    assert found.train_only
+    assert [step for step in found.seconds if step.startswith("fitting models")] == [
+        "fitting models for validation",
+        "fitting models for test",
+    ]

@@ -104,3 +104,10 @@ def test_an_unusable_file_is_one_clear_message(recsys: Recsys, folder: Path) -> 
     assert failed.returncode == 1
     assert "latin.txt is not UTF-8 text" in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+def test_items_are_made_new_on_request(recsys: Recsys, folder: Path) -> None:
+    told = found(recsys("evaluate", "--cold-items", "0.3", "--json", cwd=folder, **FAST))
+    assert told["settings"]["evaluation"]["cold_items"] == 0.3
+    assert "30% of the items were made new" in told["protocol"]
+    assert told["models"]["blend"]["slices"]["cold items among themselves"]["n"] > 0

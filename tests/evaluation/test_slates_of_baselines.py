@@ -30,3 +30,10 @@ def test_seen_and_unavailable_items_are_masked_as_in_a_served_slate(make_items: 
     scorers = {"by number": lambda items, weights: np.arange(5, dtype=np.float32)}
     found = baseline_slates(scorers, np.zeros(5, dtype=np.float32), items, [query])
     assert found["by number"][0, :4].tolist() == [3, 2, 0, -1]
+
+
+def test_a_baseline_ranks_the_items_that_were_given_and_no_others(make_items: Items) -> None:
+    query = Query(AT, 20, NO_HISTORY, rerank=np.array([1, 3]))
+    scorers = {"by number": lambda items, weights: np.arange(5, dtype=np.float32)}
+    found = baseline_slates(scorers, np.zeros(5, dtype=np.float32), make_items(5), [query])
+    assert found["by number"][0].tolist() == [3, 1] + [-1] * 18

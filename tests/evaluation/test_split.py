@@ -107,6 +107,47 @@ def test_first_visits_are_of_people_never_seen_before_and_ask_for_everything(
     assert to_us(visit.query.at) == 12 * DAY
 
 
+def test_after_the_first_event_a_newcomer_is_asked_for_all_later_likes(
+    make_items: Items, make_log: Log, small: Settings
+) -> None:
+    items = make_items(9)
+    known_before = [("old", 0, 1), ("old", 1, 12), ("old", 2, 13)]
+    once = [("once", 1, 12)]
+    went_on = [("new", -6, 10), ("new", 1, 11), ("new", 2, 13), ("new", 3, 14)]
+    log = make_log(items, [*known_before, *once, *went_on])
+    (question,) = ten_to_twenty(log, items, small).firsts
+    assert log.actors[question.actor] == "new"
+    assert question.query.history.items.tolist() == [1]
+    assert question.targets.tolist() == [2, 3]
+    assert to_us(question.query.at) == 13 * DAY
+
+
+def test_new_items_are_ranked_alone_where_they_are_the_answer(
+    make_items: Items, make_log: Log, small: Settings
+) -> None:
+    items = make_items(5)
+    events = [("x", 0, 1), ("x", 1, 2), ("a", 0, 11), ("a", 1, 12), ("a", 3, 13), ("b", 1, 12)]
+    (question,) = ten_to_twenty(make_log(items, events), items, small).new
+    assert question.query.rerank is not None
+    assert question.query.rerank.tolist() == [2, 3, 4]
+    assert question.targets.tolist() == [3]
+
+
+def test_items_made_new_are_in_no_log_and_in_no_history_but_still_to_be_found(
+    make_items: Items, make_log: Log, small: Settings
+) -> None:
+    items = make_items(5)
+    events = [("x", 0, 1), ("x", 1, 2), *[("a", n, 10 + n) for n in range(4)], ("b", 1, 12)]
+    log = make_log(items, [*events, ("b", 2, 13)])
+    exam = ten_to_twenty(log, items, small).forgetting(np.array([False, True, False, True, False]))
+    assert exam.known.item.tolist() == [0]
+    a = exam.main[0]
+    assert a.query.history.items.tolist() == [0]
+    assert a.targets.tolist() == [2, 3]
+    assert exam.new[0].query.rerank.tolist() == [1, 2, 3, 4]
+    assert [log.actors[q.actor] for q in exam.firsts] == ["a"]  # nothing is known of b any more
+
+
 def test_a_large_window_is_sampled_by_the_seed(
     make_items: Items, make_log: Log, small: Settings
 ) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recsys.ranking.blend import Example, Stack, blend, discount, fit_weights, standardise
+from recsys.ranking.blend import Example, Stack, blend, discount, fit_room, fit_weights, standardise
 from recsys.ranking.candidates import Candidates
 
 NAN = np.nan
@@ -33,6 +33,50 @@ def test_parts_are_finite_and_add_up_whatever_a_source_does_not_know() -> None:
 
 def test_a_source_without_weight_has_no_part() -> None:
     assert blend(Candidates(np.arange(2), {"a": floats(1, 2)}), {"a": 0.0}) == {}
+
+
+def test_an_item_passes_from_the_new_items_weights_to_the_usual_ones_as_it_is_liked() -> None:
+    candidates = Candidates(
+        np.arange(3), {"a": floats(1, 2, 3), "b": floats(3, 2, 1)}, own=floats(0, 0.5, 1)
+    )
+    parts = blend(candidates, {"a": 1.0}, {"a": 3.0, "b": 2.0, "unproven": -1.0})
+    z = 1.224745
+    assert parts["a"] == pytest.approx([-3 * z, 0, z], abs=1e-5)
+    assert parts["b"] == pytest.approx([2 * z, 0, 0], abs=1e-5)
+    assert parts["unproven"] == pytest.approx([-1, -0.5, 0])
+
+
+def test_without_weights_of_their_own_new_items_are_weighed_like_all() -> None:
+    scores = {"a": floats(1, 2, 3), "b": floats(3, 1, 1)}
+    weights = {"a": 0.3, "b": 0.7}
+    some_new = blend(Candidates(np.arange(3), scores, own=floats(0, 0.3, 1)), weights)
+    all_known = blend(Candidates(np.arange(3), scores), weights)
+    assert {n: p.tolist() for n, p in some_new.items()} == {
+        n: p.tolist() for n, p in all_known.items()
+    }
+
+
+def race(rng: np.random.Generator, liked: str) -> list[Example]:
+    """Forty known items and ten new ones; `a` tells the known apart, `b` the new, and one kind alone is liked."""
+    made = []
+    own = np.repeat(floats(1, 0), [40, 10])
+    for _ in range(60):
+        scores = {name: rng.normal(size=50).astype(np.float32) for name in ("a", "b")}
+        known, new = np.argsort(-scores["a"][:40])[:2], 40 + np.argsort(-scores["b"][40:])[:2]
+        chosen = np.isin(np.arange(50), known if liked == "known" else new)
+        made.append(Example(Candidates(np.arange(50), scores, own), chosen, 2))
+    return made
+
+
+def test_new_items_get_as_much_room_as_pays() -> None:
+    best = {}
+    for liked in ("known", "new"):
+        some = race(np.random.default_rng(2), liked)
+        for_new = fit_room(some, [{"a": 1.0}] * len(some), {"b": 1.0})
+        parts = blend(some[0].candidates, {"a": 1.0}, for_new)
+        best[liked] = np.argsort(-np.sum(list(parts.values()), axis=0))[:2]
+    assert (best["known"] < 40).all()
+    assert (best["new"] >= 40).all()
 
 
 def examples(rng: np.random.Generator, queries: int = 60) -> list[Example]:

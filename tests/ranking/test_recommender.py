@@ -61,6 +61,36 @@ def test_the_parts_add_up_to_the_score_and_scores_never_rise(recommender: Recomm
     assert {"diversity", "boost"} <= set(slate.items[0].parts)
 
 
+def with_weights_for_new_items(recommender: Recommender) -> Recommender:
+    """One in which every fourth film is new."""
+    own = np.where(np.arange(len(recommender.items)) % 4, 1, 0).astype(np.float32)
+    weights = {**recommender.weights, "new items": {"text": 2.0, "popular": 0.5, "unproven": -0.7}}
+    return replace(recommender, own=own, weights=weights)
+
+
+def test_the_parts_of_new_and_of_known_items_add_up(recommender: Recommender) -> None:
+    served = with_weights_for_new_items(recommender)
+    slate = served.recommend(viewer(recommender, "Space", limit=40))
+    new = served.own[ordinals(recommender, *ids(slate))] == 0
+    assert 0 < new.sum() < len(new)
+    for item, is_new in zip(slate.items, new, strict=True):
+        assert sum(item.parts.values()) == pytest.approx(item.score, abs=1e-5)
+        assert item.parts["unproven"] == pytest.approx(-0.7 if is_new else 0)
+        assert (item.parts["linear"] == 0) == is_new
+        assert "unproven" not in item.reason
+
+
+@pytest.mark.parametrize("query", [{}, {"context": np.array([0])}])
+def test_new_items_have_weights_of_their_own_only_where_a_history_leads(
+    recommender: Recommender, query: dict[str, Ordinals]
+) -> None:
+    asked = Query(at=NOW, limit=10, **query)
+    served = with_weights_for_new_items(recommender).recommend(asked)
+    assert [item.parts for item in served.items] == [
+        item.parts for item in recommender.recommend(asked).items
+    ]
+
+
 def test_each_reason_names_something_the_viewer_did(recommender: Recommender) -> None:
     slate = recommender.recommend(viewer(recommender, "Family", likes=1))
     liked = recommender.items.title(int(ordinals(recommender, worlds.film_ids("Family")[0])[0]))
