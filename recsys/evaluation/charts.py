@@ -73,8 +73,8 @@ def _differences(evaluation: Evaluation) -> Chart:
     figure = _rows(names, [dots], {"zeroline": True, "zerolinecolor": "--ink", "zerolinewidth": 1})
     return Chart(
         "differences",
-        "Gain over each baseline",
-        "NDCG@10 of the blend minus that of the baseline, query by query. "
+        "Gain over each single model",
+        "NDCG@10 of the blend minus that of the model, query by query. "
         "An interval clear of zero is a real difference.",
         figure,
     )
@@ -94,7 +94,7 @@ def _slices(evaluation: Evaluation) -> Chart:
     return Chart(
         "slices",
         "Who is served how well",
-        f"NDCG@10 of the blend and of {rival}, the best baseline, by what is known of the viewer.",
+        f"NDCG@10 of the blend and of {rival}, the best single model, by what is known of the viewer.",
         _with_legend(figure),
     )
 

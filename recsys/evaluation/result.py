@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 BLEND = "blend"
-"""The model that is served; every other model measured is a baseline."""
+"""The model that is served; every other model measured stands alone: a baseline."""
 
 ALL = "all"
 """The slice of one query per person: what is meant where no slice is named."""

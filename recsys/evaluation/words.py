@@ -145,7 +145,7 @@ def headline(evaluation: Evaluation) -> str:
     ahead = [name for name, (_, low, _) in found if low is not None and low > 0]
     level = [name for name, _ in found if name not in behind + ahead]
     if not behind and not level:
-        return "The blend is ahead of every baseline."
+        return "The blend is ahead of every single model."
     said = [f"behind {_listed(behind)}"] if behind else []
     said += [f"level with {_listed(level)}"] if level else []
     said += [f"ahead of {_listed(ahead)}"] if ahead else []
@@ -166,7 +166,7 @@ def evidence(evaluation: Evaluation) -> str:
     mine, other = (evaluation.models[name].metrics[HEADLINE].value for name in (BLEND, best))
     gain = f" ({mine / other - 1:+.1%})" if other > 0 else ""
     return (
-        f"NDCG@10 is {mine:.3f}, against {other:.3f} for {best}, the best baseline{gain}. "
+        f"NDCG@10 is {mine:.3f}, against {other:.3f} for {best}, the best single model{gain}. "
         f"The difference, query by query, is {interval(evaluation.difference[best], '+.3f')} "
         f"over {queries(evaluation):,} queries."
     )

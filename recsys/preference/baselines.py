@@ -1,4 +1,4 @@
-"""Simple recommenders to beat: each scores every item for a history, and none of them is blended."""
+"""Single models that a blend has to beat: each scores every item for a history, and none of them is blended."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,10 +9,10 @@ from recsys.catalogue.event_log import EventLog
 from recsys.config import PreferenceSettings, Settings
 from recsys.identity import Floats, Ordinals
 from recsys.preference.cooccurrence import fit_cooccurrence
-from recsys.preference.interactions import interactions
+from recsys.preference.interactions import faded, interactions
 from recsys.preference.linear import fit_linear
 from recsys.preference.models import Preference
-from recsys.preference.sparse import score
+from recsys.preference.sparse import Sparse, score
 
 Scorer = Callable[[Ordinals, Floats], Floats]
 """(history items, their signed weights) -> (n,) scores, higher is better; NaN where there is nothing to say."""
@@ -21,25 +21,50 @@ Scorer = Callable[[Ordinals, Floats], Floats]
 def fit_baselines(
     log: EventLog, fitted: Preference, content: Floats | None, settings: Settings
 ) -> dict[str, Scorer]:
-    """popularity, item-kNN, ALS, EASE and content: those that the data and the settings allow.
+    """The engine's own models, each alone, and those of textbooks: as far as the data and the settings allow.
 
     fitted: the models of the same log. content: (n, d) whitened unit rows, zero where an item has none.
     """
-    own = settings.preference
-    n_items = len(fitted.support)
-    X = interactions(log, n_items, settings.events, own.longest_history).matrix
-    ease = fit_linear(X, {}, own.model_copy(update={"linear_sharpness": 1.0}))
-    scorers: dict[str, Scorer] = {
-        "popularity": lambda items, weights: fitted.popularity.popular,
-        "item-kNN": partial(score, fit_cooccurrence(X, _cosine(own))),
+    return _own(fitted) | _of_textbooks(log, fitted, content, settings)
+
+
+def _own(fitted: Preference) -> dict[str, Scorer]:
+    """Models of taste as they are served: a taste fades in each of them as was found best."""
+    found = fitted.settings
+    rows = {
+        "co-occurrence": (fitted.cooccurrence, found.cooccurrence_fading),
+        "transitions": (fitted.transitions, found.transitions_fading),
+        "linear model": (fitted.linear, found.linear_fading),
+    }
+    scorers = {
+        name: _fading(_sums_of(W), fading) for name, (W, fading) in rows.items() if W is not None
     }
     if fitted.factors is not None:
-        scorers["ALS"] = fitted.factors.score
+        scorers["ALS"] = _fading(fitted.factors.score, found.factors_fading)
+    return scorers
+
+
+def _of_textbooks(
+    log: EventLog, fitted: Preference, content: Floats | None, settings: Settings
+) -> dict[str, Scorer]:
+    own, n_items = settings.preference, len(fitted.support)
+    X = interactions(log, n_items, settings.events, own.longest_history).matrix
+    scorers: dict[str, Scorer] = {"item-kNN": _sums_of(fit_cooccurrence(X, _cosine(own)))}
+    ease = fit_linear(X, {}, own.model_copy(update={"linear_sharpness": 1.0}))
     if ease is not None:
-        scorers["EASE"] = partial(score, ease)
+        scorers["EASE"] = _sums_of(ease)
     if content is not None:
         scorers["content"] = partial(nearest_to_history, content)
-    return scorers
+    return scorers | {"popularity": lambda items, weights: fitted.popularity.popular}
+
+
+def _sums_of(W: Sparse) -> Scorer:
+    return partial(score, W)
+
+
+def _fading(scorer: Scorer, fading: float) -> Scorer:
+    """The same when every like weighs less for each newer one."""
+    return lambda items, weights: scorer(items, faded(weights, fading))
 
 
 def nearest_to_history(rows: Floats, items: Ordinals, weights: Floats) -> Floats:

@@ -67,6 +67,11 @@ def decay(time: NDArray[np.int64], newest: int, half_life_days: float) -> Floats
     return np.exp2(-age / half_life_days).astype(np.float32)
 
 
+def faded(weights: Floats, fading: float) -> Floats:
+    """What is left of the weights of a history, newest first: exp(-fading) for each newer one."""
+    return weights * np.exp(-fading * np.arange(len(weights))).astype(np.float32)
+
+
 def pairs(log: EventLog, n_items: int, settings: EventSettings) -> Pairs:
     """Add up each actor's events on each item."""
     strength = event_strength(log.type, log.value, log.types, settings)

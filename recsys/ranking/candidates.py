@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from recsys.identity import NOTHING, Floats, ItemId, Mask, Ordinals
+from recsys.preference.interactions import faded
 
 CONTEXT = "context"
 """The 'event type' of an item that the viewer is looking at right now."""
@@ -49,10 +50,7 @@ class History:
 
     def faded(self, fading: float) -> "History":
         """Every item weighs exp(-fading) for each newer one."""
-        if not fading:
-            return self
-        left = np.exp(-fading * np.arange(len(self))).astype(np.float32)
-        return replace(self, weights=self.weights * left)
+        return replace(self, weights=faded(self.weights, fading)) if fading else self
 
 
 NO_HISTORY = History(NOTHING, np.empty(0, dtype=np.float32), ())

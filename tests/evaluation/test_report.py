@@ -65,7 +65,7 @@ def printed(found: Evaluation, width: int = 100) -> str:
 @pytest.mark.parametrize(
     ("low", "high", "says"),
     [
-        (0.002, 0.02, "The blend is ahead of every baseline."),
+        (0.002, 0.02, "The blend is ahead of every single model."),
         (-0.002, 0.02, "The blend is level with <b>EASE</b>, ahead of popularity."),
         (-0.02, -0.002, "The blend is behind <b>EASE</b>, ahead of popularity."),
     ],

@@ -6,6 +6,8 @@ import pytest
 from recsys.config import Settings
 from recsys.preference.baselines import fit_baselines
 from recsys.preference.cold import ContentPrior
+from recsys.preference.interactions import interactions
+from recsys.preference.linear import fit_linear
 from recsys.preference.models import Preference, fit_preference
 from recsys.preference.sparse import score
 
@@ -122,19 +124,49 @@ def test_every_baseline_but_popularity_finds_the_group_of_a_taste(
     checkerboard, fitted, text, small
 ):
     baselines = fit_baselines(checkerboard, fitted, text.rows, small)
-    assert set(baselines) == {"popularity", "item-kNN", "ALS", "EASE", "content"}
+    own = {"co-occurrence", "transitions", "linear model", "ALS"}
+    assert set(baselines) == own | {"popularity", "item-kNN", "EASE", "content"}
     for name, baseline in baselines.items():
         scores = baseline(HISTORY, WEIGHTS)
         assert scores.shape == (N,)
         assert scores.dtype == np.float32
-        if name != "popularity":
+        if name not in ("popularity", "transitions"):  # of which some have no pair to tell them
             assert scores[4:20:2].min() > scores[1:20:2].max(), name
 
 
 def test_baselines_that_cannot_be_had_are_left_out(make_log, small):
     log = make_log([])
     got = fit_baselines(log, fit_preference(log, 2, {}, small), None, small)
-    assert set(got) == {"popularity", "item-kNN", "EASE"}
+    assert set(got) == {"co-occurrence", "linear model", "popularity", "item-kNN", "EASE"}
+
+
+def test_the_engines_own_models_are_measured_alone_as_they_are_served(checkerboard, text, small):
+    fadings = {"cooccurrence": 0.3, "transitions": 0.4, "linear": 0.5, "factors": 0.6}
+    own = small.preference.model_copy(update={f"{m}_fading": f for m, f in fadings.items()})
+    settings = small.model_copy(update={"preference": own})
+    fitted = fit_preference(checkerboard, N, {"text": text}, settings)
+    baselines = fit_baselines(checkerboard, fitted, text.rows, settings)
+    history, weights = np.array([0, 3, 2]), np.array([1, 0.5, 1], dtype=np.float32)
+    left = {model: weights * np.exp(-f * np.arange(3)) for model, f in fadings.items()}
+    expected = {
+        "co-occurrence": left["cooccurrence"] @ fitted.cooccurrence.toarray()[history],
+        "transitions": left["transitions"] @ fitted.transitions.toarray()[history],
+        "linear model": left["linear"] @ fitted.linear.toarray()[history],
+        "ALS": fitted.factors.score(history, left["factors"].astype(np.float32)),
+    }
+    for name, scores in expected.items():
+        assert baselines[name](history, weights) == pytest.approx(scores, rel=1e-5, nan_ok=True), (
+            name
+        )
+
+
+def test_without_content_the_textbooks_linear_model_is_the_one_that_was_fitted(checkerboard, small):
+    fitted = fit_preference(checkerboard, N, {}, small)
+    ease = fit_baselines(checkerboard, fitted, None, small)["EASE"]
+    alone = fit_linear(
+        interactions(checkerboard, N, small.events, 200).matrix, {}, small.preference
+    )
+    assert ease(HISTORY, WEIGHTS).tolist() == score(alone, HISTORY, WEIGHTS).tolist()
 
 
 def test_content_alone_says_nothing_without_content_on_both_sides(
