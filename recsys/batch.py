@@ -169,7 +169,8 @@ class Scorer:
         if not self.knows(user):
             return Viewer(NO_HISTORY, NOTHING)
         events = self._by_actor.events_of(self._actors.ordinal(user))
-        return viewer_of(self._log, events, self._settings.events)
+        found = self._recommender.events
+        return viewer_of(self._log, events, self._settings.events.taking(found))
 
 
 def _scorer(engine: Engine, settings: Settings, run: Run) -> Scorer:

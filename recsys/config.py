@@ -17,6 +17,8 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     model_validator,
@@ -69,10 +71,10 @@ class DatabaseSettings(Section):
 
 
 class EventSettings(Section):
-    """What an event says about taste."""
+    """What an event says about taste. A rebuild searches weights and half_life_days, all but those that you set."""
 
     weights: Annotated[dict[str, float], AfterValidator(_with_usual_weights)] = USUAL_WEIGHTS
-    """Event type -> weight; negative: less of this. Yours join the usual ones; other types are refused at the door."""
+    """Event type -> weight; negative: less of this. Yours join the usual ones, and stay; other types are refused."""
     rating_neutral: float = 3.0
     """The rating that says nothing. Ratings below it count as negative."""
     rating_best: float = 5.0
@@ -91,6 +93,34 @@ class EventSettings(Section):
     """An event counts half as much as one this many days newer."""
     history: Positive = 200
     """A user's newest items that describe the taste."""
+
+    _given: frozenset[str] = PrivateAttr(default=frozenset())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _remember(cls, values: object, make: ModelWrapValidatorHandler[Self]) -> Self:
+        """Which weights were given by hand: the others joined them."""
+        made = make(values)
+        if isinstance(values, dict):
+            made._given = frozenset(values) | {
+                f"weights.{name}" for name in values.get("weights", ())
+            }
+        return made
+
+    @property
+    def given(self) -> frozenset[str]:
+        """What was set by hand and is not to be searched, such as `half_life_days` and `weights.view`."""
+        return self._given
+
+    def taking(self, found: "EventSettings") -> "EventSettings":
+        """These, with what a build has found in place of what was not set here."""
+        weights = {
+            name: weight if f"weights.{name}" in self.given else found.weights.get(name, weight)
+            for name, weight in self.weights.items()
+        }
+        own = "half_life_days" in self.given
+        half_life = self.half_life_days if own else found.half_life_days
+        return self.model_copy(update={"weights": weights, "half_life_days": half_life})
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -20,13 +20,14 @@ from recsys.catalogue.events import read_events
 from recsys.catalogue.item_table import ItemTable
 from recsys.catalogue.items import read_items
 from recsys.catalogue.lists import catalogue_of, log_of, read_lists
-from recsys.config import PreferenceSettings, Settings, SnapshotSettings
+from recsys.config import EventSettings, PreferenceSettings, Settings, SnapshotSettings
 from recsys.embedding.encoder import Encoder
 from recsys.embedding.image import load_image_encoder
 from recsys.embedding.text import item_text, load_text_encoder
 from recsys.embedding.vectors import Embedded, embed_items
 from recsys.errors import BuildError, GateRefused, SnapshotError
 from recsys.evaluation.backtest import Evaluation, backtest
+from recsys.evaluation.past import Found
 from recsys.evaluation.report import html
 from recsys.evaluation.result import BLEND, COLD_ALONE, FIRST_EVENT, FIRST_VISITS, HEADLINE, Slice
 from recsys.evaluation.split import TEST, Plan, by_parts
@@ -99,7 +100,8 @@ def rebuild(engine: Engine, settings: Settings, progress: Progress, force: bool 
             return Outcome(current, stored, found, changed=False, overruled=None)
         content = arrange(world.items, found, settings, progress)
         last = stored_evaluation(snapshots, current.id) if current else None
-        evaluation = evaluate(world, content, settings, progress, start=last_found(last))
+        start = found_by(last) if last else None
+        evaluation = evaluate(world, content, settings, progress, start=start)
         artefacts = fit(world, content, evaluation, settings, progress)
         manifest = describe(new_id(started), started, digest, world, artefacts, evaluation)
         refusal = (
@@ -204,7 +206,7 @@ def evaluate(
     settings: Settings,
     progress: Progress,
     plan: Plan | None = None,
-    start: PreferenceSettings | None = None,
+    start: Found | None = None,
     beside: bool = True,
 ) -> Evaluation:
     """Measure what this world's models would have suggested. plan: None for what the settings ask.
@@ -228,9 +230,9 @@ def fit(
     world: World, content: Content, evaluation: Evaluation, settings: Settings, progress: Progress
 ) -> Artefacts:
     """Fit on everything, with the settings and the weights that the evaluation taught."""
-    if evaluation.preference:
-        found = PreferenceSettings.model_validate(evaluation.preference)
-        settings = settings.model_copy(update={"preference": found})
+    if found := found_by(evaluation):
+        update = {"preference": found.preference, "events": found.events}
+        settings = settings.model_copy(update=update)
     preference = fit_preference(
         world.log,
         len(world.items),
@@ -389,10 +391,12 @@ def stored_evaluation(snapshots: Snapshots, snapshot: str) -> Evaluation:
     )
 
 
-def last_found(last: Evaluation | None) -> PreferenceSettings | None:
-    """The settings that the last build found; None without one that was measured."""
-    found = last.preference if last else {}
-    return PreferenceSettings.model_validate(found) if found else None
+def found_by(evaluation: Evaluation) -> Found | None:
+    """The settings that an evaluation found; None where nothing was measured."""
+    if not evaluation.measured:
+        return None
+    preference = PreferenceSettings.model_validate(evaluation.preference)
+    return Found(preference, EventSettings.model_validate(evaluation.events))
 
 
 def _kept(current: Manifest | None) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys.config import documented, load_settings
+from recsys.config import EventSettings, documented, load_settings
 from recsys.errors import ConfigError
 
 
@@ -92,6 +92,21 @@ def test_own_event_types_can_be_weighed_from_either_place(monkeypatch: pytest.Mo
     weights = load_settings().events.weights
     assert (weights["wishlist"], weights["purchase"], weights["gift"]) == (0.6, 2.0, 0.7)
     assert weights["view"] == 0.2, "the usual types stay"
+
+
+def test_what_a_build_found_stands_in_for_what_was_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = EventSettings()
+    weights = {"view": 0.01, "click": 0.02, "gift": 0.03, "gone": 0.04}
+    found = usual.model_copy(update={"half_life_days": 7.0, "weights": usual.weights | weights})
+    assert usual.taking(found).half_life_days == 7
+    assert usual.taking(found).weights == usual.weights | {"view": 0.01, "click": 0.02}
+
+    Path("recsys.toml").write_text("[events]\nhalf_life_days = 180\nweights = { view = 0.2 }\n")
+    monkeypatch.setenv("RECSYS_EVENTS__WEIGHTS__GIFT", "0.7")
+    mine = load_settings().events.taking(found)
+    assert mine.half_life_days == 180
+    assert mine.weights == usual.weights | {"view": 0.2, "gift": 0.7, "click": 0.02}
+    assert mine.taking(usual).weights["view"] == 0.2, "what was set is remembered"
 
 
 def test_settings_cannot_be_changed_once_read() -> None:

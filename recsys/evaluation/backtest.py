@@ -15,12 +15,12 @@ import numpy as np
 from recsys.catalogue.event_log import EventLog
 from recsys.catalogue.items import ItemTable
 from recsys.catalogue.times import from_us
-from recsys.config import PreferenceSettings, Settings
+from recsys.config import Settings
 from recsys.evaluation.baselines import WHY_LEFT_OUT, baseline_slates
 from recsys.evaluation.judge import Slates, differences, judge, judge_alone
 from recsys.evaluation.learning import Learned, learn
 from recsys.evaluation.metrics import Shelf
-from recsys.evaluation.past import Past
+from recsys.evaluation.past import Found, Past
 from recsys.evaluation.result import BLEND, Estimate, Evaluation, Period
 from recsys.evaluation.split import LIMIT, Exam, Plan, Question, make_plan
 from recsys.identity import ABSENT, Ordinals
@@ -45,7 +45,7 @@ def backtest(
     settings: Settings,
     progress: Callable[[str], None] | None = None,
     plan: Plan | None = None,
-    start: PreferenceSettings | None = None,
+    start: Found | None = None,
     beside: bool = True,
 ) -> Evaluation:
     """Measure what models of the known events suggest to those who then liked something else.
@@ -62,8 +62,8 @@ def backtest(
     outcome = _nothing_yet(past, log, plan)
     if reason := _too_little(log, plan.test, settings):
         return outcome.model_copy(update={"reason": reason})
-    learned = learn(past, plan.rehearsal, start, steps)
-    past, test = past.having(learned.preference), plan.test.hiding_seen(learned.hides_seen)
+    learned = learn(past, plan, start, steps)
+    past, test = past.having(learned.found), _as_served(plan.test, learned)
     slates, preference = _answer(past, test, learned, beside, steps)
     with steps("measuring"):
         known = np.bincount(test.known.item, minlength=len(items)) > 0
@@ -71,7 +71,8 @@ def backtest(
         difference = differences(test, slates, settings.evaluation)
     found = {
         "measured": True,
-        "preference": learned.preference.model_dump(mode="json"),
+        "preference": learned.found.preference.model_dump(mode="json"),
+        "events": learned.found.events.model_dump(mode="json"),
         "hides_seen": learned.hides_seen,
         "weights": learned.weights,
         "models": models,
@@ -152,7 +153,7 @@ def _train_only(past: Past, plan: Plan, learned: Learned, steps: _Steps) -> dict
     """Let the blend answer the main questions with models of the training part alone."""
     if plan.train_only is None:
         return {}
-    exam, fitted = plan.train_only.hiding_seen(learned.hides_seen), learned.fitted
+    exam, fitted = _as_served(plan.train_only, learned), learned.fitted
     if fitted is None or exam.known is not plan.rehearsal.known:
         with steps("fitting models on training alone"):
             fitted = past.fit(exam.known)
@@ -160,6 +161,11 @@ def _train_only(past: Past, plan: Plan, learned: Learned, steps: _Steps) -> dict
         slates = _slates(past.recommender(fitted, learned.weights), exam.main)
     with steps("measuring training alone"):
         return judge_alone(exam, slates, _shelf(past, fitted), past.settings.evaluation)
+
+
+def _as_served(exam: Exam, learned: Learned) -> Exam:
+    """With histories and seen items as a request would have them."""
+    return exam.hiding_seen(learned.hides_seen).weighing(learned.found.events)
 
 
 def _shelf(past: Past, preference: Preference) -> Shelf:

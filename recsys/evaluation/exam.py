@@ -3,22 +3,22 @@
 EventLog -> Asker -> Question -> Exam -> Plan: an exam to learn settings and weights on, and the test
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
 from recsys.catalogue.event_log import ByActor, EventLog
 from recsys.catalogue.items import ItemTable
 from recsys.catalogue.times import from_us
-from recsys.config import Settings
+from recsys.config import EventSettings, Settings
 from recsys.evaluation.words import MADE_NEW
 from recsys.identity import NOTHING, Mask, Ordinals
 from recsys.preference.interactions import DAY, event_strength
 from recsys.ranking.candidates import Query
 from recsys.ranking.filters import on_sale
-from recsys.ranking.viewer import viewer_of
+from recsys.ranking.viewer import Viewer, viewer_of
 
 LIMIT = 20
 """Length of every slate measured: the deepest metric looks this far."""
@@ -37,6 +37,14 @@ class Question:
     """Distinct, ascending, never empty; each was on offer. A seen item that is liked again is one, hidden or not."""
     actor: int
     """Position in the log's actors."""
+    viewer: Callable[[EventSettings], Viewer] | None = None
+    """What is known of the viewer, for events that weigh otherwise; None: the history is all there is."""
+
+    def weighing(self, events: EventSettings) -> "Question":
+        """The same, of a viewer whose events weigh what these settings say."""
+        if self.viewer is None:
+            return self
+        return replace(self, query=replace(self.query, history=self.viewer(events).history))
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +92,14 @@ class Exam:
         main, new, firsts = map(_with_nothing_seen, (self.main, self.new, self.firsts))
         return replace(self, main=main, new=new, firsts=firsts)
 
+    def weighing(self, events: EventSettings) -> "Exam":
+        """As it is asked where events weigh what these settings say. The targets are the same."""
+        main, new, firsts = (
+            [question.weighing(events) for question in questions]
+            for questions in (self.main, self.new, self.firsts)
+        )
+        return replace(self, main=main, new=new, firsts=firsts)
+
     def forgetting(self, items: Mask) -> "Exam":
         """As if no event on these items were known, neither to models nor in histories. items: (n,)
 
@@ -109,8 +125,16 @@ def _among(new: Mask, main: Sequence[Question]) -> list[Question]:
 
 def _forgetting(question: Question, items: Mask) -> Question:
     history = question.query.history
-    left = history.only(~items[history.items])
-    return replace(question, query=replace(question.query, history=left))
+    left = replace(question.query, history=history.only(~items[history.items]))
+    viewer = question.viewer and partial(_viewer_without, question.viewer, items)
+    return replace(question, query=left, viewer=viewer)
+
+
+def _viewer_without(
+    viewer: Callable[[EventSettings], Viewer], items: Mask, events: EventSettings
+) -> Viewer:
+    known = viewer(events)
+    return replace(known, history=known.history.only(~items[known.history.items]))
 
 
 def _with_nothing_seen(asked: list[Question]) -> list[Question]:
@@ -190,8 +214,10 @@ class Asker:
         targets = targets[on_sale(self.items, at, targets)]
         if not len(targets):
             return None
-        viewer = viewer_of(self.log, before, self.settings.events)
-        return Question(Query(at, LIMIT, viewer.history, seen=viewer.seen), targets, actor)
+        read = partial(viewer_of, self.log, before)
+        viewer = read(self.settings.events)
+        query = Query(at, LIMIT, viewer.history, seen=viewer.seen)
+        return Question(query, targets, actor, read)
 
     def _goes_on(self, before: Ordinals, likes: Ordinals) -> Mask:
         """(likes,) those that end what had begun within a day, as a purchase does after a view: no news to anybody."""

@@ -1,6 +1,6 @@
 """What held-out time teaches before the test: settings of the models, weights of the blend, whether things come back.
 
-rehearsal -> search -> models of what was known -> candidates of every question -> Learned
+rehearsal -> search_events, search -> models of what was known -> candidates of every question -> Learned
 """
 
 from collections.abc import Mapping
@@ -10,11 +10,12 @@ from typing import Protocol
 
 import numpy as np
 
-from recsys.config import PreferenceSettings, Settings
+from recsys.config import EventSettings, Settings
 from recsys.evaluation.new_items import learn_new_items
-from recsys.evaluation.past import Past, Weights, examples
+from recsys.evaluation.past import Found, Past, Weights, examples
 from recsys.evaluation.search import search, search_again
-from recsys.evaluation.split import Exam, Question
+from recsys.evaluation.split import Exam, Plan, Question
+from recsys.evaluation.weighing import search_events
 from recsys.preference.models import Preference
 from recsys.ranking.blend import (
     LED_BY_HISTORY,
@@ -47,7 +48,7 @@ class Steps(Protocol):
 class Learned:
     """What a build takes over from its rehearsal."""
 
-    preference: PreferenceSettings
+    found: Found
     weights: Weights
     """Segments with too few questions are absent, and so are new items."""
     hides_seen: bool
@@ -55,15 +56,15 @@ class Learned:
     """The models of the rehearsal; None where it taught nothing."""
 
 
-def learn(past: Past, rehearsal: Exam, start: PreferenceSettings | None, steps: Steps) -> Learned:
+def learn(past: Past, plan: Plan, start: Found | None, steps: Steps) -> Learned:
     """Learn from the validation part all that it has enough questions for. start: where the last search ended."""
-    given, hide = past.settings, past.settings.ranking.hide_seen
+    given, rehearsal = past.settings, plan.rehearsal
+    hide = given.ranking.hide_seen
     if not len(rehearsal.known) or not any(_segments(past, rehearsal).values()):
-        return Learned(given.preference, {}, hides_seen=hide != "no")
+        return Learned(past.found, {}, hides_seen=hide != "no")
     with steps("searching settings"):
-        asked = _with_history(rehearsal)
-        content = (past.spaces, past.priors)
-        past = past.having(search(rehearsal.known, asked, len(past.items), *content, given, start))
+        past = past.having(_searched(past, plan, start))
+        rehearsal = rehearsal.weighing(past.settings.events)
     with steps("fitting models for validation"):
         preference = past.fit(rehearsal.known)
     with steps("asking about new items"):
@@ -71,8 +72,22 @@ def learn(past: Past, rehearsal: Exam, start: PreferenceSettings | None, steps: 
     with steps("fitting the blend"):
         if hide == "yes" or (hide == "learn" and _returning(rehearsal) < RETURNS):
             weights = _fitted(past, preference, rehearsal, for_new)
-            return Learned(past.settings.preference, weights, True, preference)
+            return Learned(past.found, weights, True, preference)
         return _learn_to_show(past, preference, rehearsal, for_new, given)
+
+
+def _searched(past: Past, plan: Plan, start: Found | None) -> Found:
+    """What events weigh is found with the models of the last search, then the settings of each model."""
+    known, asked, n = plan.rehearsal.known, _with_history(plan.rehearsal), len(past.items)
+    before = past if start is None else past.having(replace(start, events=past.settings.events))
+    events = search_events(
+        known, asked, n, before.settings, plan.dated, start.events if start else None
+    )
+    past = past.having(Found(past.settings.preference, events))
+    asked = [question.weighing(events) for question in asked]
+    content = (past.spaces, past.priors)
+    first = start.preference if start else None
+    return Found(search(known, asked, n, *content, past.settings, first), events)
 
 
 def _learn_to_show(
@@ -80,9 +95,10 @@ def _learn_to_show(
 ) -> Learned:
     """With seen items in the slates, unless slates without them do as well and nobody asked to show them."""
     open_ = rehearsal.hiding_seen(False)
-    asked, before = _with_history(open_), past.settings.preference
-    found = search_again(asked, preference.returns, given, before)
-    past, preference = past.having(found), replace(preference, settings=found)
+    asked, before = _with_history(open_), past.found
+    own = search_again(asked, preference.returns, given, before.preference)
+    found = replace(before, preference=own)
+    past, preference = past.having(found), replace(preference, settings=own)
     shown = _fitted(past, preference, open_, for_new, RETURNING)
     if given.ranking.hide_seen == "no":
         return Learned(found, shown, False, preference)

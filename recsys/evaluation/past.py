@@ -7,7 +7,7 @@ import numpy as np
 
 from recsys.catalogue.event_log import EventLog
 from recsys.catalogue.items import ItemTable
-from recsys.config import PreferenceSettings, Settings
+from recsys.config import EventSettings, PreferenceSettings, Settings
 from recsys.evaluation.exam import Question
 from recsys.identity import Floats
 from recsys.index.space import Space
@@ -20,6 +20,14 @@ from recsys.threads import one_blas_thread
 
 Weights = dict[str, dict[str, float]]
 """Segment -> source -> weight."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Settings found on validation."""
+
+    preference: PreferenceSettings
+    events: EventSettings
 
 
 @dataclass(frozen=True)
@@ -46,9 +54,15 @@ class Past:
         artefacts = Artefacts(self.items, self.spaces, preference, weights)
         return Recommender.of(artefacts, self.settings.ranking)
 
-    def having(self, found: PreferenceSettings) -> "Past":
-        """The same with other settings of the models."""
-        return replace(self, settings=self.settings.model_copy(update={"preference": found}))
+    def having(self, found: Found) -> "Past":
+        """The same with other settings of the models and of what events weigh."""
+        update = {"preference": found.preference, "events": found.events}
+        return replace(self, settings=self.settings.model_copy(update=update))
+
+    @property
+    def found(self) -> Found:
+        """The settings in force."""
+        return Found(self.settings.preference, self.settings.events)
 
 
 def examples(recommender: Recommender, asked: Sequence[Question]) -> list[Example]:

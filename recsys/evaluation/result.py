@@ -86,6 +86,8 @@ class Evaluation(Document):
     """`training`, `validation` and `test`, as far as there are such events."""
     preference: dict[str, Any] = {}
     """Settings of the models of taste, as found on validation; empty when nothing was measured."""
+    events: dict[str, Any] = {}
+    """What events weigh, as found on validation; empty when nothing was measured."""
     hides_seen: bool = True
     """Whether what a viewer had seen was left out: as set, else as found better on validation."""
     weights: dict[str, dict[str, float]] = {}

@@ -8,14 +8,14 @@ A model is judged by full ranking of the whole catalogue. Settings that were giv
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys.catalogue.event_log import EventLog
-from recsys.config import PreferenceSettings, Settings
+from recsys.config import PreferenceSettings, Section, Settings
 from recsys.evaluation.split import Question
 from recsys.identity import Floats, Ordinals
 from recsys.index.space import Space
@@ -85,8 +85,13 @@ LADDERS: dict[str, dict[str, tuple[float, ...]]] = {
 }
 """Model -> setting -> values, in order. The settings that matter most come first, the costliest last."""
 
-Judge = Callable[[PreferenceSettings], float]
+Searched = TypeVar("Searched", bound=Section)
+"""Settings that are searched."""
+
+Judge = Callable[[Searched], float]
 """Mean NDCG of a model with these settings."""
+
+OfPreference = Judge[PreferenceSettings]
 
 
 def search(
@@ -146,10 +151,13 @@ def _applicable(
 
 
 def climb(
-    judge: Judge, start: PreferenceSettings, ladders: Mapping[str, tuple[float, ...]]
-) -> PreferenceSettings:
-    """Coordinate ascent: each setting in turn goes up or down its ladder for as long as the model gains."""
-    judge = cache(judge)
+    judge: Judge[Searched], start: Searched, ladders: Mapping[str, tuple[float, ...]]
+) -> Searched:
+    """Coordinate ascent: each setting in turn goes up or down its ladder for as long as the model gains.
+
+    A setting is named as in `linear_ridge`, or `weights.view` for one of a group.
+    """
+    judge = _each_once(judge)
     best, reached = start, judge(start)
     for _ in range(1 if "factors" in ladders else SWEEPS):
         before = reached
@@ -160,15 +168,28 @@ def climb(
     return best
 
 
+def _each_once(judge: Judge[Searched]) -> Judge[Searched]:
+    """The same, that judges no settings twice."""
+    judged: dict[str, float] = {}
+
+    def remembering(settings: Searched) -> float:
+        key = settings.model_dump_json()
+        if key not in judged:
+            judged[key] = judge(settings)
+        return judged[key]
+
+    return remembering
+
+
 def _along(
-    judge: Judge, best: PreferenceSettings, reached: float, name: str, ladder: tuple[float, ...]
-) -> tuple[PreferenceSettings, float]:
+    judge: Judge[Searched], best: Searched, reached: float, name: str, ladder: tuple[float, ...]
+) -> tuple[Searched, float]:
     """From the rung nearest to where it stands; downwards only where upwards was no better."""
-    at = int(np.argmin(np.abs(np.array(ladder) - getattr(best, name))))
+    at = int(np.argmin(np.abs(np.array(ladder) - _value(best, name))))
     for step in (1, -1):
         rung, first = at + step, reached
         while 0 <= rung < len(ladder):
-            tried = best.model_copy(update={name: ladder[rung]})
+            tried = _having(best, name, ladder[rung])
             score = judge(tried)
             if score <= reached * (1 + LEAST_GAIN):
                 break
@@ -176,6 +197,18 @@ def _along(
         if reached > first:
             break
     return best, reached
+
+
+def _value(settings: Section, name: str) -> float:
+    group, _, member = name.partition(".")
+    value = getattr(settings, group)
+    return float(value[member] if member else value)
+
+
+def _having(settings: Searched, name: str, value: float) -> Searched:
+    group, _, member = name.partition(".")
+    whole = {**getattr(settings, group), member: value} if member else value
+    return settings.model_copy(update={group: whole})
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,7 +313,7 @@ def _judges(
     spaces: Mapping[str, Space],
     priors: Mapping[str, ContentPrior],
     settings: Settings,
-) -> dict[str, Judge]:
+) -> dict[str, OfPreference]:
     """Model -> how well it does alone. Fits are kept while only the fading changes."""
     panel = Panel.of(questions, n_items)
     slow = panel.first(SLOW_QUESTIONS)
@@ -313,7 +346,7 @@ def _judges(
             None if W is None else sharpened(W, s.linear_sharpness), s.linear_fading
         )
 
-    judges: dict[str, Judge] = {
+    judges: dict[str, OfPreference] = {
         "cooccurrence": lambda s: panel.of_rows(cooccurrence(_unfading(s)), s.cooccurrence_fading),
     }
     if order.ordered and own.transitions_span:
@@ -327,7 +360,7 @@ def _judges(
     return judges
 
 
-def _nearest(panel: Panel, space: Space, kind: str) -> Judge:
+def _nearest(panel: Panel, space: Space, kind: str) -> OfPreference:
     """The largest faded similarity to anything liked."""
 
     def judge(s: PreferenceSettings) -> float:

@@ -69,7 +69,7 @@ def decay(time: NDArray[np.int64], newest: int, half_life_days: float) -> Floats
 
 def faded(weights: Floats, fading: float) -> Floats:
     """What is left of the weights of a history, newest first: exp(-fading) for each newer one."""
-    return weights * np.exp(-fading * np.arange(len(weights))).astype(np.float32)
+    return np.asarray(weights * np.exp(-fading * np.arange(len(weights))), dtype=np.float32)
 
 
 def pairs(log: EventLog, n_items: int, settings: EventSettings) -> Pairs:

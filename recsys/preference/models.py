@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from recsys.catalogue.event_log import EventLog
-from recsys.config import PreferenceSettings, Settings
+from recsys.config import EventSettings, PreferenceSettings, Settings
 from recsys.identity import Floats
 from recsys.preference.cold import ContentPrior, lend
 from recsys.preference.cooccurrence import fit_cooccurrence
@@ -48,6 +48,8 @@ class Preference:
     """(n,) people who like each item."""
     settings: PreferenceSettings
     """What all this was fitted with, and how a taste fades when it is asked."""
+    events: EventSettings
+    """What events weighed when it was fitted."""
 
     @property
     def own(self) -> Floats:
@@ -66,6 +68,7 @@ class Preference:
             if W is not None:
                 write_sparse(W, folder, name)
         (folder / "settings.json").write_text(self.settings.model_dump_json(), encoding="utf-8")
+        (folder / "events.json").write_text(self.events.model_dump_json(), encoding="utf-8")
         if self.factors is not None:
             self.factors.write(folder)
 
@@ -85,6 +88,9 @@ class Preference:
             support=read_array(folder / "support.npy"),
             settings=PreferenceSettings.model_validate_json(
                 (folder / "settings.json").read_text(encoding="utf-8")
+            ),
+            events=EventSettings.model_validate_json(
+                (folder / "events.json").read_text(encoding="utf-8")
             ),
         )
 
@@ -135,4 +141,5 @@ def fit_preference(
         popularity,
         found.support,
         settings=own,
+        events=settings.events,
     )

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from recsys.catalogue.item_table import ItemTable
-from recsys.config import RankingSettings
+from recsys.config import EventSettings, RankingSettings
 from recsys.identity import NOTHING, Floats, Mask, Ordinals
 from recsys.index.space import Space
 from recsys.preference.sparse import Sparse
@@ -80,6 +80,8 @@ class Recommender:
     settings: RankingSettings
     hides_seen: bool
     """Whether what a viewer has seen is to be left out, where a request does not say."""
+    events: EventSettings
+    """What events weigh in a viewer's history, where the settings do not say."""
 
     @classmethod
     def of(cls, artefacts: Artefacts, settings: RankingSettings) -> "Recommender":
@@ -93,6 +95,7 @@ class Recommender:
             artefacts.spaces,
             settings,
             artefacts.hides_seen,
+            artefacts.preference.events,
         )
 
     def recommend(self, query: Query) -> Slate:

@@ -62,10 +62,11 @@ def viewer(
     """The taste of a user, a session and the events given with the request, as of now."""
     if user_id is None and session_id is None and not inline:
         return NOBODY
-    telling = telling_types(within.settings.events)
+    weighing = within.settings.events.taking(served.recommender.events)
+    telling = telling_types(weighing)
     with reading(within.engine) as session:
         stored = history(session, user_id, session_id, LONGEST_READ, telling)
-    return _read([*inline, *stored], served.recommender.items.ids, within.settings.events)
+    return _read([*inline, *stored], served.recommender.items.ids, weighing)
 
 
 def _read(

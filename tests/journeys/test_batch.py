@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,27 @@ def test_batch_and_api_give_the_same_slate(
     found = slates(tmp_path / "out")
     assert len(found) == len(done.run.users) == 160
     assert found.items() >= from_the_api(shop, list(found)[::8], 7).items()
+
+
+def test_batch_and_api_weigh_events_as_the_build_found(
+    shop: Settings, database: Engine, tmp_path: Path
+) -> None:
+    """With a half-life of seconds, the newest purchase alone is left of a taste."""
+    for n, item in enumerate(("Garden/rake/red", "Garden/hose/red", "Kitchen/whisk/red")):
+        buys(database, "ann", item, time=datetime.now(UTC) - timedelta(hours=3 - n))
+    snapshots = Snapshots(shop.home / "snapshots")
+    manifest, artefacts = snapshots.load_current()
+    found = artefacts.preference.events.model_copy(update={"half_life_days": 1e-3})
+    forgetful = replace(artefacts, preference=replace(artefacts.preference, events=found))
+    with snapshots.rebuilding():
+        sealed = snapshots.seal(forgetful, manifest.model_copy(update={"id": "9"}), {})
+    for snapshot in (manifest.id, sealed.id):
+        snapshots.publish(snapshot)
+        out = tmp_path / snapshot
+        batch(database, shop, out, limit=7, users=[UserId("ann")])
+        assert slates(out) == from_the_api(shop, ["ann"], 7)
+    assert slates(tmp_path / manifest.id) != slates(tmp_path / "9")
+    assert {item.partition("/")[0] for item, _ in slates(tmp_path / "9")["ann"]} == {"Kitchen"}
 
 
 def test_what_was_withdrawn_since_the_rebuild_is_in_no_slate(

@@ -12,7 +12,7 @@ import worlds
 from apis import Api, running, served_quickly, until
 
 from recsys.catalogue.database import connect, migrate
-from recsys.config import Settings
+from recsys.config import EventSettings, Settings
 from recsys.serving.schemas import SlateReply
 from recsys.snapshot import Artefacts
 
@@ -163,3 +163,18 @@ def test_a_source_asked_for_by_name_speaks_even_where_the_blend_switched_it_off(
             ).json()["items"]
             assert all(set(item["parts"]) == {source} for item in items)
             assert items[0]["score"] > items[-1]["score"]
+
+
+def test_events_weigh_what_the_build_found(api: Api) -> None:
+    """Somebody bought what lies in space and clicked on crime."""
+    did = [("purchase", key) for key in worlds.film_ids("Space")[:2]]
+    did += [("click", key) for key in worlds.film_ids("Crime")[:2]]
+    body = {"events": [{"item_id": key, "type": kind} for kind, key in did], "limit": 4}
+    for heavy, light, genre in (("purchase", "click", "Space"), ("click", "purchase", "Crime")):
+        weights = EventSettings().weights | {heavy: 1.0, light: 0.001}
+        found = EventSettings().model_copy(update={"weights": weights})
+        preference = replace(api.artefacts.preference, events=found)
+        newer = worlds.publish(api.settings.home, replace(api.artefacts, preference=preference))
+        until(lambda newer=newer: serving(api.client) == newer)  # type: ignore[misc]
+        shown = {item["item_id"] for item in api.post("/v1/recommendations", body)["items"]}
+        assert shown <= set(worlds.film_ids(genre))
