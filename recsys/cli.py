@@ -442,6 +442,7 @@ def list_snapshots() -> None:
         "events until",
         "NDCG@10",
         "popularity",
+        "linear model",
         box=None,
         header_style="dim",
     )
@@ -460,8 +461,17 @@ def list_snapshots() -> None:
             f"{manifest.counts['events']:,}",
             f"{manifest.events_until:%Y-%m-%d %H:%M}" if manifest.events_until else "-",
             *(f"{figure:.4f}" if figure is not None else "-" for figure in figures),
+            _reach(manifest.models.get("linear")),
         )
     out.print(table)
+
+
+def _reach(model: "Mapping[str, int | str] | None") -> str:
+    """How many items a model knows."""
+    if model is None:
+        return "-"
+    items, whole = model["items"], model["of"]
+    return "all items" if items == whole else f"{items:,} of {whole:,}"
 
 
 Name = Annotated[str | None, typer.Argument(help="Snapshot id", show_default="the current one")]

@@ -203,8 +203,8 @@ class PreferenceSettings(Section):
     """Items kept per item."""
     transitions_fading: Rate = 0.35
     """The fading of a taste when transitions are asked."""
-    linear_items: int = Field(default=16_000, ge=0)
-    """The linear model knows this many of the most liked items (memory: 4 bytes times the square, twice); 0: never."""
+    linear_memory_gb: float = Field(default=2.0, ge=0)
+    """What the linear model's solve may take. It knows as many of the most liked items as that allows; 0: no model."""
     linear_ridge: float = Field(default=100.0, gt=0)
     """Ridge of the linear model (EASE's lambda)."""
     linear_text_weight: float = Field(default=200.0, ge=0)

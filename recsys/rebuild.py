@@ -279,6 +279,7 @@ def describe(
         indexes={
             name: {"kind": s.kind, "recall@10": s.recall} for name, s in artefacts.spaces.items()
         },
+        models=artefacts.preference.reach,
         inputs_digest=digest,
         libraries=library_versions(),
         metrics=evaluation.metrics(),

@@ -59,6 +59,8 @@ class Manifest(BaseModel):
     """Space name -> encoder card."""
     indexes: dict[str, dict[str, Any]]
     """Space name -> kind chosen and recall@10 against exact search."""
+    models: dict[str, dict[str, int | str]]
+    """Model of taste -> `items` it can recommend `of` all, and its size. A model that was not fitted is absent."""
     inputs_digest: str
     """Of the items, events, settings and library versions: equal means nothing would change."""
     libraries: dict[str, str]

@@ -146,6 +146,7 @@ def manifest(artefacts: Artefacts, built_at: datetime) -> Manifest:
         counts={"items": len(artefacts.items), "available": int(artefacts.items.available.sum())},
         encoders={name: space.card.to_json() for name, space in artefacts.spaces.items()},
         indexes={},
+        models=artefacts.preference.reach,
         inputs_digest="made for a test",
         libraries=library_versions(),
         metrics={},

@@ -17,8 +17,8 @@ LAST = float(np.finfo(np.float32).min)
 
 WHY_LEFT_OUT = {
     "ALS": "the setting preference.factors is 0",
-    "EASE": "the setting preference.linear_items is 0",
-    "linear model": "the setting preference.linear_items is 0",
+    "EASE": "the setting preference.linear_memory_gb is 0",
+    "linear model": "the setting preference.linear_memory_gb is 0",
     "transitions": "the setting preference.transitions_span is 0, or what people like has no order",
     "content": "no item has a vector of its text or picture",
 }

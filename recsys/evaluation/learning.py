@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from recsys.config import EventSettings, Settings
+from recsys.config import Settings
 from recsys.evaluation.new_items import learn_new_items
 from recsys.evaluation.past import Found, Past, Weights, examples
 from recsys.evaluation.search import search, search_again

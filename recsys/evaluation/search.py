@@ -36,8 +36,8 @@ LEAST_GAIN = 0.002
 SWEEPS = 2
 """Rounds over the settings of a model at the most."""
 
-LINEAR_ITEMS = 6_000
-"""The linear model is searched among this many of the most liked items: its cost grows with their cube."""
+LINEAR_MEMORY_GB = 0.3
+"""The linear model is searched among the 6,000 most liked items that this holds: its cost grows with their cube."""
 
 SLOW_QUESTIONS = 1_000
 """Questions asked of a model that is slow to answer: one that folds in, or compares vectors."""
@@ -323,7 +323,10 @@ def _judges(
     contents = {kind: prior.rows for kind, prior in priors.items() if prior.rows is not None}
     cooccurrence = lru_cache(1)(lambda s: fit_cooccurrence(X, s))
     transitions = lru_cache(1)(lambda s: fit_transitions(order, s))
-    smaller = {"linear_items": min(own.linear_items, LINEAR_ITEMS), "linear_sharpness": 1.0}
+    smaller = {
+        "linear_memory_gb": min(own.linear_memory_gb, LINEAR_MEMORY_GB),
+        "linear_sharpness": 1.0,
+    }
     linear = lru_cache(1)(lambda s: fit_linear(X, contents, s.model_copy(update=smaller)))
     factors = lru_cache(1)(lambda s: fit_factors(X, s, seed))
 

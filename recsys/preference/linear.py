@@ -14,6 +14,7 @@ X is scaled to a mean square of 1 per entry first: so a ridge means as many peop
 view worth 0.2 as where everything is a purchase worth 1.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,15 +40,21 @@ def fit_linear(
     """
     pulls = {"text": settings.linear_text_weight, "image": settings.linear_image_weight}
     priors = [(contents[kind], pull) for kind, pull in pulls.items() if pull and kind in contents]
-    items = _head(X, [rows for rows, _ in priors], settings.linear_items)
-    if not settings.linear_items:
+    most = head_size(settings.linear_memory_gb)
+    if not most:
         return None
+    items = _head(X, [rows for rows, _ in priors], most)
     P = _inverse(_gram(X[:, items], settings.linear_ridge + sum(pull for _, pull in priors)))
     prior = _no_prior(len(items))
     for rows, pull in priors:
         prior += _prior(rows[items], P, pull, settings.linear_content_ridge)
     W = sharpened(_pruned(P, prior, settings.linear_neighbours), settings.linear_sharpness)
     return _spread(W, items, X.shape[1])
+
+
+def head_size(memory_gb: float) -> int:
+    """How many items fit a dense solve: two square matrices of 4 bytes a number."""
+    return int(math.sqrt(memory_gb * 1e9 / 8) + 1e-6)
 
 
 def _head(X: Sparse, contents: Sequence[Floats], most: int) -> Ordinals:

@@ -56,6 +56,27 @@ class Preference:
         """(n,) what each item's own behaviour counts against what is lent to it: 0 for a new item, towards 1."""
         return self.support / (self.support + np.float32(self.settings.lend_until))
 
+    @property
+    def reach(self) -> dict[str, dict[str, int | str]]:
+        """The models there are, how many of the catalogue's items each can recommend, and its size."""
+        matrices = {
+            "cooccurrence": self.cooccurrence,
+            "transitions": self.transitions,
+            "linear": self.linear,
+        }
+        found: dict[str, dict[str, int | str]] = {
+            name: {"items": len(np.unique(W.indices)), "of": W.shape[1], "weights": W.nnz}
+            for name, W in matrices.items()
+            if W is not None
+        }
+        if "linear" in found:
+            found["linear"]["solve"] = "dense"
+        if self.factors is not None:
+            known = int((~np.isnan(self.factors.items[:, 0])).sum())
+            n, dimensions = self.factors.items.shape
+            found["factors"] = {"items": known, "of": n, "dimensions": dimensions}
+        return found
+
     def write(self, folder: Path) -> None:
         """Write .npy files into a folder, which is made; it should hold none from before."""
         folder.mkdir(parents=True, exist_ok=True)

@@ -181,10 +181,10 @@ def test_too_little_to_measure_is_said_and_measures_nothing(
 def test_without_a_linear_model_there_is_no_ease_and_it_says_so(
     world: World, small: Settings
 ) -> None:
-    tight = small.preference.model_copy(update={"linear_items": 0, "factors": 0})
+    tight = small.preference.model_copy(update={"linear_memory_gb": 0, "factors": 0})
     found = world.measure(small.model_copy(update={"preference": tight}))
     assert set(found.left_out) == {"EASE", "ALS", "linear model"}
-    assert "linear_items" in found.left_out["EASE"]
+    assert "linear_memory_gb" in found.left_out["EASE"]
     assert "EASE" not in found.models
 
 

@@ -82,7 +82,7 @@ def planned(rows: Sequence[Row], make_items, settings: Settings) -> tuple[EventL
 
 
 def given(**events: object) -> Settings:
-    own = PreferenceSettings(cooccurrence_fading=0.0, linear_items=0, factors=0)
+    own = PreferenceSettings(cooccurrence_fading=0.0, linear_memory_gb=0, factors=0)
     evaluation = EvaluationSettings(validation=0.2, test=0.1)
     return Settings(events=EventSettings(**events), preference=own, evaluation=evaluation)  # type: ignore[arg-type]
 

@@ -52,6 +52,15 @@ def test_a_rebuild_publishes_a_measured_and_sound_snapshot(home: Path) -> None:
     assert manifest.indexes["text"] == {"kind": "exact", "recall@10": 1.0}
 
 
+def test_a_snapshot_says_which_models_it_holds(home: Path, shop: Shop) -> None:
+    snapshots = Snapshots(home / "snapshots")
+    models = snapshots.manifest(snapshots.current_id()).models
+    assert set(models) == {"cooccurrence", "transitions", "linear", "factors"}
+    assert all(model["items"] == model["of"] == 96 for model in models.values())
+    assert models["linear"]["solve"] == "dense"
+    assert "all items" in shop("snapshots", "list").stdout
+
+
 def test_nothing_is_built_when_nothing_changed(shop: Shop, home: Path) -> None:
     before = Snapshots(home / "snapshots").ids()
     again = shop("rebuild")

@@ -6,7 +6,7 @@ from scipy.sparse import csr_array
 
 from recsys.config import PreferenceSettings
 from recsys.preference import linear
-from recsys.preference.linear import fit_linear
+from recsys.preference.linear import fit_linear, head_size
 
 N = 60
 
@@ -114,14 +114,22 @@ def test_texts_and_pictures_pull_with_weights_of_their_own(X, content):
     assert got == pytest.approx(expected, abs=1e-5)
 
 
+def test_the_memory_says_how_many_items_are_known():
+    assert head_size(0) == 0
+    assert head_size(2.0) == 15_811
+    for n in (1, 20, 6_000, 40_000):
+        assert head_size(2 * n * n * np.float32().nbytes / 1e9) == n
+
+
 def test_with_more_items_than_allowed_the_most_liked_are_known(X, content):
     support = np.bincount(X.indices, minlength=N)
     head = np.sort(np.argsort(-support, kind="stable")[:20])
-    got = fit_linear(X, {"text": content}, settings(linear_items=20)).toarray()
-    alone = fit_linear(X[:, head], {"text": content[head]}, settings(linear_items=20)).toarray()
+    room = settings(linear_memory_gb=20 * 20 * 8 / 1e9)
+    got = fit_linear(X, {"text": content}, room).toarray()
+    alone = fit_linear(X[:, head], {"text": content[head]}, room).toarray()
     assert got[np.ix_(head, head)] == pytest.approx(alone, abs=1e-6)
     assert np.count_nonzero(got) == np.count_nonzero(alone)
-    assert fit_linear(X, {}, settings(linear_items=0)) is None
+    assert fit_linear(X, {}, settings(linear_memory_gb=0)) is None
 
 
 def test_nothing_known_gives_no_weights():

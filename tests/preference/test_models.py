@@ -68,11 +68,25 @@ def test_what_is_read_back_scores_as_what_was_written(fitted, tmp_path):
 
 
 def test_models_that_were_not_fitted_are_not_there_when_read_back(checkerboard, tmp_path):
-    own = Settings().preference.model_copy(update={"factors": 0, "linear_items": 0})
+    own = Settings().preference.model_copy(update={"factors": 0, "linear_memory_gb": 0})
     fit_preference(checkerboard, N, {}, Settings(preference=own)).write(tmp_path)
     loaded = Preference.load(tmp_path)
     assert loaded.linear is None
     assert loaded.factors is None
+
+
+def test_it_says_which_models_there_are_and_how_far_they_reach(checkerboard, text, small):
+    room = {"linear_memory_gb": 10 * 10 * 8 / 1e9, "transitions_span": 0}
+    own = small.preference.model_copy(update=room)
+    fitted = fit_preference(
+        checkerboard, N, {"text": text}, small.model_copy(update={"preference": own})
+    )
+    reach = fitted.reach
+    assert set(reach) == {"cooccurrence", "linear", "factors"}
+    assert reach["linear"]["solve"] == "dense"
+    assert [(m["items"], m["of"]) for m in reach.values()] == [(21, 22), (10, 22), (20, 22)]
+    assert reach["factors"]["dimensions"] == 2
+    assert reach["linear"]["weights"] == fitted.linear.nnz
 
 
 def test_the_same_events_give_the_same_models(checkerboard, text, small, fitted):
