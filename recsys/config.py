@@ -55,6 +55,16 @@ def _with_usual_weights(given: dict[str, float]) -> dict[str, float]:
     return USUAL_WEIGHTS | given
 
 
+TEXT_FIELDS = ("title", "brand", "categories", "description", "attributes")
+
+
+def _text_field(name: str) -> str:
+    field, dot, attribute = name.partition(".")
+    if field not in TEXT_FIELDS or (dot and (field != "attributes" or not attribute)):
+        raise ValueError(f"expected one of {', '.join(TEXT_FIELDS)}, or attributes.NAME")
+    return name
+
+
 class Section(BaseModel):
     """A group of settings: frozen, and closed to unknown keys."""
 
@@ -140,13 +150,13 @@ class EmbeddingSettings(Section):
     """`offline` (MiniLM from PyPI), `none`, a sentence-transformers hub id, or a local folder."""
     image_model: str = "offline"
     """`offline` (EfficientNet-Lite0 from PyPI), `none`, or a CLIP-family model: a hub id or a local folder."""
-    text_fields: tuple[Literal["title", "brand", "categories", "description"], ...] = (
+    text_fields: tuple[Annotated[str, AfterValidator(_text_field)], ...] = (
         "title",
         "brand",
         "categories",
         "description",
     )
-    """The item's fields that make its text, in this order."""
+    """What makes an item's text, in this order; also `attributes.NAME`, or `attributes`: all that are in words."""
     image_root: Path = Path()
     """Relative image locations start here."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

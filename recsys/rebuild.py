@@ -161,8 +161,9 @@ def read_split(
 
 def embed(items: ItemTable, settings: Settings, progress: Progress) -> dict[str, Embedded]:
     """Vectors of every item that has a text or a picture; only what is new or changed is encoded."""
-    fields = items.data.select(list(settings.embedding.text_fields)).to_pylist()
-    texts = [item_text(row, settings.embedding.text_fields) for row in fields]
+    names = settings.embedding.text_fields
+    columns = dict.fromkeys(name.partition(".")[0] for name in names)
+    texts = [item_text(row, names) for row in items.data.select(list(columns)).to_pylist()]
     images = [tuple(locations or ()) for locations in items.data["images"].to_pylist()]
     found: dict[str, Embedded] = {}
     if any(texts) and (encoder := load_text_encoder(settings.embedding)):

@@ -7,7 +7,7 @@ vector: into the store, the table and the snapshot.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -43,6 +43,12 @@ class EncoderCard:
         """16 hexadecimal characters that differ whenever any field does."""
         fields = json.dumps(self.to_json(), sort_keys=True)
         return hashlib.blake2b(fields.encode(), digest_size=8).hexdigest()
+
+    @property
+    def store(self) -> str:
+        """Names the folder of its vectors. A text has the same one whichever fields it was made of."""
+        card = replace(self, template="") if self.modality == "text" else self
+        return f"{self.modality}-{card.fingerprint}"
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` turns back into an equal card."""

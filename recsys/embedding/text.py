@@ -7,6 +7,7 @@ torch is imported when a model is first loaded: commands that embed nothing stay
 # ruff: noqa: PLC0415  see above
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -70,11 +71,31 @@ def load_text_encoder(settings: EmbeddingSettings) -> TextEncoder | None:
 def item_text(fields: Mapping[str, object], names: Sequence[str]) -> str | None:
     """One text of an item's fields in the order of `names`; lists are joined by commas.
 
-    None when none of the fields is there; "" when they are, but hold nothing to read.
+    `attributes` is a JSON object as text. None when none of the fields is there; "" when they are, but hold
+    nothing to read.
     """
-    given = [fields[name] for name in names if fields.get(name) not in (None, [], ())]
+    found = [_field(fields, name) for name in names]
+    given = [value for value in found if value not in (None, [], ())]
     readable = [text for value in given if (text := _readable(value))]
     return ". ".join(readable) if given else None
+
+
+def _field(fields: Mapping[str, object], name: str) -> object:
+    """The value of a field or of an attribute; for `attributes` all values in words, ordered by name."""
+    field, _, attribute = name.partition(".")
+    if field != "attributes":
+        return fields.get(name)
+    attributes = json.loads(str(fields.get(field) or "{}"))
+    if attribute:
+        return attributes.get(attribute)
+    values = [attributes[key] for key in sorted(attributes)]
+    parts = [part for value in values for part in (value if isinstance(value, list) else [value])]
+    return [part for part in parts if isinstance(part, str) and _in_words(part)]
+
+
+def _in_words(text: str) -> bool:
+    """False for numbers, dates, codes and addresses: they tell a reader nothing."""
+    return text != "" and not any(mark.isdigit() or mark in "/@_" for mark in text)
 
 
 def _readable(value: object) -> str:

@@ -86,7 +86,7 @@ def embed_items(
     many items are done.
     """
     card = encoder.card
-    place = folder / f"{card.modality}-{card.fingerprint}"
+    place = folder / card.store
     with only_one(place):
         store = VectorStore(place, card.dim)
         intake = _Intake(encoder, store, settings.image_root)

@@ -4,10 +4,10 @@ A colour is the name of a style variable such as `--accent`: the page fills in i
 when the reader's system turns dark or light.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from recsys.evaluation.result import BLEND, HEADLINE, Estimate, Evaluation
 from recsys.evaluation.words import SEGMENTS, slices
@@ -17,6 +17,16 @@ Figure = dict[str, Any]
 
 ROW = 38
 """Pixels per row of a plot."""
+
+
+WIDTH, HEIGHT = 360, 250
+"""Pixels of a plot with labelled points, as narrow as it is going to be on most screens."""
+
+SIDES = (
+    *("middle right", "middle left", "top center", "bottom center"),
+    *("top right", "bottom right", "top left", "bottom left"),
+)
+"""Of a point, where its label may stand; the first is the best."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +118,12 @@ def _against(evaluation: Evaluation, metric: str, title: str, caption: str, axis
         "mode": "markers+text",
         "x": across,
         "y": up,
-        "text": [escape(name) for name in models],
-        "textposition": _sides(across, up),
+        "hovertext": [escape(name) for name in models],
+        **_labels(list(models), across, up),
         "textfont": {"color": [_ink(name) for name in models], "size": 12},
         "marker": {"size": 11, "color": [_colour(name) for name in models]},
         "cliponaxis": False,
-        "hovertemplate": "%{text}<br>NDCG@10 %{y:.3f}, %{x:.1%}<extra></extra>",
+        "hovertemplate": "%{hovertext}<br>NDCG@10 %{y:.3f}, %{x:.1%}<extra></extra>",
     }
     layout = _layout(320)
     layout["xaxis"] |= {
@@ -132,17 +142,51 @@ def _against(evaluation: Evaluation, metric: str, title: str, caption: str, axis
     return Chart(metric.partition("@")[0], title, caption, {"data": [trace], "layout": layout})
 
 
-def _sides(across: Sequence[float], up: Sequence[float]) -> list[str]:
-    """Where each label stands: towards the middle, above or below where another point is close."""
-    wide, high = max(across) or 1, max(up) or 1
-    sides = []
-    for x, y in zip(across, up, strict=True):
-        near = [v - y for u, v in zip(across, up, strict=True) if abs(u - x) < wide / 5]
-        close = [gap for gap in near if abs(gap) < high / 16]
-        above, below = max(close) > 0, min(close) < 0
-        height = "bottom" if above else "top" if below else "middle"
-        sides.append(f"{height} {'right' if x < wide / 2 else 'left'}")
-    return sides
+def _labels(names: Sequence[str], across: Sequence[float], up: Sequence[float]) -> Figure:
+    """Each point's label where it covers no other label and no point; without one where there is no room.
+
+    What then has no label is named when it is pointed at, and in every other chart.
+    """
+    wide, high = (max(across) or 1) * 1.12, (max(up) or 1) * 1.15
+    points = [(x / wide * WIDTH, y / high * HEIGHT) for x, y in zip(across, up, strict=True)]
+    taken: list[_Box] = [_Box(x - 7, x + 7, y - 7, y + 7) for x, y in points]
+    sides, shown = [], []
+    for name, point in zip(names, points, strict=True):
+        boxes = {side: _box(side, point, 7.0 * len(name)) for side in SIDES}
+        free = [side for side, box in boxes.items() if box.within() and not box.meets(taken)]
+        taken += [boxes[side] for side in free[:1]]
+        sides.append(free[0] if free else SIDES[0])
+        shown.append(escape(name) if free else "")
+    return {"text": shown, "textposition": sides}
+
+
+class _Box(NamedTuple):
+    """Pixels from the lower left."""
+
+    left: float
+    right: float
+    bottom: float
+    top: float
+
+    def within(self) -> bool:
+        return self.left >= 0 and self.right <= WIDTH
+
+    def meets(self, others: Iterable["_Box"]) -> bool:
+        return any(
+            self.left < b.right
+            and b.left < self.right
+            and self.bottom < b.top
+            and b.bottom < self.top
+            for b in others
+        )
+
+
+def _box(side: str, point: tuple[float, float], width: float) -> _Box:
+    """Where a label of this width lies, on this side of its point."""
+    vertical, _, horizontal = side.partition(" ")
+    x = point[0] + {"right": 8, "left": -8 - width, "center": -width / 2}[horizontal]
+    y = point[1] + {"middle": -7, "top": 8, "bottom": -22}[vertical]
+    return _Box(x, x + width, y, y + 14)
 
 
 def _weights(evaluation: Evaluation) -> list[Chart]:

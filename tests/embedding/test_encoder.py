@@ -30,6 +30,15 @@ def test_a_fingerprint_is_16_characters_and_the_same_in_every_process() -> None:
     assert CARD.fingerprint == "ec7763b052102606"
 
 
+def test_only_the_fields_of_a_text_have_no_say_in_where_its_vectors_are_kept() -> None:
+    assert replace(CARD, template="title").store == CARD.store
+    assert replace(CARD, revision="other").store != CARD.store
+    picture = replace(CARD, modality="image")
+    assert (
+        replace(picture, template="title").store != picture.store == f"image-{picture.fingerprint}"
+    )
+
+
 def test_a_card_survives_json() -> None:
     assert EncoderCard.from_json(CARD.to_json()) == CARD
 

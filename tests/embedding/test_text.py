@@ -1,5 +1,6 @@
 """Texts: what is made of an item's fields, and what the encoder makes of that."""
 
+import json
 import shutil
 import socket
 from pathlib import Path
@@ -131,6 +132,49 @@ def test_an_items_text_joins_its_fields_in_the_order_of_the_settings() -> None:
     names = EmbeddingSettings().text_fields
     assert item_text(FIELDS, names) == "Red lipstick. Nyx. Beauty, Make-up"
     assert item_text(FIELDS, ("brand", "title")) == "Nyx. Red lipstick"
+
+
+MADE = json.dumps(
+    {
+        "season": "Summer",
+        "actors": ["Tom Hanks", "Tim Allen"],
+        "year": 2011.0,
+        "sku": "B004756YJA",
+        "votes": "868,378",
+        "link": "shop/lipstick",
+        "new": True,
+        "note": None,
+        "empty": "",
+    }
+)
+
+
+def test_attributes_join_a_text_by_name_or_all_that_are_in_words() -> None:
+    fields = FIELDS | {"attributes": MADE}
+    text = item_text(fields, (*EmbeddingSettings().text_fields, "attributes"))
+    assert text == "Red lipstick. Nyx. Beauty, Make-up. Tom Hanks, Tim Allen, Summer"
+    assert item_text(fields, ("title", "attributes.year")) == "Red lipstick. 2011.0"
+    assert item_text(fields, ("attributes.actors", "attributes.no such")) == "Tom Hanks, Tim Allen"
+    assert item_text({"attributes": "{}"}, ("attributes", "attributes.year")) is None
+
+
+def test_the_order_in_which_a_feed_gave_the_attributes_changes_no_text() -> None:
+    turned = json.dumps(dict(reversed(json.loads(MADE).items())))
+    texts = {item_text({"attributes": made}, ("attributes",)) for made in (MADE, turned)}
+    assert len(texts) == 1
+
+
+@pytest.mark.parametrize("name", ["titel", "attributes.", "title.first", "attribute"])
+def test_a_field_that_no_item_has_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"expected one of title, .*attributes\.NAME"):
+        EmbeddingSettings(text_fields=("title", name))
+
+
+def test_what_is_too_long_for_the_model_loses_its_end_not_its_title(minilm: TextEncoder) -> None:
+    long = json.dumps({"story": "once upon a time " * 200})
+    both = [item_text({"title": t, "attributes": long}, ("title", "attributes")) for t in "ab"]
+    rows = minilm.encode([text or "" for text in both])
+    assert rows[0] @ rows[1] < 0.9999
 
 
 def test_no_text_is_none_and_blank_text_is_empty() -> None:

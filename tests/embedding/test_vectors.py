@@ -85,9 +85,20 @@ def test_items_with_the_same_text_share_one_embedding(tmp_path: Path) -> None:
     np.testing.assert_array_equal(result.table.rows[0], result.table.rows[2])
 
 
-@pytest.mark.parametrize("change", [{"revision": "2"}, {"template": "title. brand"}])
+def test_where_texts_are_made_of_other_fields_those_that_stay_the_same_are_not_embedded_again(
+    tmp_path: Path,
+) -> None:
+    embed(["Heat", "Toy Story"], tmp_path)
+    other = LetterCounter()
+    other.card = replace(other.card, template="title. attributes")
+    result, seen = embed(["Heat. Michael Mann", "Toy Story"], tmp_path, other)
+    assert seen == ["Heat. Michael Mann"]
+    assert result.table.card.template == "title. attributes"
+
+
+@pytest.mark.parametrize("change", [{"revision": "2"}, {"max_tokens": 9}])
 def test_another_encoder_embeds_all_anew_and_the_old_vectors_stay(
-    tmp_path: Path, change: dict[str, str]
+    tmp_path: Path, change: dict[str, object]
 ) -> None:
     embed(words(5), tmp_path)
     other = LetterCounter()

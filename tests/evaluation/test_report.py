@@ -5,6 +5,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from recsys.evaluation.charts import charts
 from recsys.evaluation.report import html, table
 from recsys.evaluation.result import Estimate, Evaluation, Measured, Period, Slice
 from recsys.evaluation.words import evidence, headline
@@ -142,6 +143,24 @@ def test_the_page_shows_every_model_and_plot() -> None:
         assert f'"{chart}": {{"data"' in own
     assert "0.142</strong>" in own
     assert "Second &lt;paragraph&gt;" in own
+
+
+def test_no_label_of_a_point_covers_another_and_the_page_still_names_all() -> None:
+    names = ["blend", "co-occurrence", "transitions", "linear model", "ALS", "EASE", "content"]
+    crowd = {name: measured(0.14 + n / 1e4, 0.6) for n, name in enumerate(names)}
+    apart = {f"model {n}": measured(n / 10, n / 10) for n in range(1, 8)}
+    gaps = {name: Estimate(0.01, 0.0, 0.02) for name in names[1:]}
+    crowded = evaluation().model_copy(update={"models": crowd, "difference": gaps})
+    figure = next(c for c in charts(crowded) if c.id == "popularity").figure["data"][0]
+    assert sum(bool(label) for label in figure["text"]) < len(names), "there is no room for all"
+    assert figure["text"][0] == "blend"
+    assert figure["hovertext"] == names
+    models = {"blend": measured(0.8, 0.9), **apart}
+    free = evaluation().model_copy(
+        update={"models": models, "difference": dict.fromkeys(apart, Estimate(0.1, 0.0, 0.2))}
+    )
+    figure = next(c for c in charts(free) if c.id == "popularity").figure["data"][0]
+    assert figure["text"] == list(models)
 
 
 def test_everything_on_the_page_is_escaped() -> None:
