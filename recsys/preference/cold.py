@@ -2,12 +2,12 @@
 
     W' = L W R',  L = diag(own) + diag(1 - own) T,  R = diag(own) + diag((1 - own) level) T
 
-    own = support / (support + n0),  level = min(1, (support + n0) / (m + n0))^(1 - b)
+    own = support / (support + n0),  level = min(1, (support + n0) / (m + n0))^g
 
 T has one row per item: its content neighbours, weighted by similarity^4 and by how much behaviour they have
 to lend, adding up to 1. So a person who liked a new item is served what its neighbours lead to (L), and a new
 item is recommended where its neighbours are (R); both fade out as the item gathers support. Lenders are
-well known, m people like the average one, and a column of W grows with popularity^(1 - b): `level` takes that
+well known, m people like the average one, and a column of W grows with popularity^g: `level` takes that
 part back, since nobody has shown yet that the new item will be liked as often.
 """
 
@@ -39,17 +39,22 @@ class ContentPrior:
 
 
 def lend(
-    W: Sparse, support: Floats, priors: Sequence[ContentPrior], settings: PreferenceSettings
+    W: Sparse,
+    support: Floats,
+    priors: Sequence[ContentPrior],
+    settings: PreferenceSettings,
+    growth: float,
 ) -> Sparse:
     """(n, n) W with borrowed rows and columns mixed in; rows first, pruned before their columns spread.
 
-    support: (n,) people who like each item. An item borrows by the first prior in which it has a lender.
+    support: (n,) people who like each item. growth: power of popularity that is in a column of W.
+    An item borrows by the first prior in which it has a lender.
     """
     T = _lenders(support, priors, settings)
     n0, k = settings.lend_until, settings.cooccurrence_neighbours
     own = np.where(np.diff(T.indptr) > 0, support / (support + n0), 1.0)
     lender = T.data @ support[T.indices] / max(T.data.sum(), 1)
-    level = np.minimum(1, (support + n0) / (lender + n0)) ** (1 - settings.cooccurrence_to_exponent)
+    level = np.minimum(1, (support + n0) / (lender + n0)) ** growth
     come_from = _mixed(own, T, 1 - own)
     go_to = _mixed(own, T, (1 - own) * level)
     return strongest_product(strongest_product(come_from, W, k), go_to.T.tocsr(), k, hollow=True)

@@ -144,9 +144,11 @@ def fit_preference(
     transitions = fit_transitions(order, own)
     if priors:
         tell("lending to cold items")
-        cooccurrence = lend(cooccurrence, found.support, priors, own)
+        growth = own.cooccurrence_sharpness * (1 - own.cooccurrence_to_exponent)
+        cooccurrence = lend(cooccurrence, found.support, priors, own, growth)
         if transitions is not None:
-            transitions = lend(transitions, found.support, priors, own)
+            growth = own.transitions_sharpness * (1 - own.transitions_to_exponent)
+            transitions = lend(transitions, found.support, priors, own, growth)
     tell("linear model")
     linear = fit_linear(found.matrix, contents, own)
     tell("factors")

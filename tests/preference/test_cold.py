@@ -8,8 +8,7 @@ from recsys.config import PreferenceSettings
 from recsys.preference.cold import ContentPrior, lend
 from recsys.preference.sparse import score
 
-SETTINGS = PreferenceSettings(lend_until=5.0, lend_neighbours=2, cooccurrence_to_exponent=1.0)
-"""With exponent 1, popularity is out of the weights, and nothing needs to be taken back."""
+SETTINGS = PreferenceSettings(lend_until=5.0, lend_neighbours=2)
 ABSENT, FAR = -1, -np.inf
 
 # Items 0-2 are liked by one group, 3-5 by another. 6 is new and a twin of 2; 7 is new, with no content.
@@ -32,8 +31,9 @@ def prior(near, similarity):
 TWIN = prior({6: [2], 2: [6]}, {6: [0.9], 2: [0.9]})
 
 
-def lent(*priors, support=SUPPORT, settings=SETTINGS):
-    return lend(csr_array(W), support, priors, settings)
+def lent(*priors, support=SUPPORT, settings=SETTINGS, growth=0.0):
+    """Without growth, popularity is not in the weights, and nothing needs to be taken back."""
+    return lend(csr_array(W), support, priors, settings, growth)
 
 
 def liking(matrix, item):
@@ -80,8 +80,7 @@ def test_a_neighbour_with_little_behaviour_lends_little():
 
 
 def test_a_new_item_does_not_inherit_how_popular_its_twin_is():
-    raw = SETTINGS.model_copy(update={"cooccurrence_to_exponent": 0.0})
-    got = lent(TWIN, settings=raw)
+    got = lent(TWIN, growth=1.0)
     assert liking(got, 0)[6] == pytest.approx((0 + 5) / (20 + 5) * liking(got, 0)[2])
     assert liking(got, 6)[0] == pytest.approx(1)  # where it leads to is a matter of taste alone
 
