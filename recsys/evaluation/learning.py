@@ -1,6 +1,6 @@
 """What held-out time teaches before the test: settings of the models, weights of the blend, whether things come back.
 
-rehearsal -> search_events, search -> models of what was known -> candidates of every question -> Learned
+rehearsal -> search_events, search -> models of what was known -> search_ageing -> candidates -> Learned
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from recsys.evaluation.new_items import learn_new_items
 from recsys.evaluation.past import Found, Past, Weights, examples
 from recsys.evaluation.search import search, search_again
 from recsys.evaluation.split import Exam, Plan, Question
-from recsys.evaluation.weighing import search_events
+from recsys.evaluation.weighing import search_ageing, search_events
 from recsys.preference.models import Preference
 from recsys.ranking.blend import (
     LED_BY_HISTORY,
@@ -67,6 +67,14 @@ def learn(past: Past, plan: Plan, start: Found | None, steps: Steps) -> Learned:
         rehearsal = rehearsal.weighing(past.settings.events)
     with steps("fitting models for validation"):
         preference = past.fit(rehearsal.known)
+    if plan.dated:
+        with steps("searching how events age"):
+            events = search_ageing(preference, _with_history(rehearsal), past.settings)
+            past, rehearsal = (
+                past.having(replace(past.found, events=events)),
+                rehearsal.weighing(events),
+            )
+            preference = replace(preference, events=events)
     with steps("asking about new items"):
         for_new = learn_new_items(past, rehearsal)
     with steps("fitting the blend"):
@@ -80,9 +88,7 @@ def _searched(past: Past, plan: Plan, start: Found | None) -> Found:
     """What events weigh is found with the models of the last search, then the settings of each model."""
     known, asked, n = plan.rehearsal.known, _with_history(plan.rehearsal), len(past.items)
     before = past if start is None else past.having(replace(start, events=past.settings.events))
-    events = search_events(
-        known, asked, n, before.settings, plan.dated, start.events if start else None
-    )
+    events = search_events(known, asked, n, before.settings, start.events if start else None)
     past = past.having(Found(past.settings.preference, events))
     asked = [question.weighing(events) for question in asked]
     content = (past.spaces, past.priors)

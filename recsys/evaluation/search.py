@@ -77,7 +77,7 @@ LADDERS: dict[str, dict[str, tuple[float, ...]]] = {
         "factors_fading": _FADING,
         "factors_alpha": (2.5, 5.0, 10.0, 20.0, 40.0, 80.0),
         "factors_ridge": (2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0),
-        "factors": (32, 64, 128, 256),
+        "factors": (32, 64, 128, 256, 384),
     },
     "again": {"again_fading": _FADING, "again_power": (0.0, 0.5, 1.0, 1.5)},
     "text": {"text_fading": _FADING},

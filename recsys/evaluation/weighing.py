@@ -1,8 +1,9 @@
-"""What events weigh, found on validation questions: how fast they age, and what each type says of a taste.
+"""What events weigh, found on validation questions: what each type says of a taste, and how fast they age.
 
-questions + settings -> histories;  events + settings -> co-occurrence;  both -> Panel -> NDCG@20
+questions + settings -> histories;  events + settings -> models;  both -> Panel -> NDCG@20
 
-Co-occurrence judges for all models: it is fitted in a moment, and hears what a history says as plainly as any.
+Types weigh in what models learn, so co-occurrence judges them for all models: it is fitted in a moment. Age weighs
+in histories alone: all models that sum rows judge it, once they are fitted and each has its own fading.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ from recsys.config import EventSettings, Settings
 from recsys.evaluation.search import Panel, climb
 from recsys.evaluation.split import Question
 from recsys.preference.cooccurrence import fit_cooccurrence
-from recsys.preference.interactions import DAY, interactions
+from recsys.preference.interactions import interactions
+from recsys.preference.models import Preference
 from recsys.preference.sparse import Sparse
 
 HALF_LIVES = (3.0, 10.0, 30.0, 90.0, 180.0, 365.0, 1000.0, 3000.0)
@@ -31,18 +33,20 @@ def search_events(
     questions: Sequence[Question],
     n_items: int,
     settings: Settings,
-    dated: bool = True,
     start: EventSettings | None = None,
 ) -> EventSettings:
-    """The settings of events that suit these questions, for models that know this log; those given stay.
+    """The weights of types that suit these questions, for models that know this log; those given stay.
 
-    dated: False where the times of events say nothing. start: where an earlier search ended.
+    start: where an earlier search ended, how fast events age included.
     """
     events, own = settings.events, settings.preference
     scale = _Scale.of(known, events)
-    ladders = _ladders(known, events, scale, dated)
-    if not own.search or not questions or not ladders:
+    ladders = _ladders(known, events, scale)
+    if not own.search:
         return events
+    begin = events if start is None else events.taking(start)
+    if not questions or not ladders:
+        return begin
     fit = lru_cache(1)(
         lambda weights: _cooccurrence(known, n_items, _weighing(events, weights), settings)
     )
@@ -52,7 +56,23 @@ def search_events(
         panel = Panel.of([question.weighing(meant) for question in questions], n_items)
         return panel.of_rows(fit(tuple(meant.weights.items())), own.cooccurrence_fading)
 
-    return scale.kept(climb(judge, events if start is None else events.taking(start), ladders))
+    return scale.kept(climb(judge, begin, ladders))
+
+
+def search_ageing(
+    fitted: Preference, questions: Sequence[Question], settings: Settings
+) -> EventSettings:
+    """The events' settings with the half-life that suits these questions, for models as fitted; if given it stays."""
+    events = settings.events
+    if not settings.preference.search or "half_life_days" in events.given or not questions:
+        return events
+
+    def judge(tried: EventSettings) -> float:
+        asked = [question.weighing(tried) for question in questions]
+        panel = Panel.of(asked, len(fitted.support))
+        return float(np.mean([panel.of_rows(W, fading) for W, fading in fitted.rows.values()]))
+
+    return climb(judge, events, {"half_life_days": HALF_LIVES})
 
 
 @dataclass(frozen=True)
@@ -101,16 +121,12 @@ def _weighing(events: EventSettings, weights: Sequence[tuple[str, float]]) -> Ev
     return events.model_copy(update={"weights": dict(weights)})
 
 
-def _ladders(
-    known: EventLog, events: EventSettings, scale: _Scale, dated: bool
-) -> dict[str, tuple[float, ...]]:
-    """Setting -> values, in order: of the types that occur, but for the strongest, and of the half-life."""
+def _ladders(known: EventLog, events: EventSettings, scale: _Scale) -> dict[str, tuple[float, ...]]:
+    """Setting -> values, in order, of the types that occur, but for the strongest and those that were given."""
     occur = [known.types[code] for code in np.unique(known.type)]
     ladders = {
         f"weights.{name}": scale.rungs(events.weights[name])
         for name in occur
         if events.weights.get(name) and name not in scale.liking[:1]
     }
-    if dated and len(known) and known.time[-1] - known.time[0] >= DAY:
-        ladders["half_life_days"] = HALF_LIVES
     return {name: ladder for name, ladder in ladders.items() if name not in events.given}

@@ -18,6 +18,14 @@ Scorer = Callable[[Ordinals, Floats], Floats]
 """(history items, their signed weights) -> (n,) scores, higher is better; NaN where there is nothing to say."""
 
 
+CALLED = {
+    "cooccurrence": "co-occurrence",
+    "transitions": "transitions",
+    "linear": "linear model",
+}
+"""Model -> its row in a table."""
+
+
 def fit_baselines(
     log: EventLog, fitted: Preference, content: Floats | None, settings: Settings
 ) -> dict[str, Scorer]:
@@ -30,17 +38,11 @@ def fit_baselines(
 
 def _own(fitted: Preference) -> dict[str, Scorer]:
     """Models of taste as they are served: a taste fades in each of them as was found best."""
-    found = fitted.settings
-    rows = {
-        "co-occurrence": (fitted.cooccurrence, found.cooccurrence_fading),
-        "transitions": (fitted.transitions, found.transitions_fading),
-        "linear model": (fitted.linear, found.linear_fading),
-    }
     scorers = {
-        name: _fading(_sums_of(W), fading) for name, (W, fading) in rows.items() if W is not None
+        CALLED[name]: _fading(_sums_of(W), fades) for name, (W, fades) in fitted.rows.items()
     }
     if fitted.factors is not None:
-        scorers["ALS"] = _fading(fitted.factors.score, found.factors_fading)
+        scorers["ALS"] = _fading(fitted.factors.score, fitted.settings.factors_fading)
     return scorers
 
 

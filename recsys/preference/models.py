@@ -57,17 +57,21 @@ class Preference:
         return self.support / (self.support + np.float32(self.settings.lend_until))
 
     @property
+    def rows(self) -> dict[str, tuple[Sparse, float]]:
+        """The matrices there are, and how fast a taste fades when each is asked."""
+        found = {
+            "cooccurrence": (self.cooccurrence, self.settings.cooccurrence_fading),
+            "transitions": (self.transitions, self.settings.transitions_fading),
+            "linear": (self.linear, self.settings.linear_fading),
+        }
+        return {name: (W, fading) for name, (W, fading) in found.items() if W is not None}
+
+    @property
     def reach(self) -> dict[str, dict[str, int | str]]:
         """The models there are, how many of the catalogue's items each can recommend, and its size."""
-        matrices = {
-            "cooccurrence": self.cooccurrence,
-            "transitions": self.transitions,
-            "linear": self.linear,
-        }
         found: dict[str, dict[str, int | str]] = {
             name: {"items": len(np.unique(W.indices)), "of": W.shape[1], "weights": W.nnz}
-            for name, W in matrices.items()
-            if W is not None
+            for name, (W, _) in self.rows.items()
         }
         if "linear" in found:
             found["linear"]["solve"] = "dense"

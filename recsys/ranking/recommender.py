@@ -291,13 +291,8 @@ def _heard(
 
 def _sources(artefacts: Artefacts) -> tuple[Source, ...]:
     preference, fading = artefacts.preference, artefacts.preference.settings
-    rows = {
-        "cooccurrence": (preference.cooccurrence, fading.cooccurrence_fading),
-        "transitions": (preference.transitions, fading.transitions_fading),
-        "linear": (preference.linear, fading.linear_fading),
-    }
     sources: list[Source] = [
-        RowSource(name, W, _known(W), fades) for name, (W, fades) in rows.items() if W is not None
+        RowSource(name, W, _known(W), fades) for name, (W, fades) in preference.rows.items()
     ]
     if preference.factors is not None:
         sources.append(FactorSource("factors", preference.factors, fading.factors_fading))

@@ -10,7 +10,7 @@ from recsys.catalogue.event_log import EventLog, LogBuilder
 from recsys.config import EvaluationSettings, EventSettings, PreferenceSettings, Settings
 from recsys.evaluation.past import Found
 from recsys.evaluation.split import Plan, by_time
-from recsys.evaluation.weighing import search_events
+from recsys.evaluation.weighing import search_ageing, search_events
 from recsys.identity import IdMap, ItemId
 from recsys.preference.models import fit_preference
 from recsys.rebuild import Content, World, evaluate, fit, found_by
@@ -93,6 +93,13 @@ def found(rows: Sequence[Row], make_items, settings: Settings, **how: object) ->
     return search_events(plan.rehearsal.known, asked, ITEMS, settings, **how)  # type: ignore[arg-type]
 
 
+def aged(rows: Sequence[Row], make_items, settings: Settings) -> float:  # type: ignore[no-untyped-def]
+    """The half-life found."""
+    _, plan = planned(rows, make_items, settings)
+    fitted = fit_preference(plan.rehearsal.known, ITEMS, {}, settings)
+    return search_ageing(fitted, plan.rehearsal.main, settings).half_life_days
+
+
 def test_where_views_say_nothing_and_purchases_all_a_view_comes_to_weigh_next_to_nothing(
     make_items,
 ) -> None:
@@ -111,15 +118,16 @@ def test_where_views_say_all_and_purchases_nothing_a_view_comes_to_weigh_more(ma
 
 
 def test_where_tastes_change_events_age_fast_and_where_they_stay_slowly(make_items) -> None:
-    assert found(fashions(), make_items, given()).half_life_days < 90
-    start = EventSettings(half_life_days=10)
-    assert found(steady(), make_items, given(), start=start).half_life_days > 30
+    assert aged(fashions(), make_items, given()) < 90
+    settings = given()
+    last = settings.events.model_copy(update={"half_life_days": 10.0})
+    assert aged(steady(), make_items, settings.model_copy(update={"events": last})) > 30
 
 
 def test_what_was_given_stays(make_items) -> None:
     settings = given(weights={"view": 0.2}, half_life_days=180)
-    for rows in (shop("purchase", "view"), fashions()):
-        assert found(rows, make_items, settings) == settings.events
+    assert found(shop("purchase", "view"), make_items, settings) == settings.events
+    assert aged(fashions(), make_items, settings) == 180
     half = given(half_life_days=180)
     assert found(shop("purchase", "view"), make_items, half).weights["view"] < 0.2
 
@@ -133,19 +141,27 @@ def test_a_type_that_is_alone_or_does_not_occur_is_not_searched(make_items) -> N
     }
 
 
-@pytest.mark.parametrize("how", ["undated", "one day", "switched off", "no questions"])
-def test_without_times_that_tell_anything_the_half_life_is_not_searched(make_items, how) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("how", ["switched off", "no questions"])
+def test_without_a_search_or_questions_nothing_changes(make_items, how) -> None:  # type: ignore[no-untyped-def]
     settings = given()
-    rows = fashions()
-    if how == "one day":
-        rows = [(who, item, kind, day / 500) for who, item, kind, day in rows]
     if how == "switched off":
         off = settings.preference.model_copy(update={"search": False})
         settings = settings.model_copy(update={"preference": off})
-    _, plan = planned(rows, make_items, settings)
+    _, plan = planned(shop("purchase", "view"), make_items, settings)
     asked = [] if how == "no questions" else plan.rehearsal.main
-    got = search_events(plan.rehearsal.known, asked, ITEMS, settings, dated=how != "undated")
-    assert got == settings.events
+    assert search_events(plan.rehearsal.known, asked, ITEMS, settings) == settings.events
+    fitted = fit_preference(plan.rehearsal.known, ITEMS, {}, settings)
+    assert search_ageing(fitted, asked, settings) == settings.events
+
+
+def test_where_the_times_of_events_say_nothing_the_half_life_stays(make_items) -> None:
+    settings = given()
+    log, plan = planned(fashions(), make_items, settings)
+    world, nothing = World(make_items(ITEMS), log), Content({}, {})
+    for dated in (True, False):
+        plan = replace(plan, dated=dated)
+        outcome = evaluate(world, nothing, settings, Silent(), plan, beside=False)
+        assert (outcome.events["half_life_days"] == 180) is not dated
 
 
 def test_the_search_sets_out_from_where_the_last_one_ended(make_items) -> None:
