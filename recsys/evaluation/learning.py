@@ -3,7 +3,7 @@
 rehearsal -> search_events, search -> models of what was known -> search_ageing -> candidates -> Learned
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -35,6 +35,15 @@ RETURNS = 0.01
 NO_MORE: Mapping[str, float] = {}
 RETURNING: Mapping[str, float] = {"again": 0.5}
 """Joins the starting weights where seen items are shown."""
+
+LITTLE_KNOWN = {
+    "popular": 1.0,
+    "trending": 0.3,
+    "cooccurrence": 0.2,
+    "transitions": 0.2,
+    "linear": 0.2,
+}
+"""Where else the weights for short histories may set out from: after one like, popularity may still say most."""
 
 
 class Steps(Protocol):
@@ -142,19 +151,28 @@ def _fitted(
     for_new: OfSources,
     beside: Mapping[str, float] = NO_MORE,
 ) -> Weights:
-    """The weights of each segment; a short history starts from what all of them learned."""
+    """The weights of each segment; short histories set out from what all of them learned, or from popularity."""
     recommender = past.recommender(preference, {})
     asked = _segments(past, exam)
     found = {segment: examples(recommender, questions) for segment, questions in asked.items()}
     weights: Weights = {}
     for segment in [segment for segment, some in found.items() if some]:
-        usual = "history" if segment == "short" else segment
-        start = weights.get(usual, {**STARTING_WEIGHTS[usual], **beside})
-        weights[segment] = fit_weights(found[segment], start)
+        usual = {**STARTING_WEIGHTS.get(segment, {}), **beside}
+        starts = [usual] if segment != "short" else [weights.get("history", usual), LITTLE_KNOWN]
+        weights[segment] = _best_fit(found[segment], starts)
     if for_new and "history" in weights:
         known = [weights.get(q.query.segment, weights["history"]) for q in asked["history"]]
         weights[NEW_ITEMS] = fit_room(found["history"], known, for_new)
     return weights
+
+
+def _best_fit(found: Sequence[Example], starts: Sequence[OfSources]) -> dict[str, float]:
+    """From whichever start it ends best."""
+    fits = [fit_weights(found, start) for start in starts]
+    if len(fits) == 1:
+        return fits[0]
+    stack = Stack.of(found)
+    return max(fits, key=lambda fit: float(stack.ndcg(fit).mean()))
 
 
 def _gains(

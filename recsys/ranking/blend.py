@@ -30,7 +30,15 @@ LED_BY_HISTORY = frozenset({"history", "short"})
 UNPROVEN = "unproven"
 """A part of the score beside those of the sources: what it counts that nobody is known to like an item."""
 
-NEW_ITEMS_START = {"text": 1.0, "image": 0.3, "cooccurrence": 0.5, "transitions": 0.5, "new": 0.05}
+NEW_ITEMS_START = {
+    "text_taste": 1.0,
+    "text": 0.5,
+    "image_taste": 0.3,
+    "image": 0.3,
+    "cooccurrence": 0.5,
+    "transitions": 0.5,
+    "new": 0.05,
+}
 """The weights for new items before they are learned; what was not learned is not served."""
 
 STARTING_WEIGHTS: dict[str, dict[str, float]] = {

@@ -30,6 +30,7 @@ from recsys.ranking.sources import (
     FactorSource,
     RowSource,
     SpaceSource,
+    TasteSource,
     newest,
     standing,
 )
@@ -59,6 +60,8 @@ _STANDING_REASONS = {
     "trending": "trending right now",
     "new": "a new arrival",
     "factors": "matches your taste",
+    "text_taste": "matches your taste",
+    "image_taste": "matches your taste",
     "text": "matches your search",
     "boost": "promoted",
 }
@@ -302,6 +305,10 @@ def _sources(artefacts: Artefacts) -> tuple[Source, ...]:
     fades_in = {"text": fading.text_fading, "image": fading.image_fading}
     sources += [
         SpaceSource(name, space, understands_words=name == "text", fading=fades_in[name])
+        for name, space in artefacts.spaces.items()
+    ]
+    sources += [
+        TasteSource(f"{name}_taste", space, fades_in[name])
         for name, space in artefacts.spaces.items()
     ]
     popularity = preference.popularity

@@ -198,7 +198,7 @@ class AgainOpinion:
 class SpaceSource:
     """score = the largest similarity to a liked seed, less for those liked long ago; to the words, where there are any.
 
-    The maximum beats the mean: a viewer has several tastes and their average is nobody's.
+    The maximum finds what is like one of several tastes; `TasteSource` says how well an item suits all of them.
     """
 
     name: str
@@ -279,6 +279,54 @@ class WordsOpinion:
 
     def because(self, items: Ordinals) -> Ordinals:
         """The words are the reason, no seed."""
+        return no_reasons(items)
+
+
+@dataclass(frozen=True)
+class TasteSource:
+    """score = the similarity to all that was liked at once, less of what was liked long ago.
+
+    A single similar like may be chance, many are none: of items that nobody is known to like, this tells the
+    good from the bad far better than the largest similarity does.
+    """
+
+    name: str
+    space: Space
+    fading: float = 0.0
+
+    def consider(self, query: Query) -> "TasteOpinion":
+        """Add up the liked seeds."""
+        seeds = query.seeds
+        liked = np.flatnonzero(seeds.weights > 0)
+        left = np.exp(-np.minimum(self.fading * liked, 60)).astype(np.float32)
+        taste = left @ self.space.rows[seeds.items[liked]]
+        length = float(np.linalg.norm(taste))
+        return TasteOpinion(self.space, taste / np.float32(length) if length else None)
+
+
+@dataclass(frozen=True)
+class TasteOpinion:
+    """The sum of what was liked, as a unit vector; None where nothing liked has one."""
+
+    space: Space
+    taste: Floats | None
+
+    def best(self, limit: int) -> Ordinals:
+        """The nearest items by the index."""
+        if self.taste is None:
+            return NOTHING
+        found: Ordinals = self.space.search(self.taste[None, :], limit).ordinals[0]
+        return found[found >= 0]
+
+    def scores(self, items: Ordinals) -> Floats:
+        """The cosine; NaN for items without a vector."""
+        if self.taste is None:
+            return np.full(len(items), np.nan, dtype=np.float32)
+        cosine = self.space.rows[items] @ self.taste
+        return np.where(self.space.present[items], cosine, np.float32(np.nan))
+
+    def because(self, items: Ordinals) -> Ordinals:
+        """All that was liked, no single seed."""
         return no_reasons(items)
 
 

@@ -5,8 +5,13 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from recsys.config import IndexSettings
+from recsys.embedding.encoder import EncoderCard, unit_rows
+from recsys.embedding.vectors import VectorTable
+from recsys.identity import IdMap
+from recsys.index.space import Space, build_space
 from recsys.ranking.candidates import History, Query
-from recsys.ranking.sources import AgainSource, RowSource, newest, standing
+from recsys.ranking.sources import AgainSource, RowSource, TasteSource, newest, standing
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 W = csr_array(np.array([[0, 2, 1, 0], [3, 0, 0, 0], [0, 0, 0, 0], [0, 0, 4, 0]], dtype=np.float32))
@@ -132,3 +137,32 @@ def test_without_a_history_there_is_nothing_to_come_back_to() -> None:
     assert np.isnan(source.consider(asked).scores(np.arange(4))).all()
     assert not len(source.consider(asked).best(3))
     assert source.consider(asked).because(np.array([1])).tolist() == [-1]
+
+
+@pytest.fixture
+def space() -> Space:
+    """Twenty items, of which the last has no vector."""
+    ids = IdMap([f"{n:02}" for n in range(20)])
+    rows = np.random.default_rng(0).normal(size=(19, 6)).astype(np.float32)
+    card = EncoderCard("made for a test", "1", "text", 6, None, "")
+    table = VectorTable(IdMap(list(ids)[:19]), unit_rows(rows), card)
+    return build_space(ids, table, IndexSettings())
+
+
+def test_a_taste_is_the_sum_of_what_was_liked_and_fades(space: Space) -> None:
+    opinion = TasteSource("taste", space, fading=0.5).consider(query([3, 7, 5], [1.0, -1.0, 0.2]))
+    taste = space.rows[3] + np.exp(-0.5 * 2) * space.rows[5]
+    expected = space.rows[:19] @ taste / np.linalg.norm(taste)
+    scores = opinion.scores(np.arange(20))
+    assert scores[:19] == pytest.approx(expected, abs=1e-5)
+    assert np.isnan(scores[19])
+    assert opinion.best(4).tolist() == np.argsort(-expected)[:4].tolist()
+
+
+@pytest.mark.parametrize("history", [[], [19]])
+def test_without_a_like_that_has_content_there_is_no_taste(
+    space: Space, history: list[int]
+) -> None:
+    opinion = TasteSource("taste", space).consider(query(history, [1.0] * len(history)))
+    assert np.isnan(opinion.scores(np.arange(20))).all()
+    assert not len(opinion.best(5))
