@@ -36,14 +36,8 @@ NO_MORE: Mapping[str, float] = {}
 RETURNING: Mapping[str, float] = {"again": 0.5}
 """Joins the starting weights where seen items are shown."""
 
-LITTLE_KNOWN = {
-    "popular": 1.0,
-    "trending": 0.3,
-    "cooccurrence": 0.2,
-    "transitions": 0.2,
-    "linear": 0.2,
-}
-"""Where else the weights for short histories may set out from: after one like, popularity may still say most."""
+LITTLE_KNOWN = {"popular": 1.0}
+"""Where the weights for short histories set out from: after one like, popularity may still say most."""
 
 
 class Steps(Protocol):
@@ -151,14 +145,14 @@ def _fitted(
     for_new: OfSources,
     beside: Mapping[str, float] = NO_MORE,
 ) -> Weights:
-    """The weights of each segment; short histories set out from what all of them learned, or from popularity."""
+    """The weights of each segment; short histories set out from popularity, or from what all of them learned."""
     recommender = past.recommender(preference, {})
     asked = _segments(past, exam)
     found = {segment: examples(recommender, questions) for segment, questions in asked.items()}
     weights: Weights = {}
     for segment in [segment for segment, some in found.items() if some]:
         usual = {**STARTING_WEIGHTS.get(segment, {}), **beside}
-        starts = [usual] if segment != "short" else [weights.get("history", usual), LITTLE_KNOWN]
+        starts = [usual] if segment != "short" else [LITTLE_KNOWN, weights.get("history", usual)]
         weights[segment] = _best_fit(found[segment], starts)
     if for_new and "history" in weights:
         known = [weights.get(q.query.segment, weights["history"]) for q in asked["history"]]
@@ -167,12 +161,14 @@ def _fitted(
 
 
 def _best_fit(found: Sequence[Example], starts: Sequence[OfSources]) -> dict[str, float]:
-    """From whichever start it ends best."""
-    fits = [fit_weights(found, start) for start in starts]
-    if len(fits) == 1:
-        return fits[0]
-    stack = Stack.of(found)
-    return max(fits, key=lambda fit: float(stack.ndcg(fit).mean()))
+    """From the first start, unless another one surely ends better."""
+    best, *others = [fit_weights(found, start) for start in starts]
+    for fit in others:
+        stack = Stack.of(found)
+        gain = stack.ndcg(fit) - stack.ndcg(best)
+        if gain.mean() > gain.std() / len(gain) ** 0.5:
+            best = fit
+    return best
 
 
 def _gains(
