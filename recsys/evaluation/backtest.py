@@ -143,7 +143,7 @@ def _answer(
         return slates, preference
     with steps("fitting baselines"):
         scorers = fit_baselines(exam.known, preference, past.content, past.settings)
-    with steps("asking the baselines"):
+    with steps("asking the baselines"), one_blas_thread():  # their products are too small to share
         popular = preference.popularity.popular
         queries = [question.query for question in exam.questions]
         return slates | baseline_slates(scorers, popular, past.items, queries), preference

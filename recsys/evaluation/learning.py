@@ -79,7 +79,7 @@ def learn(past: Past, plan: Plan, start: Found | None, steps: Steps) -> Learned:
             )
             preference = replace(preference, events=events)
     with steps("asking about new items"):
-        for_new = learn_new_items(past, rehearsal)
+        for_new = learn_new_items(past, rehearsal, preference)
     with steps("fitting the blend"):
         if hide == "yes" or (hide == "learn" and _returning(rehearsal) < RETURNS):
             weights = _fitted(past, preference, rehearsal, for_new)
