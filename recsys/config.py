@@ -266,6 +266,8 @@ class RankingSettings(Section):
     """Candidates scored by every source at the most."""
     hide_seen: Literal["learn", "yes", "no"] = "learn"
     """Leave out what a viewer has seen (`events.seen`): learned, unless you know. A request may say otherwise."""
+    ranker: Literal["blend", "learn"] = "blend"
+    """`learn` also fits LambdaMART and uses it where it wins on validation; slates then take longer."""
     diversity: Fraction = 0.0
     """Default pull apart of near-duplicates (0: none)."""
     max_limit: Positive = 500

@@ -244,7 +244,11 @@ def fit(
     hides_seen = (
         evaluation.hides_seen if evaluation.measured else settings.ranking.hide_seen != "no"
     )
-    return Artefacts(world.items, content.spaces, preference, evaluation.weights, hides_seen)
+    trial = evaluation.ranker
+    ranker = trial.model if trial and trial.used else None
+    return Artefacts(
+        world.items, content.spaces, preference, evaluation.weights, hides_seen, ranker
+    )
 
 
 def _named(progress: Progress, prefix: str) -> Callable[[str], None]:

@@ -6,7 +6,7 @@
     <home>/snapshots/.lock             held by the one rebuild that may run
 
 A reader sees the old snapshot or the new one, never something between, at whatever moment a build dies.
-No pickle anywhere: Arrow, npy, FAISS files and JSON.
+No pickle anywhere: Arrow, npy, FAISS files, LightGBM's text and JSON.
 """
 
 import hashlib
@@ -38,6 +38,7 @@ LIBRARIES = (
     "scipy",
     "faiss-cpu",
     "implicit",
+    "lightgbm",
     "torch",
     "sentence-transformers",
     "pyarrow",
@@ -82,6 +83,8 @@ class Artefacts:
     """Segment -> source -> weight, as learned; segments not learned are absent."""
     hides_seen: bool = True
     """Whether what a viewer has seen is left out of the slates, where a request does not say."""
+    ranker: str | None = None
+    """LightGBM's text of the ranker; None: the blend ranks alone."""
 
     def write(self, folder: Path) -> None:
         """Write the artefacts' files into an existing folder."""
@@ -95,17 +98,21 @@ class Artefacts:
             "hides_seen": self.hides_seen,
         }
         (folder / "ranking.json").write_text(json.dumps(contents, indent=1), encoding="utf-8")
+        if self.ranker is not None:
+            (folder / "ranker.txt").write_text(self.ranker, encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> "Artefacts":
         """Memory-map what `write` wrote."""
         contents = json.loads((folder / "ranking.json").read_text(encoding="utf-8"))
+        ranker = folder / "ranker.txt"
         return cls(
             ItemTable.read(folder / "items.arrow"),
             {name: Space.load(folder, name) for name in contents["spaces"]},
             Preference.load(folder / "preference"),
             contents["weights"],
             contents["hides_seen"],
+            ranker.read_text(encoding="utf-8") if ranker.exists() else None,
         )
 
 

@@ -1,6 +1,7 @@
 """Snapshots: sealed, verified, published by one rename, rolled back, pruned; saved equals live."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import worlds
 from recsys.config import RankingSettings
 from recsys.errors import NoSnapshot, SnapshotCorrupt, SnapshotError
 from recsys.ranking.candidates import History, Query
+from recsys.ranking.ranker import Lesson, fit_ranker
 from recsys.ranking.recommender import Recommender
 from recsys.snapshot import Artefacts, Snapshots
 
@@ -41,6 +43,33 @@ def test_saved_and_loaded_answers_like_the_live_one(
         assert [item.reason for item in one.items] == [item.reason for item in other.items]
         for mine, its in zip(one.items, other.items, strict=True):
             assert mine.parts == pytest.approx(its.parts, abs=1e-5)
+
+
+def test_a_ranker_travels_with_the_snapshot_and_is_guarded_like_all_files(
+    artefacts: Artefacts, snapshots: Snapshots
+) -> None:
+    lesson = Lesson(np.eye(8, dtype=np.float32), np.zeros(8, np.float32), np.arange(8) < 2)
+    ranker = fit_ranker(["linear"], [lesson], seed=0)
+    current = publish(snapshots, replace(artefacts, ranker=ranker), 0)
+    _, loaded = snapshots.load_current()
+    assert loaded.ranker == ranker
+    served = Recommender.of(loaded, RankingSettings()).ranker
+    assert served is not None
+    assert served.sources == ("linear",)
+    path = snapshots.folder / current / "ranker.txt"
+    path.write_text(path.read_text().replace("num_leaves", "num_leeves", 1))
+    with pytest.raises(SnapshotCorrupt, match=r"ranker\.txt differs"):
+        snapshots.load(current)
+
+
+def test_without_a_ranker_there_is_no_file_and_the_blend_ranks(
+    artefacts: Artefacts, snapshots: Snapshots
+) -> None:
+    current = publish(snapshots, artefacts, 0)
+    manifest, loaded = snapshots.load(current)
+    assert "ranker.txt" not in manifest.files
+    assert loaded.ranker is None
+    assert Recommender.of(loaded, RankingSettings()).ranker is None
 
 
 def test_nothing_is_loaded_into_memory_that_can_be_mapped(

@@ -75,6 +75,7 @@ def backtest(
         "events": learned.found.events.model_dump(mode="json"),
         "hides_seen": learned.hides_seen,
         "weights": learned.weights,
+        "ranker": learned.trial,
         "models": models,
         "train_only": _train_only(past, plan, learned, steps),
         "left_out": _left_out(models, beside),
@@ -137,7 +138,7 @@ def _answer(
     with steps("fitting models for test"):
         preference = past.fit(exam.known)
     with steps("asking the blend"):
-        recommender = past.recommender(preference, learned.weights)
+        recommender = past.recommender(preference, learned.weights, learned.ranker)
         slates = {BLEND: _slates(recommender, exam.questions)}
     if not beside:
         return slates, preference
@@ -158,7 +159,7 @@ def _train_only(past: Past, plan: Plan, learned: Learned, steps: _Steps) -> dict
         with steps("fitting models on training alone"):
             fitted = past.fit(exam.known)
     with steps("asking the blend of training alone"):
-        slates = _slates(past.recommender(fitted, learned.weights), exam.main)
+        slates = _slates(past.recommender(fitted, learned.weights, learned.ranker), exam.main)
     with steps("measuring training alone"):
         return judge_alone(exam, slates, _shelf(past, fitted), past.settings.evaluation)
 

@@ -49,9 +49,11 @@ class Past:
         """The models that a rebuild would have made, had these been all events."""
         return fit_preference(known, len(self.items), self.priors, self.settings)
 
-    def recommender(self, preference: Preference, weights: Weights) -> Recommender:
-        """What would have been served."""
-        artefacts = Artefacts(self.items, self.spaces, preference, weights)
+    def recommender(
+        self, preference: Preference, weights: Weights, ranker: str | None = None
+    ) -> Recommender:
+        """What would have been served. ranker: LightGBM's text."""
+        artefacts = Artefacts(self.items, self.spaces, preference, weights, ranker=ranker)
         return Recommender.of(artefacts, self.settings.ranking)
 
     def having(self, found: Found) -> "Past":

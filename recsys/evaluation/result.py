@@ -71,6 +71,19 @@ class Period(Document):
     """Queries of people first seen in it, after sampling."""
 
 
+class Trial(Document):
+    """A ranker against the blend, both taught by the earlier questions of validation and asked the later ones."""
+
+    used: bool
+    """Whether it is served on top of the blend: only where the whole interval of the gain is above 0."""
+    queries: int
+    """Later questions; 0 where there were too few to try it."""
+    gain: Estimate | None = None
+    """NDCG@20 of the ranker minus that of the blend, query by query; None: not tried."""
+    model: str = ""
+    """LightGBM's text of the ranker that all questions of validation taught; empty unless it is used."""
+
+
 class Evaluation(Document):
     """How the blend and the baselines did on held-out events; without models, why that is not known."""
 
@@ -92,6 +105,8 @@ class Evaluation(Document):
     """Whether what a viewer had seen was left out: as set, else as found better on validation."""
     weights: dict[str, dict[str, float]] = {}
     """Segment -> source -> weight of the blend, as fitted on validation; segments not fitted are absent."""
+    ranker: Trial | None = None
+    """What trying a ranker found; None: not asked for."""
     models: dict[str, Measured] = {}
     """The blend first."""
     train_only: dict[str, Estimate] = {}

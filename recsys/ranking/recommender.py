@@ -24,7 +24,9 @@ from recsys.ranking.candidates import (
     Suggestion,
 )
 from recsys.ranking.diversity import diversify
+from recsys.ranking.features import Features
 from recsys.ranking.filters import matches, standard_filters
+from recsys.ranking.ranker import RANKER, Lift, Ranker
 from recsys.ranking.sources import (
     AgainSource,
     FactorSource,
@@ -85,6 +87,8 @@ class Recommender:
     """Whether what a viewer has seen is to be left out, where a request does not say."""
     events: EventSettings
     """What events weigh in a viewer's history, where the settings do not say."""
+    ranker: Ranker | None = None
+    """Adds to the blend where a history leads; None: the blend is all there is."""
 
     @classmethod
     def of(cls, artefacts: Artefacts, settings: RankingSettings) -> "Recommender":
@@ -99,18 +103,24 @@ class Recommender:
             settings,
             artefacts.hides_seen,
             artefacts.preference.events,
+            _ranker(artefacts),
         )
 
     def recommend(self, query: Query) -> Slate:
         """Always `query.limit` items when the catalogue has that many to show (a re-rank: of those given)."""
         failed: list[str] = []
-        opinions = self._consider(query, failed, self._speakers(query))
+        ranker = self._ranker_for(query)
+        heard = self._speakers(query).union(ranker.sources if ranker else ())
+        opinions = self._consider(query, failed, heard)
         retrieved = self._retrieve(query, opinions, failed)
         kept, removed = self._filter(query, self._pool(retrieved))
         kept, widened = self._widen(query, kept)
         candidates = self._judge(opinions, kept, failed)
-        parts = blend(candidates, *self._weights(query)) | self._boosts(query, kept)
+        parts = blend(candidates, *self._weights(query))
+        lift = _lift(ranker, query, candidates, parts, failed) if ranker else None
+        parts |= ({RANKER: lift.scores} if lift else {}) | self._boosts(query, kept)
         order, parts = self._choose(query, kept, parts)
+        parts = _spelled_out(parts, lift, order, failed) if lift else parts
         counts = {name: len(found) for name, found in retrieved.items()}
         items = self._explain(query, opinions, kept[order], parts, failed)
         return Slate(items, counts, removed, tuple(failed), widened)
@@ -159,6 +169,11 @@ class Recommender:
     def _speakers(self, query: Query) -> set[str]:
         """The sources that are heard on known or on new items."""
         return {name for weights in self._weights(query) for name in weights if weights[name]}
+
+    def _ranker_for(self, query: Query) -> Ranker | None:
+        """It was taught with histories and all sources, so it has no say elsewhere."""
+        taught = query.segment in LED_BY_HISTORY and query.sources is None
+        return self.ranker if taught else None
 
     def _pool(self, retrieved: Mapping[str, Ordinals]) -> Ordinals:
         """The union: at most `pool` items, each source giving its best first."""
@@ -216,7 +231,7 @@ class Recommender:
         self, query: Query, items: Ordinals, parts: dict[str, Floats]
     ) -> tuple[Ordinals, dict[str, Floats]]:
         """Positions of the slate in `items`, best first, and the parts of those."""
-        total = np.sum(list(parts.values()), axis=0) if parts else np.zeros(len(items), np.float32)
+        total = _total(parts, len(items))
         order = np.lexsort((items, -total))
         if not query.diversity or not self.spaces:
             order = order[: query.limit]
@@ -290,6 +305,43 @@ def _heard(
             log.exception("source %s failed; the slate is made without it", name)
             failed.append(name)
     return answers
+
+
+def _lift(
+    ranker: Ranker,
+    query: Query,
+    candidates: Candidates,
+    parts: Mapping[str, Floats],
+    failed: list[str],
+) -> Lift | None:
+    """What the ranker adds to the blend; None if it raises: then the blend alone decides."""
+    blended = _total(parts, len(candidates.items))
+    judged = _heard({RANKER: ranker}, lambda one: one.judge(query, candidates, blended), failed)
+    return judged.get(RANKER)
+
+
+def _spelled_out(
+    parts: dict[str, Floats], lift: Lift, order: Ordinals, failed: list[str]
+) -> dict[str, Floats]:
+    """The lift's part of what was chosen, feature by feature; a source's share joins its part of the blend."""
+    found = _heard({RANKER: lift}, lambda one: one.parts(order), failed).get(RANKER)
+    if found is None:
+        return parts
+    others = {name: part for name, part in parts.items() if name != RANKER}
+    return others | {name: others.get(name, 0) + part for name, part in found.items()}
+
+
+def _total(parts: Mapping[str, Floats], n: int) -> Floats:
+    """(n,) the sum of the parts."""
+    return np.sum(list(parts.values()), axis=0) if parts else np.zeros(n, dtype=np.float32)
+
+
+def _ranker(artefacts: Artefacts) -> Ranker | None:
+    if artefacts.ranker is None:
+        return None
+    return Ranker.read(
+        artefacts.ranker, Features.of(artefacts.items, artefacts.preference.popularity)
+    )
 
 
 def _sources(artefacts: Artefacts) -> tuple[Source, ...]:

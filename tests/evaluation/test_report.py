@@ -7,7 +7,7 @@ from rich.console import Console
 
 from recsys.evaluation.charts import charts
 from recsys.evaluation.report import html, table
-from recsys.evaluation.result import Estimate, Evaluation, Measured, Period, Slice
+from recsys.evaluation.result import Estimate, Evaluation, Measured, Period, Slice, Trial
 from recsys.evaluation.words import evidence, headline
 
 METRICS = ("ndcg", "recall", "hit", "mrr")
@@ -112,6 +112,27 @@ def test_figures_for_papers_are_told_where_they_were_asked() -> None:
     says = "as papers report: NDCG@10 0.0543 [0.0343, 0.0743], Recall@10 0.0543"
     assert says in " ".join(re.sub(r"\x1b\[[0-9;]*m", "", printed(found)).split())
     assert "never saw the validation part" in html(found, "Snapshot 1")
+
+
+@pytest.mark.parametrize(
+    ("trial", "says"),
+    [
+        (
+            Trial(used=True, queries=434, gain=Estimate(0.012, 0.003, 0.021), model="tree"),
+            "on the 434 later ones by +0.012 [+0.003, +0.021]: it ranks on top of the blend.",
+        ),
+        (
+            Trial(used=False, queries=434, gain=Estimate(0.003, -0.005, 0.011)),
+            "by +0.003 [-0.005, +0.011]: the blend ranks without it.",
+        ),
+        (Trial(used=False, queries=0), "was not tried: validation has too few queries."),
+    ],
+)
+def test_what_came_of_trying_a_ranker_is_one_sentence(trial: Trial, says: str) -> None:
+    assert "ranker" not in printed(evaluation())
+    found = evaluation().model_copy(update={"ranker": trial})
+    assert says in " ".join(re.sub(r"\x1b\[[0-9;]*m", "", printed(found)).split())
+    assert says in html(found, "Snapshot 1")
 
 
 def test_a_part_without_dates_shows_none() -> None:
