@@ -11,11 +11,13 @@ of an item (SHAP values; Lundberg et al. 2020).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.errors import BuildError
 from recsys.identity import Floats, Mask, Ordinals
 from recsys.ranking.candidates import Candidates, Query
 from recsys.ranking.features import CONTEXTUAL, Features
@@ -61,9 +63,7 @@ class Ranker:
     @classmethod
     def read(cls, model: str, features: Features) -> "Ranker":
         """From LightGBM's text. Raises LightGBMError if it is none, ValueError for features that are not ours."""
-        import lightgbm
-
-        booster = lightgbm.Booster(model_str=model)
+        booster = _lightgbm().Booster(model_str=model)
         names = tuple(booster.feature_name())
         sources, context = names[: -len(CONTEXTUAL)], names[-len(CONTEXTUAL) :]
         if context != CONTEXTUAL:
@@ -117,8 +117,7 @@ class Lesson:
 
 def fit_ranker(sources: Sequence[str], lessons: Sequence[Lesson], seed: int) -> str:
     """LightGBM's text of a ranker, of at least one lesson. The same lessons and seed give the same."""
-    import lightgbm
-
+    lightgbm = _lightgbm()
     data = lightgbm.Dataset(
         np.concatenate([lesson.table for lesson in lessons]),
         np.concatenate([lesson.chosen for lesson in lessons]),
@@ -130,3 +129,15 @@ def fit_ranker(sources: Sequence[str], lessons: Sequence[Lesson], seed: int) -> 
     own = {"min_data_in_leaf": max(1, min(LEAST_IN_LEAF, rows // 100)), "seed": seed}
     booster = lightgbm.train(PARAMETERS | own, data, TREES)
     return str(booster.model_to_string())
+
+
+def _lightgbm() -> ModuleType:
+    """Raises BuildError where a system library is missing."""
+    try:
+        import lightgbm
+    except OSError as error:
+        raise BuildError(
+            f"LightGBM cannot be loaded: {error}. It needs OpenMP: install the system's package for it "
+            '(Debian: `apt-get install libgomp1`), or set ranking.ranker to "blend"'
+        ) from None
+    return lightgbm
