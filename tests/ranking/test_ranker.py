@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import lightgbm
 import numpy as np
 import pytest
 import worlds
@@ -93,6 +94,23 @@ def test_the_same_lessons_give_the_same_ranker(
     sources = sorted(source.name for source in blend.sources)
     features = Features.of(blend.items, artefacts.preference.popularity)
     assert fit_ranker(sources, lessons(blend, features, sources), seed=0) == model
+
+
+def test_the_trees_set_out_from_where_the_blend_ends() -> None:
+    """Where the blend has it all right by a wide margin there is nothing to add; where it knows nothing, much."""
+    rng = np.random.default_rng(0)
+
+    def added(margin: float) -> float:
+        made = []
+        for _ in range(30):
+            table = rng.normal(size=(40, 1 + len(CONTEXTUAL))).astype(np.float32)
+            chosen = table[:, 0] > 1
+            made.append(Lesson(table, (margin * chosen).astype(np.float32), chosen))
+        booster = lightgbm.Booster(model_str=fit_ranker(["text"], made, seed=0))
+        return float(np.ptp(booster.predict(made[0].table)))
+
+    assert added(50.0) < 0.1
+    assert added(0.0) > 1
 
 
 def test_many_threads_get_what_one_gets(ranked: Recommender) -> None:
