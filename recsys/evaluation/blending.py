@@ -55,6 +55,11 @@ class Rehearsed:
         }
         return cls(asked, past.settings.evaluation.min_queries, for_new, beside)
 
+    def joined(self, other: "Rehearsed") -> "Rehearsed":
+        """With the questions of another window as well."""
+        asked = {name: [*pairs, *other.asked[name]] for name, pairs in self.asked.items()}
+        return replace(self, asked=asked)
+
     def only(self, keep: Callable[[Question], bool]) -> "Rehearsed":
         """The same had fewer questions been put."""
         kept = {

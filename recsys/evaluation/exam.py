@@ -160,6 +160,8 @@ class Plan:
     """`training`, `validation` and `test`: the log in three, each event in one of them."""
     dated: bool = True
     """False: the events' times say nothing."""
+    earlier: Exam | None = None
+    """The window before the validation's: weights that suit both owe less to the habits of one. None: none is asked."""
 
     def forgetting(self, items: Mask) -> "Plan":
         """The same questions, as if no event on these items were known. items: (n,)"""
@@ -172,6 +174,7 @@ class Plan:
             rehearsal=rehearsal,
             test=test.forgetting(items),
             train_only=alone,
+            earlier=self.earlier and self.earlier.forgetting(items),
         )
 
 

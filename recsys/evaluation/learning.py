@@ -3,9 +3,10 @@
 rehearsal -> search_events, search -> models of what was known -> search_ageing -> candidates -> Learned
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Protocol
 
 import numpy as np
@@ -81,18 +82,39 @@ def learn(past: Past, plan: Plan, start: Found | None, steps: Steps) -> Learned:
             rehearsal, preference = rehearsal.weighing(events), replace(preference, events=events)
     with steps("asking about new items"):
         for_new = learn_new_items(past, rehearsal, preference)
+    rehearsals = [_Rehearsal(rehearsal, preference)]
+    if plan.earlier is not None:
+        with steps("fitting models for an earlier window"):
+            fitted = past.fit(plan.earlier.known)
+            rehearsals += [_Rehearsal(plan.earlier.weighing(past.settings.events), fitted)]
     with steps("fitting the blend"):
         if hide == "yes" or (hide == "learn" and _returning(rehearsal) < RETURNS):
-            asked = Rehearsed.of(past, preference, rehearsal, for_new, NO_MORE)
+            asked = _asked(past, rehearsals, for_new)
             learned = Learned(past.found, asked.weights(), True, preference)
         else:
-            learned, asked = _learn_to_show(past, preference, rehearsal, for_new, given)
+            learned, asked = _learn_to_show(past, rehearsals, for_new, given)
     if given.ranking.ranker == "blend":
         return learned
     with steps("trying the ranker"):
         features = Features.of(past.items, preference.popularity)
         trial = try_ranker(asked, learned.weights, features, plan.dated, given.evaluation)
     return replace(learned, trial=trial)
+
+
+@dataclass(frozen=True)
+class _Rehearsal:
+    """Questions of one window, and the models of what was known before it."""
+
+    exam: Exam
+    fitted: Preference
+
+
+def _asked(
+    past: Past, rehearsals: Sequence[_Rehearsal], for_new: OfSources, beside: OfSources = NO_MORE
+) -> Rehearsed:
+    """The questions of all windows."""
+    every = [Rehearsed.of(past, one.fitted, one.exam, for_new, beside) for one in rehearsals]
+    return reduce(Rehearsed.joined, every)
 
 
 def _searched(past: Past, plan: Plan, start: Found | None) -> Found:
@@ -108,19 +130,23 @@ def _searched(past: Past, plan: Plan, start: Found | None) -> Found:
 
 
 def _learn_to_show(
-    past: Past, preference: Preference, rehearsal: Exam, for_new: OfSources, given: Settings
+    past: Past, rehearsals: Sequence[_Rehearsal], for_new: OfSources, given: Settings
 ) -> tuple[Learned, Rehearsed]:
     """With seen items in the slates, unless slates without them do as well and nobody asked to show them."""
-    open_ = rehearsal.hiding_seen(False)
-    asked, before = with_history(open_), past.found
+    rehearsal, preference = rehearsals[0].exam, rehearsals[0].fitted
+    asked, before = with_history(rehearsal.hiding_seen(False)), past.found
     own = search_again(asked, preference.returns, given, before.preference)
     found = replace(before, preference=own)
     past, preference = past.having(found), replace(preference, settings=own)
-    asked_shown = Rehearsed.of(past, preference, open_, for_new, RETURNING)
+    open_ = [
+        _Rehearsal(one.exam.hiding_seen(False), replace(one.fitted, settings=own))
+        for one in rehearsals
+    ]
+    asked_shown = _asked(past, open_, for_new, RETURNING)
     shown = asked_shown.weights()
     if given.ranking.hide_seen == "no":
         return Learned(found, shown, False, preference), asked_shown
-    asked_hidden = Rehearsed.of(past, preference, rehearsal, for_new, NO_MORE)
+    asked_hidden = _asked(past, rehearsals, for_new)
     hidden = asked_hidden.weights()
     if _gains(past, preference, rehearsal, shown, hidden):
         return Learned(found, shown, False, preference), asked_shown

@@ -59,7 +59,7 @@ def by_time(log: EventLog, items: ItemTable, settings: Settings) -> Plan:
     What came before is known, in the window as well: in service an event counts in the very next request.
     What came after is what a good slate would have held.
     """
-    validation, test = windows(log, settings.evaluation)
+    earlier, validation, test = windows(log, settings.evaluation)
     asker = Asker(log, items, settings)
     parts = {
         "training": log.before(validation.start),
@@ -72,14 +72,22 @@ def by_time(log: EventLog, items: ItemTable, settings: Settings) -> Plan:
         test=window_exam(asker, test, settings.evaluation.max_queries),
         train_only=None,
         parts=parts,
+        earlier=_earlier_exam(asker, earlier, len(parts["training"])),
     )
 
 
-def windows(log: EventLog, settings: EvaluationSettings) -> tuple[Window, Window]:
-    """The validation and the test window. Events of one moment are never parted."""
+def windows(log: EventLog, settings: EvaluationSettings) -> tuple[Window, Window, Window]:
+    """An earlier, the validation and the test window. Events of one moment are never parted."""
     held_out = settings.test + settings.validation
-    start, middle = (_moment(log, share) for share in (held_out, settings.test))
-    return Window(start, middle), Window(middle, _moment(log, 0))
+    shares = (held_out + settings.validation, held_out, settings.test, 0)
+    first, second, third, end = (_moment(log, share) for share in shares)
+    return Window(first, second), Window(second, third), Window(third, end)
+
+
+def _earlier_exam(asker: Asker, window: Window, training: int) -> Exam | None:
+    """None where its models would know less than half of the training part: they would be too unlike those served."""
+    exam = window_exam(asker, window, _most_rehearsed(asker.settings))
+    return exam if 2 * len(exam.known) >= max(training, 1) else None
 
 
 def _moment(log: EventLog, newest_share: float) -> int:

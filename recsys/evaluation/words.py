@@ -74,8 +74,9 @@ competes. New items alone: the same targets, and only new items compete."""
 
 BY_TIME = """\
 Global time split with live history: the newest {test:.0%} of the events are the test window, the \
-{validation:.0%} before them the validation window, on which the blend's weights were fitted. A model \
-knows only events from before the window.
+{validation:.0%} before them the validation window. Settings were found on validation, the blend's weights \
+on it and on the equally long window before it, where there are enough events. A model knows only events \
+from before the window.
 Each person who liked something in the window is asked about once, in the middle of those likes: the \
 first half has joined the history, as it would have in service, and the targets are the distinct items \
 of the rest.

@@ -5,10 +5,10 @@ import pytest
 
 from recsys.catalogue.event_log import EventLog
 from recsys.catalogue.item_table import ItemTable
-from recsys.catalogue.times import to_us
+from recsys.catalogue.times import from_us, to_us
 from recsys.config import EvaluationSettings, Settings
 from recsys.evaluation.exam import Asker, Exam
-from recsys.evaluation.split import Window, window_exam, windows
+from recsys.evaluation.split import Window, by_time, window_exam, windows
 
 DAY = 86_400_000_000
 TEN_TO_TWENTY = Window(10 * DAY, 20 * DAY)
@@ -23,22 +23,39 @@ def ten_to_twenty(log: EventLog, items: ItemTable, settings: Settings, most: int
 
 def test_the_windows_are_the_newest_shares_of_the_events(make_items: Items, make_log: Log) -> None:
     log = make_log(make_items(1), [("a", 0, day) for day in range(100)])
-    validation, test = windows(log, EvaluationSettings(validation=0.2, test=0.1))
+    _, validation, test = windows(log, EvaluationSettings(validation=0.2, test=0.1))
     assert validation == Window(70 * DAY, 90 * DAY)
     assert test == Window(90 * DAY, 99 * DAY + 1)
 
 
 def test_events_of_one_moment_are_never_parted(make_items: Items, make_log: Log) -> None:
     log = make_log(make_items(1), [("a", 0, day // 25) for day in range(100)])
-    validation, test = windows(log, EvaluationSettings(validation=0.2, test=0.1))
+    _, validation, test = windows(log, EvaluationSettings(validation=0.2, test=0.1))
     assert test.start == 3 * DAY
     assert (validation.start, validation.end) == (2 * DAY, 3 * DAY)
     assert len(log.before(test.start)) == 75
 
 
+def test_weights_are_learned_on_the_window_before_validation_too_where_enough_is_known_by_then(
+    make_items: Items, make_log: Log
+) -> None:
+    items = make_items(1)
+    log = make_log(items, [("a", 0, day) for day in range(100)])
+
+    def earlier(validation: float, test: float) -> Exam | None:
+        shares = EvaluationSettings(validation=validation, test=test)
+        return by_time(log, items, Settings(evaluation=shares)).earlier
+
+    exam = earlier(0.1, 0.1)
+    assert exam is not None
+    assert (exam.known.time[-1] + DAY) == 70 * DAY
+    assert {question.query.at for question in exam.main} == {from_us(75 * DAY)}
+    assert earlier(0.3, 0.3) is None, "models of the first 10 % say little of those of 40 %"
+
+
 def test_a_share_of_nothing_is_an_empty_window(make_items: Items, make_log: Log) -> None:
     log = make_log(make_items(1), [("a", 0, day) for day in range(10)])
-    validation, test = windows(log, EvaluationSettings(validation=0.0, test=0.0))
+    _, validation, test = windows(log, EvaluationSettings(validation=0.0, test=0.0))
     assert test.start == test.end == validation.start
 
 
