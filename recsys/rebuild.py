@@ -244,8 +244,7 @@ def fit(
     hides_seen = (
         evaluation.hides_seen if evaluation.measured else settings.ranking.hide_seen != "no"
     )
-    trial = evaluation.ranker
-    ranker = trial.model if trial and trial.used else None
+    ranker = evaluation.ranker.served if evaluation.ranker else None
     return Artefacts(
         world.items, content.spaces, preference, evaluation.weights, hides_seen, ranker
     )

@@ -195,7 +195,8 @@ def _weights(evaluation: Evaluation) -> list[Chart]:
     if not fitted:
         return []
     found = [evaluation.weights[segment] for segment in fitted]
-    names = sorted({n for weights in found for n in weights}, key=lambda n: found[0].get(n, 0))
+    heard = {name for weights in found for name, weight in weights.items() if weight}
+    names = sorted(heard, key=lambda name: (found[0].get(name, 0), name))
     traces = []
     bars = zip(fitted, ("--accent", "--quiet", "--ink"), (0.24, 0.0, -0.24), strict=False)
     for segment, colour, shift in bars:

@@ -14,18 +14,14 @@ import numpy as np
 from recsys.config import Settings
 from recsys.evaluation.blending import Rehearsed, segments, with_history
 from recsys.evaluation.new_items import learn_new_items
-from recsys.evaluation.past import Found, Past, Weights, examples
+from recsys.evaluation.past import Found, Past, Weights
 from recsys.evaluation.result import Trial
 from recsys.evaluation.search import search, search_again
 from recsys.evaluation.split import Exam, Plan, Question
 from recsys.evaluation.trial import try_ranker
 from recsys.evaluation.weighing import search_ageing, search_events
 from recsys.preference.models import Preference
-from recsys.ranking.blend import (
-    STARTING_WEIGHTS,
-    Example,
-    Stack,
-)
+from recsys.ranking.blend import STARTING_WEIGHTS, Example, Stack
 from recsys.ranking.blend import Weights as OfSources
 from recsys.ranking.candidates import Candidates
 from recsys.ranking.features import Features
@@ -61,7 +57,7 @@ class Learned:
     @property
     def ranker(self) -> str | None:
         """LightGBM's text of the ranker that is to be used, if any."""
-        return self.trial.model if self.trial and self.trial.used else None
+        return self.trial.served if self.trial else None
 
 
 def learn(past: Past, plan: Plan, start: Found | None, steps: Steps) -> Learned:
@@ -133,22 +129,20 @@ def _learn_to_show(
     past: Past, rehearsals: Sequence[_Rehearsal], for_new: OfSources, given: Settings
 ) -> tuple[Learned, Rehearsed]:
     """With seen items in the slates, unless slates without them do as well and nobody asked to show them."""
-    rehearsal, preference = rehearsals[0].exam, rehearsals[0].fitted
-    asked, before = with_history(rehearsal.hiding_seen(False)), past.found
-    own = search_again(asked, preference.returns, given, before.preference)
+    last, before = rehearsals[0], past.found
+    asked = with_history(last.exam.hiding_seen(False))
+    own = search_again(asked, last.fitted.returns, given, before.preference)
     found = replace(before, preference=own)
-    past, preference = past.having(found), replace(preference, settings=own)
-    open_ = [
-        _Rehearsal(one.exam.hiding_seen(False), replace(one.fitted, settings=own))
-        for one in rehearsals
-    ]
-    asked_shown = _asked(past, open_, for_new, RETURNING)
+    past = past.having(found)
+    rehearsals = [replace(one, fitted=replace(one.fitted, settings=own)) for one in rehearsals]
+    open_ = [replace(one, exam=one.exam.hiding_seen(False)) for one in rehearsals]
+    preference, asked_shown = rehearsals[0].fitted, _asked(past, open_, for_new, RETURNING)
     shown = asked_shown.weights()
     if given.ranking.hide_seen == "no":
         return Learned(found, shown, False, preference), asked_shown
     asked_hidden = _asked(past, rehearsals, for_new)
     hidden = asked_hidden.weights()
-    if _gains(past, preference, rehearsal, shown, hidden):
+    if _gains(asked_shown, asked_hidden, shown, hidden):
         return Learned(found, shown, False, preference), asked_shown
     return Learned(found, hidden, True, preference), asked_hidden
 
@@ -159,16 +153,18 @@ def _returning(rehearsal: Exam) -> float:
     return float(np.mean(seen)) if seen else 0.0
 
 
-def _gains(
-    past: Past, preference: Preference, rehearsal: Exam, shown: Weights, hidden: Weights
-) -> bool:
-    """Whether slates with seen items among them hold more of what was liked than slates without."""
-    recommender = past.recommender(preference, {})
-    asked, start = with_history(rehearsal), STARTING_WEIGHTS["history"]
-    with_seen = examples(recommender, with_history(rehearsal.hiding_seen(False)))
-    without = [_without(e, q) for e, q in zip(with_seen, asked, strict=True)]
-    most = Stack.of(with_seen).ndcg(shown.get("history", start))
-    gain = most - Stack.of(without).ndcg(hidden.get("history", start))
+def _gains(open_: Rehearsed, closed: Rehearsed, shown: Weights, hidden: Weights) -> bool:
+    """Whether slates with seen items among them hold more of what was liked than slates without.
+
+    The same questions, with seen items among the candidates and with the seen items named.
+    """
+    pairs = zip(open_.asked["history"], closed.asked["history"], strict=True)
+    both = [(example, _without(example, question)) for (_, example), (question, _) in pairs]
+    if not both:
+        return False
+    start = STARTING_WEIGHTS["history"]
+    most = Stack.of([with_seen for with_seen, _ in both]).ndcg(shown.get("history", start))
+    gain = most - Stack.of([left for _, left in both]).ndcg(hidden.get("history", start))
     return bool(gain.mean() > gain.std() / len(gain) ** 0.5)
 
 

@@ -83,6 +83,11 @@ class Trial(Document):
     model: str = ""
     """LightGBM's text of the ranker that all questions of validation taught; empty unless it is used."""
 
+    @property
+    def served(self) -> str | None:
+        """The model, where it is used."""
+        return self.model if self.used else None
+
 
 class Evaluation(Document):
     """How the blend and the baselines did on held-out events; without models, why that is not known."""

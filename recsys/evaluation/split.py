@@ -86,8 +86,9 @@ def windows(log: EventLog, settings: EvaluationSettings) -> tuple[Window, Window
 
 def _earlier_exam(asker: Asker, window: Window, training: int) -> Exam | None:
     """None where its models would know less than half of the training part: they would be too unlike those served."""
-    exam = window_exam(asker, window, _most_rehearsed(asker.settings))
-    return exam if 2 * len(exam.known) >= max(training, 1) else None
+    if 2 * len(asker.log.before(window.start)) < max(training, 1):
+        return None
+    return window_exam(asker, window, _most_rehearsed(asker.settings))
 
 
 def _moment(log: EventLog, newest_share: float) -> int:
