@@ -14,7 +14,6 @@ from recsys.ranking.blend import (
     NEW_ITEMS,
     STARTING_WEIGHTS,
     Example,
-    Stack,
     blend,
     fit_room,
     fit_weights,
@@ -79,23 +78,12 @@ class Rehearsed:
             usual = {**STARTING_WEIGHTS.get(segment, {}), **self.beside}
             short = [LITTLE_KNOWN, found.get("history", usual)]
             starts = short if segment == "short" else [usual]
-            found[segment] = _best_fit([example for _, example in self.asked[segment]], starts)
+            found[segment] = fit_weights([example for _, example in self.asked[segment]], *starts)
         if self.for_new and "history" in found:
             pairs = self.asked["history"]
             known = [found.get(q.query.segment, found["history"]) for q, _ in pairs]
             found[NEW_ITEMS] = fit_room([example for _, example in pairs], known, self.for_new)
         return found
-
-
-def _best_fit(found: Sequence[Example], starts: Sequence[OfSources]) -> dict[str, float]:
-    """From the first start, unless another one surely ends better."""
-    best, *others = [fit_weights(found, start) for start in starts]
-    for fit in others:
-        stack = Stack.of(found)
-        gain = stack.ndcg(fit) - stack.ndcg(best)
-        if gain.mean() > gain.std() / len(gain) ** 0.5:
-            best = fit
-    return best
 
 
 def segments(past: Past, exam: Exam) -> dict[str, list[Question]]:

@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from recsys.ranking.blend import Example, Stack, blend, discount, fit_room, fit_weights, standardise
+from recsys.ranking.blend import (
+    Example,
+    Stack,
+    blend,
+    discount,
+    fit_room,
+    fit_weights,
+    likeliest,
+    standardise,
+)
 from recsys.ranking.candidates import Candidates
 
 NAN = np.nan
@@ -100,6 +109,37 @@ def test_fitting_finds_the_source_that_tells_the_truth() -> None:
     weights = fit_weights(examples(np.random.default_rng(0)), start)
     assert weights["truth"] > 5 * abs(weights["noise"])
     assert weights["opposite"] == 0
+
+
+def choices(rng: np.random.Generator, weights: dict[str, float], queries: int) -> list[Example]:
+    """One of thirty items is liked, as a multinomial logit with these weights has it."""
+    made = []
+    for _ in range(queries):
+        z = {name: standardise(rng.normal(size=30).astype(np.float32)) for name in weights}
+        utility = sum(weight * z[name] for name, weight in weights.items())
+        liked = int(np.argmax(utility + rng.gumbel(size=30)))
+        made.append(Example(Candidates(np.arange(30), z), np.arange(30) == liked, 1))
+    return made
+
+
+def test_the_likeliest_weights_are_those_that_the_choices_were_made_with() -> None:
+    truth = {"a": 1.5, "b": 0.5, "c": 0.0}
+    found = likeliest(Stack.of(choices(np.random.default_rng(3), truth, 3_000)), {})
+    assert found == pytest.approx(truth, abs=0.1)
+    assert min(found.values()) >= 0
+
+
+def test_few_choices_leave_the_likeliest_weights_near_the_start() -> None:
+    one = Stack.of(choices(np.random.default_rng(3), {"a": 1.5, "b": 0.5}, 1))
+    assert likeliest(one, {"a": 0.7}) == pytest.approx({"a": 0.7, "b": 0.0}, abs=0.1)
+
+
+def test_a_start_on_a_lower_summit_does_not_hold_the_fit_back() -> None:
+    rng = np.random.default_rng(4)
+    some = choices(rng, {"a": 1.0, "b": 1.0, "c": 1.0, "d": 1.0}, 400)
+    reached = Stack.of(some).ndcg(fit_weights(some, {"a": 1.0})).mean()
+    best = Stack.of(some).ndcg({"a": 1.0, "b": 1.0, "c": 1.0, "d": 1.0}).mean()
+    assert reached > 0.98 * best
 
 
 def one_query(target: int, lifted: int | None) -> Example:
