@@ -47,11 +47,11 @@ class Rehearsed:
         beside: OfSources,
     ) -> "Rehearsed":
         """Ask every source, whether or not it is going to have a weight."""
-        recommender = past.recommender(preference, {})
-        asked = {
-            segment: list(zip(questions, examples(recommender, questions), strict=True))
-            for segment, questions in segments(past, exam).items()
-        }
+        wanted = segments(past, exam)
+        every = list({id(q): q for questions in wanted.values() for q in questions}.values())
+        told = examples(past.recommender(preference, {}), every)
+        pairs = {id(q): (q, example) for q, example in zip(every, told, strict=True)}
+        asked = {name: [pairs[id(q)] for q in questions] for name, questions in wanted.items()}
         return cls(asked, past.settings.evaluation.min_queries, for_new, beside)
 
     def joined(self, other: "Rehearsed") -> "Rehearsed":

@@ -6,7 +6,7 @@ A model is judged by full ranking of the whole catalogue. Settings that were giv
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from recsys.catalogue.event_log import EventLog
 from recsys.config import PreferenceSettings, Section, Settings
 from recsys.evaluation.split import Question
-from recsys.identity import Floats, Ordinals
+from recsys.identity import NOTHING, Floats, Ordinals
 from recsys.index.space import Space
 from recsys.preference.cold import ContentPrior
 from recsys.preference.cooccurrence import fit_cooccurrence
@@ -43,6 +43,9 @@ SLOW_QUESTIONS = 1_000
 """Questions asked of a model that is slow to answer: one that folds in, or compares vectors."""
 
 _BLOCK = 256
+
+_AT_ONCE = 20_000_000
+"""Similarities held at a time."""
 
 _TENTHS = tuple(n / 10 for n in range(11))
 _SHARPNESS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5)
@@ -336,12 +339,9 @@ def _judges(
             return 0.0
         liked = [Q.indices[a:b].astype(np.int64) for a, b in itertools.pairwise(Q.indptr)]
         weights = np.split(Q.data, Q.indptr[1:-1])
-        with one_blas_thread():  # the products are too small to share
-            return slow.ndcg(
-                lambda rows: np.stack(
-                    [fitted.score(liked[row], weights[row]) for row in _range(rows)]
-                )
-            )
+        with one_blas_thread():  # the solves are too small to share
+            tastes = np.stack([fitted.fold_in(*one) for one in zip(liked, weights, strict=True)])
+        return slow.ndcg(lambda rows: tastes[rows] @ fitted.items.T)
 
     def of_linear(s: PreferenceSettings) -> float:
         W = linear(_unfading(s).model_copy(update={"linear_sharpness": 1.0}))
@@ -367,19 +367,16 @@ def _nearest(panel: Panel, space: Space, kind: str) -> OfPreference:
     """The largest faded similarity to anything liked."""
 
     def judge(s: PreferenceSettings) -> float:
-        fading = getattr(s, f"{kind}_fading")
-        Q = panel.histories(fading)
+        Q = panel.histories(getattr(s, f"{kind}_fading"))
+        seeds = [_strongest(Q[[row]]) for row in range(len(panel))]
 
         def scores(rows: slice) -> Floats:
             found = np.zeros((rows.stop - rows.start, panel.n_items), dtype=np.float32)
-            for place, row in enumerate(_range(rows)):
-                liked = Q[[row]]
-                near = liked.indices[liked.data > 0]
-                left = liked.data[liked.data > 0]
-                if len(near):
-                    best = np.argsort(-left, kind="stable")[:NEWEST_SEEDS]
-                    faded = space.rows[near[best]] * left[best, None]
-                    found[place] = (space.rows @ faded.T).max(axis=1)
+            for some in _few_at_a_time(seeds[rows], panel.n_items):
+                faded = [space.rows[items] * left[:, None] for items, left in seeds[rows][some]]
+                starts = np.cumsum([0, *map(len, faded[:-1])])
+                similar = np.concatenate(faded) @ space.rows.T
+                found[some] = np.maximum.reduceat(similar, starts, axis=0)
             return found
 
         return panel.ndcg(scores)
@@ -387,8 +384,26 @@ def _nearest(panel: Panel, space: Space, kind: str) -> OfPreference:
     return judge
 
 
-def _range(rows: slice) -> range:
-    return range(rows.start, rows.stop)
+_Seeds = tuple[NDArray[np.integer], Floats]
+"""What somebody likes, and what is left of each like."""
+
+
+def _strongest(history: Sparse) -> _Seeds:
+    """At most `NEWEST_SEEDS` likes of a (1, n) history."""
+    best = np.argsort(-history.data, kind="stable")[:NEWEST_SEEDS]
+    best = best[history.data[best] > 0]
+    return history.indices[best], history.data[best]
+
+
+def _few_at_a_time(seeds: Sequence[_Seeds], n_items: int) -> Iterator[slice]:
+    """Runs of questions whose likes, beside all items, fit `_AT_ONCE`; those without likes are left out."""
+    start = likes = 0
+    for row, (items, _) in enumerate([*seeds, (NOTHING, np.empty(0, np.float32))]):
+        likes += len(items)
+        if not len(items) or likes * n_items > _AT_ONCE:
+            if row > start:
+                yield slice(start, row)
+            start, likes = (row, len(items)) if len(items) else (row + 1, 0)
 
 
 def _unfading(settings: PreferenceSettings) -> PreferenceSettings:

@@ -193,12 +193,9 @@ def likeliest(problem: "Stack", start: Weights) -> dict[str, float]:
     Every query counts the same; the prior is a normal one around the start. It looks at all candidates and
     has one summit, where NDCG looks at the first places and has many. (McFadden 1974; ListNet, Cao et al. 2007.)
     """
-    told = problem.gains.any(axis=1)
-    parts, padding, gains = (of[told] for of in (problem.parts, problem.padding, problem.gains))
+    parts, padding = problem.parts, problem.padding
     first = problem.vector(start).astype(np.float64).clip(min=0)
-    if not len(parts):
-        return dict(zip(problem.names, first.tolist(), strict=True))
-    share = gains / gains.sum(axis=1, keepdims=True)
+    share = problem.gains / problem.gains.sum(axis=1, keepdims=True)
     liked = np.einsum("qc,qcs->s", share, parts, optimize=True)
 
     def cost(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -239,7 +236,8 @@ def fit_room(
     if not examples:
         return dict(new)
     stack = Stack.of(examples)
-    of_known = np.einsum("qcs,qs->qc", stack.parts, np.stack([stack.vector(w) for w in known]))
+    vectors = np.stack([stack.vector(w) for w in known])[stack.told]
+    of_known = np.einsum("qcs,qs->qc", stack.parts, vectors)
     of_new = stack.parts @ stack.vector(new)
     unit = stack.spread(of_known)
     even = unit / (stack.spread(of_new) or 1.0)
@@ -256,29 +254,37 @@ def fit_room(
 
 @dataclass(frozen=True)
 class Stack:
-    """All examples as one padded array, so that a set of weights is judged in one product."""
+    """All examples as one padded array, so that a set of weights is judged in one product.
+
+    Where nothing that was liked is among the candidates no weights gain anything: of those, only the number is kept.
+    """
 
     names: list[str]
+    told: Mask
+    """(queries,) True where something that was liked is among the candidates."""
     parts: NDArray[np.float32]
-    """(queries, candidates, sources) z-scores."""
+    """(told, candidates, sources) z-scores."""
     padding: NDArray[np.float32]
-    """(queries, candidates) -inf where a query has fewer candidates, else 0."""
+    """(told, candidates) -inf where a query has fewer candidates, else 0."""
     gains: NDArray[np.float32]
-    """(queries, candidates) 1 for a target."""
+    """(told, candidates) 1 for a target."""
     own: NDArray[np.float32]
-    """(queries, candidates) 0 for a new item, towards 1 for a well-known one."""
+    """(told, candidates) 0 for a new item, towards 1 for a well-known one."""
     ideal: NDArray[np.float64]
+    """(told,)"""
 
     @classmethod
     def of(cls, examples: Sequence[Example]) -> "Stack":
         """Of at least one example."""
         names = sorted({name for example in examples for name in example.candidates.scores})
-        widest = max(DEPTH, *(len(example.chosen) for example in examples))
-        parts = np.zeros((len(examples), widest, len(names)), dtype=np.float32)
-        padding = np.full((len(examples), widest), -np.inf, dtype=np.float32)
-        gains = np.zeros((len(examples), widest), dtype=np.float32)
-        own = np.ones((len(examples), widest), dtype=np.float32)
-        for row, example in enumerate(examples):
+        found = np.array([bool(example.chosen.any()) for example in examples])
+        telling = [example for example, told in zip(examples, found, strict=True) if told]
+        widest = max([DEPTH, *(len(example.chosen) for example in telling)])
+        parts = np.zeros((len(telling), widest, len(names)), dtype=np.float32)
+        padding = np.full((len(telling), widest), -np.inf, dtype=np.float32)
+        gains = np.zeros((len(telling), widest), dtype=np.float32)
+        own = np.ones((len(telling), widest), dtype=np.float32)
+        for row, example in enumerate(telling):
             n = len(example.chosen)
             padding[row, :n], gains[row, :n] = 0, example.chosen
             if example.candidates.own is not None:
@@ -287,29 +293,30 @@ class Stack:
                 if name in example.candidates.scores:
                     parts[row, :n, column] = standardise(example.candidates.scores[name])
         discounts = np.concatenate([[0], np.cumsum(discount(DEPTH))])
-        ideal = discounts[[min(example.targets, DEPTH) for example in examples]]
-        return cls(names, parts, padding, gains, own, ideal)
+        ideal = discounts[np.array([min(e.targets, DEPTH) for e in telling], dtype=np.int64)]
+        return cls(names, found, parts, padding, gains, own, ideal)
 
     def ndcg(self, weights: Weights) -> NDArray[np.float64]:
         """(queries,) NDCG@20 of each query."""
         return self.ndcg_of(self.parts @ self.vector(weights))
 
     def spread(self, scores: NDArray[np.float32]) -> float:
-        """Standard deviation of (queries, candidates) scores within a query, on average."""
+        """Standard deviation of (told, candidates) scores within a query, on average; 0 of none."""
         there = np.where(self.padding == 0, scores, np.nan)
-        return float(np.nanstd(there, axis=1).mean())
+        return float(np.nanstd(there, axis=1).mean()) if len(there) else 0.0
 
     def vector(self, weights: Weights) -> NDArray[np.float32]:
         """(sources,)"""
         return np.array([weights.get(name, 0) for name in self.names], dtype=np.float32)
 
     def ndcg_of(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(queries,) NDCG@20 of each query, of (queries, candidates) scores."""
+        """(queries,) NDCG@20 of each query, of (told, candidates) scores."""
         scores = scores + self.padding
         top = np.argpartition(-scores, DEPTH - 1, axis=1)[:, :DEPTH]
         order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
         gains = np.take_along_axis(self.gains, np.take_along_axis(top, order, axis=1), axis=1)
-        found: NDArray[np.float64] = (gains @ discount(DEPTH)) / self.ideal
+        found = np.zeros(len(self.told))
+        found[self.told] = (gains @ discount(DEPTH)) / self.ideal
         return found
 
 
