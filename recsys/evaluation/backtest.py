@@ -19,11 +19,11 @@ from recsys.config import Settings
 from recsys.evaluation.baselines import WHY_LEFT_OUT, baseline_slates
 from recsys.evaluation.judge import Slates, differences, judge, judge_alone
 from recsys.evaluation.learning import Learned, learn
-from recsys.evaluation.metrics import Shelf
+from recsys.evaluation.metrics import Shelf, padded
 from recsys.evaluation.past import Found, Past
 from recsys.evaluation.result import BLEND, Estimate, Evaluation, Period
 from recsys.evaluation.split import LIMIT, Exam, Plan, Question, make_plan
-from recsys.identity import ABSENT, Ordinals
+from recsys.identity import Ordinals
 from recsys.index.space import Space
 from recsys.preference.baselines import fit_baselines
 from recsys.preference.cold import ContentPrior
@@ -177,16 +177,13 @@ def _shelf(past: Past, preference: Preference) -> Shelf:
 def _slates(recommender: Recommender, questions: Sequence[Question]) -> Ordinals:
     """(q, LIMIT) what is served, padded with `ABSENT`."""
     with one_blas_thread():  # as in service
-        slates = [_served(recommender, question) for question in questions]
-    return np.array(slates, dtype=np.int64).reshape(-1, LIMIT)
+        return padded((_served(recommender, question) for question in questions), LIMIT)
 
 
 def _served(recommender: Recommender, question: Question) -> Ordinals:
-    """(LIMIT,) the items of the very slate that a request would get."""
+    """The items of the very slate that a request would get."""
     ids = [suggestion.item for suggestion in recommender.recommend(question.query).items]
-    slate = np.full(LIMIT, ABSENT, dtype=np.int64)
-    slate[: len(ids)] = recommender.items.ids.ordinals(ids)
-    return slate
+    return recommender.items.ids.ordinals(ids)
 
 
 def _nothing_yet(past: Past, log: EventLog, plan: Plan) -> Evaluation:

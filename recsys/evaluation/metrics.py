@@ -5,7 +5,7 @@ ordinals per query. Every metric is a (q,) vector, one value per query, so that 
 group of queries and resampled; NaN where a query has no value. Only coverage belongs to all queries at once.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.evaluation.result import Estimate
-from recsys.identity import Floats, Mask, Ordinals
+from recsys.identity import ABSENT, NOTHING, Floats, Mask, Ordinals
 from recsys.ranking.blend import discount
 
 K = TypeVar("K", bound=Hashable)
@@ -31,6 +31,12 @@ HEAD = 0.1
 """The share of the catalogue that counts as popular."""
 
 
+def padded(slates: Iterable[Ordinals], k: int) -> Ordinals:
+    """(q, k) slates of at most k items, padded with `ABSENT`."""
+    rows = [np.pad(s, (0, k - len(s)), constant_values=ABSENT) for s in slates]
+    return np.array(rows, dtype=np.int64).reshape(-1, k)
+
+
 def accuracy(slates: Ordinals, targets: Sequence[Ordinals]) -> dict[str, Vector]:
     """NDCG, recall, hit rate and MRR at each depth."""
     hit = hits(slates, targets)
@@ -46,8 +52,11 @@ def accuracy(slates: Ordinals, targets: Sequence[Ordinals]) -> dict[str, Vector]
 
 def hits(slates: Ordinals, targets: Sequence[Ordinals]) -> Mask:
     """(q, k) True where a target stands."""
-    rows = [np.isin(slate, items) for slate, items in zip(slates, targets, strict=True)]
-    return np.array(rows, dtype=bool).reshape(slates.shape)
+    row = np.repeat(np.arange(len(targets)), [len(items) for items in targets])
+    wanted = np.concatenate([NOTHING, *targets])
+    wide = max(slates.max(initial=0), wanted.max(initial=0)) + 1
+    places = np.arange(len(slates))[:, None] * wide + slates
+    return np.isin(places, row * wide + wanted) & (slates >= 0)
 
 
 def ndcg(hit: Mask, wanted: Ordinals, k: int) -> Vector:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from recsys.catalogue.event_log import EventLog
 from recsys.config import PreferenceSettings, Section, Settings
+from recsys.evaluation.metrics import hits, ndcg, padded
 from recsys.evaluation.split import Question
 from recsys.identity import NOTHING, Floats, Ordinals
 from recsys.index.space import Space
@@ -26,7 +27,7 @@ from recsys.preference.interactions import interactions
 from recsys.preference.linear import fit_linear
 from recsys.preference.sparse import Sparse, assemble, sharpened
 from recsys.preference.transitions import fit_transitions, sequences
-from recsys.ranking.blend import DEPTH, discount
+from recsys.ranking.blend import DEPTH
 from recsys.ranking.sources import NEWEST_SEEDS, AgainSource
 from recsys.threads import one_blas_thread
 
@@ -138,8 +139,7 @@ def search_again(
     def judge(s: PreferenceSettings) -> float:
         source = AgainSource("again", returns, s.again_fading, s.again_power)
         slates = (source.consider(question.query).best(DEPTH) for question in questions)
-        asked = zip(slates, questions, strict=True)
-        return float(np.mean([_ndcg(slate, question.targets) for slate, question in asked]))
+        return _mean_ndcg(padded(slates, DEPTH), [question.targets for question in questions])
 
     return climb(judge, found, ladders)
 
@@ -256,17 +256,15 @@ class Panel:
 
     def ndcg(self, score: Callable[[slice], Floats]) -> float:
         """Mean NDCG@20 of what `score` gives the rows of a slice, (rows, items); seen items are masked."""
-        gained = []
+        slates = []
         for start in range(0, len(self), _BLOCK):
             rows = slice(start, min(start + _BLOCK, len(self)))
-            scores = np.nan_to_num(score(rows), nan=-np.inf)
+            scores = score(rows)
+            scores[np.isnan(scores)] = -np.inf
             for row, seen in enumerate(self.seen[rows]):
                 scores[row, seen] = -np.inf
-            gained += [
-                _ndcg(slate, targets)
-                for slate, targets in zip(_best(scores), self.targets[rows], strict=True)
-            ]
-        return float(np.mean(gained)) if gained else 0.0
+            slates.append(_best(scores))
+        return _mean_ndcg(np.concatenate(slates), self.targets) if slates else 0.0
 
     def of_rows(self, W: Sparse | None, fading: float) -> float:
         """A model that sums rows of W."""
@@ -303,10 +301,9 @@ def _best(scores: Floats) -> Ordinals:
     return np.take_along_axis(best, order, axis=1)
 
 
-def _ndcg(slate: Ordinals, targets: Ordinals) -> float:
-    hit = np.isin(slate, targets)
-    discounts = discount(DEPTH)
-    return float(hit @ discounts[: len(slate)] / discounts[: min(len(targets), DEPTH)].sum())
+def _mean_ndcg(slates: Ordinals, targets: Sequence[Ordinals]) -> float:
+    wanted = np.array([len(items) for items in targets], dtype=np.int64)
+    return float(ndcg(hits(slates, targets), wanted, DEPTH).mean())
 
 
 def _judges(

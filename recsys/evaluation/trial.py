@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from recsys.config import EvaluationSettings
 from recsys.evaluation.blending import Rehearsed, blended
 from recsys.evaluation.exam import LIMIT, Question
-from recsys.evaluation.metrics import accuracy, estimates
+from recsys.evaluation.metrics import accuracy, estimates, padded
 from recsys.evaluation.past import Weights
 from recsys.evaluation.result import Trial
-from recsys.identity import ABSENT, Floats, Ordinals
+from recsys.identity import Floats, Ordinals
 from recsys.ranking.blend import Example
 from recsys.ranking.features import Features
 from recsys.ranking.ranker import Lesson, Ranker, fit_ranker
@@ -93,12 +93,11 @@ def _gains(ranker: Ranker, pairs: Pairs, weights: Weights) -> NDArray[np.float64
         alone.append(_slate(example, scores))
         lifted.append(_slate(example, scores + lift.scores))
     targets = [question.targets for question, _ in pairs]
-    of_blend, of_ranker = (accuracy(np.stack(s), targets)[METRIC] for s in (alone, lifted))
+    of_blend, of_ranker = (accuracy(padded(s, LIMIT), targets)[METRIC] for s in (alone, lifted))
     return of_ranker - of_blend
 
 
 def _slate(example: Example, scores: Floats) -> Ordinals:
-    """(LIMIT,) the best candidates, as a request would get them."""
+    """At most LIMIT of the best candidates, as a request would get them."""
     items = example.candidates.items
-    best = items[np.lexsort((items, -scores))[:LIMIT]]
-    return np.concatenate([best, np.full(LIMIT - len(best), ABSENT)])
+    return items[np.lexsort((items, -scores))[:LIMIT]]
