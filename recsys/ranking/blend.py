@@ -80,6 +80,9 @@ STEPS = (0.8, 0.9, 1.1, 1.25)
 SWEEPS = 6
 """Rounds over all weights at the most."""
 
+LEAST_SHARE = 0.01
+"""Of all weights together: a source with less decides nothing, is not asked, and costs no time."""
+
 SCALES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 """Tried for the weights of new items, against those of known ones with the same spread."""
 
@@ -155,15 +158,17 @@ def fit_weights(examples: Sequence[Example], start: Weights) -> dict[str, float]
     if not examples:
         return dict(start)
     problem = Stack.of(examples)
-    weights = likeliest(problem, start)
+    found = likeliest(problem, start)
+    least = LEAST_SHARE * sum(found.values())
+    weights = {name: weight if weight >= least else 0.0 for name, weight in found.items()}
     reached = float(problem.ndcg(weights).mean())
     for _ in range(SWEEPS):
         before = reached
         for name in [name for name, weight in weights.items() if weight]:
             every = [weights | {name: step * weights[name]} for step in STEPS]
-            found = [float(problem.ndcg(tried).mean()) for tried in every]
-            if max(found) > reached + MARGIN:
-                weights, reached = every[int(np.argmax(found))], max(found)
+            gained = [float(problem.ndcg(tried).mean()) for tried in every]
+            if max(gained) > reached + MARGIN:
+                weights, reached = every[int(np.argmax(gained))], max(gained)
         if reached - before < MARGIN:
             break
     return weights

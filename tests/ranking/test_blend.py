@@ -142,6 +142,14 @@ def test_where_it_sets_out_from_does_not_hold_the_fit_back() -> None:
     assert reached > 0.98 * best
 
 
+def test_a_source_that_decides_next_to_nothing_is_switched_off() -> None:
+    start = {"a": 1.0, "b": 0.25, "c": 0.0078125}
+    scores = dict.fromkeys(start, floats(3, 2, 1))
+    nothing_liked = Example(Candidates(np.arange(3), scores), np.zeros(3, dtype=bool), 1)
+    kept = fit_weights([nothing_liked], start)
+    assert kept == {"a": 1.0, "b": 0.25, "c": 0.0}
+
+
 def one_query(target: int, lifted: int | None) -> Example:
     """`a` all but ties the first three of twelve items; `b` lifts one of them."""
     a = np.array([1, 0.999, 0.998, *range(-1, -10, -1)], dtype=np.float32)
