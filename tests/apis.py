@@ -59,7 +59,10 @@ def running(settings: Settings) -> Iterator[httpx.Client]:
     try:
         until(lambda: server.started or not thread.is_alive())
         port = server.servers[0].sockets[0].getsockname()[1]
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        every = httpx.Limits(
+            max_keepalive_connections=None
+        )  # many threads share it: none is closed early
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, limits=every) as client:
             yield client
     finally:
         server.should_exit = True
