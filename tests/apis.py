@@ -59,9 +59,8 @@ def running(settings: Settings) -> Iterator[httpx.Client]:
     try:
         until(lambda: server.started or not thread.is_alive())
         port = server.servers[0].sockets[0].getsockname()[1]
-        every = httpx.Limits(
-            max_keepalive_connections=None
-        )  # many threads share it: none is closed early
+        # Many threads may share the client: none of them closes a connection for the others.
+        every = httpx.Limits(max_keepalive_connections=None)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, limits=every) as client:
             yield client
     finally:

@@ -20,6 +20,9 @@ from recsys.ranking.blend import (
 )
 from recsys.ranking.blend import Weights as OfSources
 
+LITTLE_KNOWN = {"popular": 1.0}
+"""Where the weights for short histories set out from: after one like, popularity may still say most."""
+
 
 @dataclass(frozen=True, eq=False)
 class Rehearsed:
@@ -68,13 +71,14 @@ class Rehearsed:
     def weights(self) -> Weights:
         """The weights of each segment that has questions.
 
-        Those of short histories set out from what all histories learned.
+        Short histories set out from popularity, or from what all of them learned.
         """
         found: Weights = {}
         for segment in [segment for segment, pairs in self.asked.items() if pairs]:
             usual = {**STARTING_WEIGHTS.get(segment, {}), **self.beside}
-            start = found.get("history", usual) if segment == "short" else usual
-            found[segment] = fit_weights([example for _, example in self.asked[segment]], start)
+            short = [LITTLE_KNOWN, found.get("history", usual)]
+            starts = short if segment == "short" else [usual]
+            found[segment] = fit_weights([example for _, example in self.asked[segment]], *starts)
         if self.for_new and "history" in found:
             pairs = self.asked["history"]
             known = [found.get(q.query.segment, found["history"]) for q, _ in pairs]

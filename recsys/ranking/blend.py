@@ -74,14 +74,14 @@ STARTING_WEIGHTS: dict[str, dict[str, float]] = {
 }
 """Segment -> weights before anything is learned; also what a build without enough events serves with."""
 
-STEPS = (0.8, 0.9, 1.1, 1.25)
-"""Factors tried on one weight at a time."""
+STEPS = (0.0, 0.25, 0.5, 0.75, 1.25, 1.5, 2.0, 3.0)
+"""Factors tried on one weight at a time; 0 switches the source off."""
 
-SWEEPS = 6
+SWEEPS = 4
 """Rounds over all weights at the most."""
 
-LEAST_SHARE = 0.01
-"""Of all weights together: a source with less decides nothing, is not asked, and costs no time."""
+SEEDS_OF_A_WEIGHT = (0.1, 0.3)
+"""Values tried for a source that is switched off."""
 
 SCALES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 """Tried for the weights of new items, against those of known ones with the same spread."""
@@ -96,7 +96,7 @@ MARGIN = 1e-4
 """NDCG that a change must gain at the least."""
 
 DOUBT = 30.0
-"""How strongly the weights are drawn to where they set out from: few queries leave them there."""
+"""How strongly the likeliest weights are drawn to where they set out from: few queries leave them there."""
 
 
 def standardise(scores: Floats) -> Floats:
@@ -148,36 +148,50 @@ class Example:
     """Targets in all, those that no source found included."""
 
 
-def fit_weights(examples: Sequence[Example], start: Weights) -> dict[str, float]:
-    """The likeliest weights, then coordinate ascent on NDCG@20 in small steps, one weight at a time.
+def fit_weights(examples: Sequence[Example], *starts: Weights) -> dict[str, float]:
+    """Coordinate ascent on NDCG@20: one weight at a time takes its best value.
 
-    Likelihood looks at all candidates and has one summit, so that chance in few queries moves it little;
-    NDCG is what counts, and has many summits: the one nearest to the likeliest weights is taken.
-    Deterministic. With no examples the start is returned.
+    A change must gain more than its standard error over the queries: the window that is learned from is
+    not the one that is served, and what one of them gains by chance the other pays for. It sets out from
+    each start and from the likeliest weights, since NDCG has many summits; the first start's is taken
+    unless another one is surely higher. Deterministic. With no examples the first start is returned.
     """
     if not examples:
-        return dict(start)
+        return dict(starts[0])
     problem = Stack.of(examples)
-    found = likeliest(problem, start)
-    least = LEAST_SHARE * sum(found.values())
-    weights = {name: weight if weight >= least else 0.0 for name, weight in found.items()}
-    reached = float(problem.ndcg(weights).mean())
+    best, *others = [_ascend(problem, start) for start in (*starts, likeliest(problem, starts[0]))]
+    for weights, reached in others:
+        if _surely(reached - best[1]):
+            best = weights, reached
+    return best[0]
+
+
+_Reached = tuple[dict[str, float], NDArray[np.float64]]
+"""Weights, and the NDCG per query with them."""
+
+
+def _ascend(problem: "Stack", start: Weights) -> _Reached:
+    weights = {name: float(start.get(name, 0.0)) for name in problem.names}
+    reached = problem.ndcg(weights)
     for _ in range(SWEEPS):
         before = reached
-        for name in [name for name, weight in weights.items() if weight]:
-            every = [weights | {name: step * weights[name]} for step in STEPS]
-            gained = [float(problem.ndcg(tried).mean()) for tried in every]
-            if max(gained) > reached + MARGIN:
-                weights, reached = every[int(np.argmax(gained))], max(gained)
-        if reached - before < MARGIN:
+        for name in problem.names:
+            weights[name], reached = _best_value(problem, weights, name, reached)
+        if reached.mean() - before.mean() < MARGIN:
             break
-    return weights
+    return weights, reached
+
+
+def _surely(gain: NDArray[np.float64]) -> bool:
+    """Whether a gain per query exceeds what chance may give."""
+    return bool(gain.mean() > max(MARGIN, float(gain.std()) / len(gain) ** 0.5))
 
 
 def likeliest(problem: "Stack", start: Weights) -> dict[str, float]:
     """The weights, none below 0, under which what was liked is likeliest: a multinomial logit over the candidates.
 
-    Every query counts the same; the prior is a normal one around the start. (McFadden 1974; ListNet, Cao et al. 2007.)
+    Every query counts the same; the prior is a normal one around the start. It looks at all candidates and
+    has one summit, where NDCG looks at the first places and has many. (McFadden 1974; ListNet, Cao et al. 2007.)
     """
     parts, padding = problem.parts, problem.padding
     first = problem.vector(start).astype(np.float64).clip(min=0)
@@ -196,6 +210,19 @@ def likeliest(problem: "Stack", start: Weights) -> dict[str, float]:
 
     found = minimize(cost, first, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(first))
     return dict(zip(problem.names, found.x.tolist(), strict=True))
+
+
+def _best_value(
+    problem: "Stack", weights: Weights, name: str, reached: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64]]:
+    """The best value of one weight, and the NDCG per query with it; the old ones if none is surely better."""
+    old = best = weights[name]
+    most = reached
+    for value in [old * step for step in STEPS] if old else SEEDS_OF_A_WEIGHT:
+        found = problem.ndcg({**weights, name: value})
+        if _surely(found - reached) and found.mean() > most.mean():
+            best, most = value, found
+    return best, most
 
 
 def fit_room(

@@ -74,7 +74,7 @@ def test_only_new_content_is_embedded(shop: Shop, home: Path, tmp_path: Path) ->
     feed = tmp_path / "more.csv"
     feed.write_text("id,title,category\nnew/1,Blue kettle,Kitchen\nnew/2,Copper teapot,Kitchen\n")
     assert shop("import", "items", str(feed)).returncode == 0
-    done = shop("rebuild", "--force")  # among 108 questions, chance alone may look like a loss
+    done = shop("rebuild")
     assert done.returncode == 0, done.stderr
     assert "2 contents embedded, 96 reused" in done.stdout
 

@@ -134,20 +134,12 @@ def test_few_choices_leave_the_likeliest_weights_near_the_start() -> None:
     assert likeliest(one, {"a": 0.7}) == pytest.approx({"a": 0.7, "b": 0.0}, abs=0.1)
 
 
-def test_where_it_sets_out_from_does_not_hold_the_fit_back() -> None:
+def test_a_start_on_a_lower_summit_does_not_hold_the_fit_back() -> None:
     rng = np.random.default_rng(4)
     some = choices(rng, {"a": 1.0, "b": 1.0, "c": 1.0, "d": 1.0}, 400)
     reached = Stack.of(some).ndcg(fit_weights(some, {"a": 1.0})).mean()
     best = Stack.of(some).ndcg({"a": 1.0, "b": 1.0, "c": 1.0, "d": 1.0}).mean()
     assert reached > 0.98 * best
-
-
-def test_a_source_that_decides_next_to_nothing_is_switched_off() -> None:
-    start = {"a": 1.0, "b": 0.25, "c": 0.0078125}
-    scores = dict.fromkeys(start, floats(3, 2, 1))
-    nothing_liked = Example(Candidates(np.arange(3), scores), np.zeros(3, dtype=bool), 1)
-    kept = fit_weights([nothing_liked], start)
-    assert kept == {"a": 1.0, "b": 0.25, "c": 0.0}
 
 
 def one_query(target: int, lifted: int | None) -> Example:
@@ -159,14 +151,12 @@ def one_query(target: int, lifted: int | None) -> Example:
     return Example(Candidates(np.arange(12), {"a": a, "b": b}), np.arange(12) == target, 1)
 
 
-def test_what_one_query_gains_and_another_loses_counts_for_little() -> None:
+def test_what_one_query_gains_and_another_loses_is_not_learned() -> None:
     settled = [one_query(0, None)] * 28
     gains, loses = one_query(2, lifted=2), one_query(0, lifted=1)
     start = {"a": 1.0, "b": 0.0}
-    even = fit_weights([*settled, gains, loses], start)
-    won = fit_weights([*settled, *[gains] * 10], start)
-    assert even["b"] < 0.1 * even["a"]
-    assert won["b"] > 0.3 * won["a"]
+    assert fit_weights([*settled, gains, loses], start) == start
+    assert fit_weights([*settled, *[gains] * 10], start)["b"] > 0
 
 
 def test_fitting_is_deterministic_and_needs_examples() -> None:
