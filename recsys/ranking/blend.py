@@ -95,6 +95,9 @@ DEPTH = 20
 MARGIN = 1e-4
 """NDCG that a change must gain at the least."""
 
+LEAST_SHARE = 0.03
+"""Share of all weights below which a source is switched off: it costs time and decides next to nothing."""
+
 DOUBT = 30.0
 """How strongly the likeliest weights are drawn to where they set out from: few queries leave them there."""
 
@@ -149,28 +152,33 @@ class Example:
 
 
 def fit_weights(examples: Sequence[Example], *starts: Weights) -> dict[str, float]:
-    """Coordinate ascent on NDCG@20: one weight at a time takes its best value.
+    """The mean of the summits of NDCG@20 that are reached from each start and from the likeliest weights.
 
-    A change must gain more than its standard error over the queries: the window that is learned from is
-    not the one that is served, and what one of them gains by chance the other pays for. It sets out from
-    each start and from the likeliest weights, since NDCG has many summits; the first start's is taken
-    unless another one is surely higher. Deterministic. With no examples the first start is returned.
+    NDCG has many summits, about equally high and each a little by chance: their mean does better on queries
+    that were not learned from than the highest of them. The weights add up to 1, and what has too small a
+    share has none. Deterministic. With no examples the first start is returned.
     """
     if not examples:
         return dict(starts[0])
     problem = Stack.of(examples)
-    best, *others = [_ascend(problem, start) for start in (*starts, likeliest(problem, starts[0]))]
-    for weights, reached in others:
-        if _surely(reached - best[1]):
-            best = weights, reached
-    return best[0]
+    first = (*starts, likeliest(problem, starts[0]))
+    summits = [_shares(_ascend(problem, start)) for start in first]
+    mean = {name: sum(found[name] for found in summits) / len(summits) for name in problem.names}
+    return _shares({name: share * (share >= LEAST_SHARE) for name, share in mean.items()})
 
 
-_Reached = tuple[dict[str, float], NDArray[np.float64]]
-"""Weights, and the NDCG per query with them."""
+def _shares(weights: Weights) -> dict[str, float]:
+    """Scaled so that they add up to 1; as they are where all are 0."""
+    total = sum(weights.values()) or 1.0
+    return {name: weight / total for name, weight in weights.items()}
 
 
-def _ascend(problem: "Stack", start: Weights) -> _Reached:
+def _ascend(problem: "Stack", start: Weights) -> dict[str, float]:
+    """Coordinate ascent: one weight at a time takes its best value.
+
+    A change must gain more than its standard error over the queries: the window that is learned from is
+    not the one that is served, and what one of them gains by chance the other pays for.
+    """
     weights = {name: float(start.get(name, 0.0)) for name in problem.names}
     reached = problem.ndcg(weights)
     for _ in range(SWEEPS):
@@ -179,7 +187,7 @@ def _ascend(problem: "Stack", start: Weights) -> _Reached:
             weights[name], reached = _best_value(problem, weights, name, reached)
         if reached.mean() - before.mean() < MARGIN:
             break
-    return weights, reached
+    return weights
 
 
 def _surely(gain: NDArray[np.float64]) -> bool:

@@ -159,6 +159,25 @@ def test_what_one_query_gains_and_another_loses_is_not_learned() -> None:
     assert fit_weights([*settled, *[gains] * 10], start)["b"] > 0
 
 
+def agreed(queries: int = 10) -> list[Example]:
+    """Three sources that all put what is liked first: no weights are better than others."""
+    scores = floats(*range(12, 0, -1))
+    candidates = Candidates(np.arange(12), {"a": scores, "b": scores, "c": scores})
+    return [Example(candidates, np.arange(12) == 0, 1)] * queries
+
+
+def test_what_different_starts_lead_to_counts_alike() -> None:
+    one, both = fit_weights(agreed(), {"a": 3.0}), fit_weights(agreed(), {"a": 3.0}, {"b": 9.0})
+    assert sum(one.values()) == pytest.approx(1)
+    assert one["a"] > 0.9
+    assert both == pytest.approx({"a": 2 / 3, "b": 1 / 3, "c": 0}, abs=0.05)
+
+
+def test_a_source_that_decides_next_to_nothing_is_switched_off() -> None:
+    tiny = fit_weights([one_query(0, None)] * 10, {"a": 1.0, "b": 0.01})
+    assert tiny == {"a": 1.0, "b": 0.0}
+
+
 def test_fitting_is_deterministic_and_needs_examples() -> None:
     some = examples(np.random.default_rng(1), 20)
     assert fit_weights(some, {"truth": 1.0}) == fit_weights(some, {"truth": 1.0})
