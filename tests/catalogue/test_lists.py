@@ -44,7 +44,7 @@ def test_a_packed_file_reads_the_same(tmp_path: Path) -> None:
         ("twice.txt", b"u 1\nv 2\nu 3\n", "line 3: user 'u' is there twice"),
         ("latin.txt", "u café\n".encode("latin-1"), "not UTF-8"),
         ("plain.txt.gz", b"u 1\n", "cannot be read"),
-        ("cut.txt.gz", gzip.compress(b"u 1\n" * 99)[:-9], "cannot be read"),
+        ("cut.txt.gz", gzip.compress(b"u 1\n" * 99, mtime=0)[:-9], "cannot be read"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_with_the_reason(
