@@ -29,7 +29,7 @@ from recsys.index.space import Space
 from recsys.locks import only_one
 from recsys.preference.models import Preference
 
-FORMAT = 3
+FORMAT = 4
 """Raised whenever an older reader could misread a newer folder."""
 
 LIBRARIES = (

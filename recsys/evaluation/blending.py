@@ -29,7 +29,7 @@ class Rehearsed:
     """What the sources said to the questions of a validation part, and what was liked."""
 
     asked: Mapping[str, Sequence[tuple[Question, Example]]]
-    """Segment -> its questions, none where they are too few; `history` has those of short ones too."""
+    """Segment -> its questions, none where they are too few; `history` has all that a history leads."""
     least: int
     """Fewer questions of a segment are too few."""
     for_new: OfSources
@@ -71,14 +71,15 @@ class Rehearsed:
     def weights(self) -> Weights:
         """The weights of each segment that has questions.
 
-        Short histories set out from popularity, or from what all of them learned.
+        Short histories, and those of who comes back, set out from what all of them learned as well.
         """
         found: Weights = {}
         for segment in [segment for segment, pairs in self.asked.items() if pairs]:
-            usual = {**STARTING_WEIGHTS.get(segment, {}), **self.beside}
-            short = [LITTLE_KNOWN, found.get("history", usual)]
-            starts = short if segment == "short" else [usual]
-            found[segment] = fit_weights([example for _, example in self.asked[segment]], *starts)
+            usual = {**STARTING_WEIGHTS.get(segment, STARTING_WEIGHTS["history"]), **self.beside}
+            learned = found.get("history", usual)
+            starts = {"short": (LITTLE_KNOWN, learned), "returning": (usual, learned)}
+            told = [example for _, example in self.asked[segment]]
+            found[segment] = fit_weights(told, *starts.get(segment, (usual,)))
         if self.for_new and "history" in found:
             pairs = self.asked["history"]
             known = [found.get(q.query.segment, found["history"]) for q, _ in pairs]
@@ -87,9 +88,15 @@ class Rehearsed:
 
 
 def segments(past: Past, exam: Exam) -> dict[str, list[Question]]:
-    """The questions of each segment that has enough; `history` has those of short ones too."""
+    """The questions of each segment that has enough; `history` has all with one.
+
+    Where everybody comes back, as where each moment is a day, `history` says all there is to say of it.
+    """
+    led = with_history(exam)
+    returning = [q for q in led if q.query.segment == "returning"]
     asked = {
-        "history": with_history(exam),
+        "history": led,
+        "returning": returning if len(returning) < len(led) else [],
         "short": [q for q in exam.main + exam.firsts if q.query.segment == "short"],
         "newcomer": exam.visits,
     }

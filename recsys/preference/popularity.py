@@ -31,6 +31,8 @@ class Popularity:
     """(n,) above 0."""
     trending: Floats
     """(n,) above 0: gaining, below 0: losing; NaN also without likes in both windows."""
+    newest: int
+    """Microseconds: the newest event of the log, at which both are as they are; 0 without events."""
 
 
 def fit_popularity(log: EventLog, n_items: int, settings: Settings) -> Popularity:
@@ -48,7 +50,7 @@ def fit_popularity(log: EventLog, n_items: int, settings: Settings) -> Popularit
         )
     )
     return Popularity(
-        np.where(popular > 0, popular, np.nan).astype(np.float32), trend(last, earlier)
+        np.where(popular > 0, popular, np.nan).astype(np.float32), trend(last, earlier), newest
     )
 
 

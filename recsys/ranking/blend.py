@@ -25,8 +25,8 @@ Weights = Mapping[str, float]
 NEW_ITEMS = "new items"
 """Beside the segments: the weights for items that nobody is known to like, where a history leads."""
 
-LED_BY_HISTORY = frozenset({"history", "short"})
-"""The segments in which new items have weights of their own."""
+LED_BY_HISTORY = frozenset({"history", "short", "returning"})
+"""The segments in which new items have weights of their own. What was not learned has those of `history`."""
 
 UNPROVEN = "unproven"
 """A part of the score beside those of the sources: what it counts that nobody is known to like an item."""

@@ -8,12 +8,13 @@ judged on all that is known of it, whichever way it came in.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
+from recsys.catalogue.times import MICROSECOND, to_us
 from recsys.identity import NOTHING, Floats, ItemId, Mask, Ordinals
 from recsys.preference.interactions import faded
 
@@ -23,6 +24,9 @@ CONTEXT = "context"
 
 SHORT = 3
 """Up to this many liked items, a history is short."""
+
+BREAK = timedelta(minutes=30)
+"""Who did nothing for longer is coming back, and need not go on with what was begun: the usual end of a session."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class History:
     types: tuple[str, ...]
     visits: Floats | None = None
     """How often each was liked, on different days or with something else in between; None: once each."""
+    newest: int | None = None
+    """Microseconds: when the viewer last did something telling; None: not known."""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -46,7 +52,7 @@ class History:
         """The items for which the (n,) mask is True."""
         types = tuple(name for name, kept in zip(self.types, keep, strict=True) if kept)
         visits = None if self.visits is None else self.visits[keep]
-        return History(self.items[keep], self.weights[keep], types, visits)
+        return History(self.items[keep], self.weights[keep], types, visits, self.newest)
 
     def faded(self, fading: float) -> "History":
         """Every item weighs exp(-fading) for each newer one."""
@@ -117,13 +123,20 @@ class Query:
 
     @property
     def segment(self) -> str:
-        """Which blend weights apply: `search`, `page`, `history`, `short` (a short one) or `newcomer`."""
+        """Which blend weights apply: `search`, `page`, or by the history `newcomer`, `short`, `returning`, `history`.
+
+        `returning`: more than a `BREAK` has passed since the newest event.
+        """
         if self.words is not None:
             return "search"
         if len(self.context):
             return "page"
         liked = int((self.history.weights > 0).sum())
-        return "newcomer" if not liked else "short" if liked <= SHORT else "history"
+        if liked <= SHORT:
+            return "short" if liked else "newcomer"
+        newest = self.history.newest
+        came_back = newest is not None and to_us(self.at) - newest > BREAK // MICROSECOND
+        return "returning" if came_back else "history"
 
 
 def _with_context(context: Ordinals, history: History) -> History:

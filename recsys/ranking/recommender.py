@@ -11,6 +11,7 @@ from recsys.catalogue.item_table import ItemTable
 from recsys.config import EventSettings, RankingSettings
 from recsys.identity import NOTHING, Floats, Mask, Ordinals
 from recsys.index.space import Space
+from recsys.preference.interactions import DAY
 from recsys.preference.sparse import Sparse
 from recsys.ranking.blend import LED_BY_HISTORY, NEW_ITEMS, STARTING_WEIGHTS, Weights, blend
 from recsys.ranking.candidates import (
@@ -35,6 +36,7 @@ from recsys.ranking.sources import (
     TasteSource,
     newest,
     standing,
+    trending,
 )
 from recsys.snapshot import Artefacts
 
@@ -156,14 +158,12 @@ class Recommender:
 
     def _weights(self, query: Query) -> tuple[Weights, Weights]:
         """For known and for new items. Sources asked for by name speak even if the blend has switched them off."""
-        segment = query.segment
-        if segment == "short" and segment not in self.weights:
-            segment = "history"
-        weights = self.weights[segment]
+        led = query.segment in LED_BY_HISTORY
+        learned = query.segment in self.weights or not led
+        weights = self.weights[query.segment if learned else "history"]
         if query.sources is not None and not any(map(weights.get, query.sources)):
             weights = dict.fromkeys(query.sources, 1.0)
             return weights, weights
-        led = segment in LED_BY_HISTORY
         return weights, self.weights.get(NEW_ITEMS, weights) if led else weights
 
     def _speakers(self, query: Query) -> set[str]:
@@ -367,7 +367,8 @@ def _sources(artefacts: Artefacts) -> tuple[Source, ...]:
     sources.append(
         standing("popular", np.nan_to_num(popularity.popular))
     )  # nobody's choice: 0, not unknown
-    sources.append(standing("trending", np.nan_to_num(popularity.trending)))
+    lasting = round(fading.trending_days * DAY)
+    sources.append(trending(np.nan_to_num(popularity.trending), popularity.newest + lasting))
     sources.append(newest(artefacts.items.published_at, NEW_HALF_LIFE_DAYS))
     return tuple(sources)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recsys.catalogue.times import to_us
 from recsys.identity import ABSENT, NOTHING, Floats, Mask, Ordinals
 from recsys.index.space import Space
 from recsys.preference.factors import Factors
@@ -369,6 +370,24 @@ def standing(name: str, values: Floats) -> StandingSource:
     """A standing source whose values never change, such as popularity."""
     order = best_of(np.where(values > 0, values, np.nan), len(values))
     return StandingSource(name, lambda _: values, lambda _: order)
+
+
+def trending(values: Floats, until: int) -> StandingSource:
+    """A standing source that is silent after `until` (microseconds): by then nobody knows what is trending.
+
+    Asked for by name, it still says what was.
+    """
+    lasting = standing("trending", values)
+    unknown = np.full_like(values, np.nan)
+
+    def known(query: Query) -> bool:
+        return query.sources is not None or to_us(query.at) <= until
+
+    return StandingSource(
+        "trending",
+        lambda query: values if known(query) else unknown,
+        lambda query: lasting.order(query) if known(query) else NOTHING,
+    )
 
 
 def newest(published: Ordinals, half_life_days: float) -> StandingSource:

@@ -63,6 +63,7 @@ def read_viewer(
         weights[newest_first].astype(np.float32),
         tuple(type_names[code] for code in types[loudest[newest_first]].tolist()),
         _visits(group, times, strength, len(distinct))[newest_first],
+        int(times[0]) if len(times) else None,
     )
     hides = np.array([name in settings.seen for name in type_names], dtype=bool)
     return Viewer(history, np.unique(items[hides[types]]) if len(items) else items)

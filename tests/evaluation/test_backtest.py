@@ -110,7 +110,7 @@ def test_without_a_history_baselines_that_need_one_are_as_good_as_popularity(
 
 def test_weights_are_learned_for_every_segment_with_enough_questions(outcome: Evaluation) -> None:
     asked = {"history", "newcomer", "new items"}
-    assert asked <= set(outcome.weights) <= asked | {"short"}
+    assert asked <= set(outcome.weights) <= asked | {"short", "returning"}
     assert all(any(weights.values()) for weights in outcome.weights.values())
 
 

@@ -66,7 +66,7 @@ def rehearsed(taste: Taste) -> Rehearsed:
 @pytest.fixture
 def trial(make_items: Callable[..., ItemTable]) -> Callable[..., Trial]:
     unknown = np.full(ITEMS, np.nan, dtype=np.float32)
-    features = Features.of(make_items(ITEMS), Popularity(unknown, unknown))
+    features = Features.of(make_items(ITEMS), Popularity(unknown, unknown, 0))
 
     def run(asked: Rehearsed, dated: bool = True, **settings: int) -> Trial:
         return try_ranker(asked, asked.weights(), features, dated, EvaluationSettings(**settings))

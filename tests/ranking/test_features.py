@@ -38,7 +38,7 @@ def floats(*values: float) -> Floats:
 
 
 FEATURES = Features.of(
-    shop(), Popularity(floats(1, 4, NAN, NAN, 5), floats(-0.5, NAN, NAN, NAN, 2))
+    shop(), Popularity(floats(1, 4, NAN, NAN, 5), floats(-0.5, NAN, NAN, NAN, 2), 0)
 )
 
 
@@ -99,7 +99,7 @@ def test_an_empty_pool_and_a_catalogue_without_categories_are_no_trouble() -> No
         SCHEMA.field("categories"),
         pa.array([[]] * 5, pa.list_(pa.string())),
     )
-    features = Features.of(ItemTable(bare), Popularity(*[floats(*[NAN] * 5)] * 2))
+    features = Features.of(ItemTable(bare), Popularity(*[floats(*[NAN] * 5)] * 2, 0))
     table = features.table([], Query(NOW, 5), Candidates(np.arange(5), {}), floats(*[0] * 5))
     assert np.isnan(table[:, CONTEXTUAL.index("category")]).all()
     assert not table[:, CONTEXTUAL.index("popularity")].any()

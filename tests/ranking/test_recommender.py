@@ -1,12 +1,13 @@
 """The whole of ranking over a small world whose truth is known: viewers keep to one genre."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 import worlds
 
+from recsys.catalogue.times import from_us, to_us
 from recsys.config import RankingSettings
 from recsys.identity import NOTHING, Ordinals
 from recsys.ranking.candidates import Boost, History, Opinion, Query, Slate, Where
@@ -101,6 +102,31 @@ def test_a_newcomer_gets_what_is_popular(recommender: Recommender, artefacts: Ar
     slate = recommender.recommend(Query(at=NOW, limit=5))
     assert len(slate.items) == 5
     assert slate.items[0].reason in {"popular right now", "trending right now", "a new arrival"}
+
+
+def test_who_comes_back_is_served_by_weights_of_their_own_where_they_were_learned(
+    artefacts: Artefacts,
+) -> None:
+    learned = {"history": {"linear": 1.0}, "returning": {"text": 1.0}}
+    for weights, expected in ((learned, "text"), ({"history": learned["history"]}, "linear")):
+        own = Recommender.of(replace(artefacts, weights=weights), RankingSettings())
+        asked = viewer(own, "Crime", likes=4)
+        an_hour_ago = replace(asked.history, newest=to_us(NOW - timedelta(hours=1)))
+        slate = own.recommend(replace(asked, history=an_hour_ago))
+        assert set(slate.items[0].parts) == {expected}
+        assert set(own.recommend(asked).items[0].parts) == {"linear"}
+
+
+def test_what_was_trending_long_ago_is_not_trending(artefacts: Artefacts) -> None:
+    weights = {"newcomer": {"trending": 1.0, "popular": 0.0}}
+    own = Recommender.of(replace(artefacts, weights=weights), RankingSettings())
+    newest = from_us(artefacts.preference.popularity.newest)
+    last, after = newest + timedelta(days=7), newest + timedelta(days=7, seconds=1)
+    assert own.recommend(Query(at=last, limit=5)).retrieved["trending"] > 0
+    assert own.recommend(Query(at=after, limit=5)).retrieved["trending"] == 0
+    by_name = frozenset({"trending"})
+    one, other = (own.recommend(Query(at=at, limit=5, sources=by_name)) for at in (last, after))
+    assert ids(one) == ids(other)
 
 
 @pytest.mark.parametrize("limit", [1, 10, 57, 60, 500])

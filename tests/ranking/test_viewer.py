@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from recsys.catalogue.times import EPOCH
 from recsys.config import EventSettings
 from recsys.ranking.candidates import CONTEXT, History, Query
 from recsys.ranking.viewer import Viewer, read_viewer
@@ -105,3 +106,21 @@ def test_the_page_speaks_as_loud_as_the_whole_history() -> None:
     assert query.seeds.types == (CONTEXT, CONTEXT, "like", "dislike")
     assert query.seeds.weights == pytest.approx([1, 1, 2 / 3, -1 / 3])
     assert query.segment == "page"
+
+
+@pytest.mark.parametrize(
+    ("likes", "minutes", "segment"),
+    [(4, 29, "history"), (4, 31, "returning"), (4, None, "history"), (3, 31, "short")],
+)
+def test_who_did_nothing_for_half_an_hour_is_coming_back(
+    likes: int, minutes: int | None, segment: str
+) -> None:
+    newest = None if minutes is None else -minutes * 60_000_000
+    history = History(np.arange(likes), np.ones(likes, np.float32), ("like",) * likes, None, newest)
+    assert Query(at=EPOCH, limit=1, history=history).segment == segment
+
+
+def test_a_history_knows_its_newest_telling_event() -> None:
+    liked, seen_only = (1, "like", NAN, 5), (2, "impression", NAN, 9)
+    assert read(liked, (3, "like", NAN, 2), seen_only).history.newest == 5 * DAY
+    assert read(seen_only).history.newest is None
