@@ -6,7 +6,7 @@ changes until the one rename at the end; killed at any moment, the old snapshot 
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from recsys.catalogue.events import read_events
 from recsys.catalogue.item_table import ItemTable
 from recsys.catalogue.items import read_items
 from recsys.catalogue.lists import catalogue_of, log_of, read_lists
+from recsys.catalogue.times import to_us
 from recsys.config import EventSettings, PreferenceSettings, Settings, SnapshotSettings
 from recsys.embedding.encoder import Encoder
 from recsys.embedding.image import load_image_encoder
@@ -230,7 +231,7 @@ def evaluate(
 def fit(
     world: World, content: Content, evaluation: Evaluation, settings: Settings, progress: Progress
 ) -> Artefacts:
-    """Fit on everything, with the settings and the weights that the evaluation taught."""
+    """Fit on everything, with the settings and the weights that the evaluation taught: what is so as of now."""
     if found := found_by(evaluation):
         update = {"preference": found.preference, "events": found.events}
         settings = settings.model_copy(update=update)
@@ -241,12 +242,18 @@ def fit(
         settings,
         _named(progress, "fitting on all events: "),
     )
+    popularity = replace(preference.popularity, as_of=to_us(datetime.now(UTC)))
     hides_seen = (
         evaluation.hides_seen if evaluation.measured else settings.ranking.hide_seen != "no"
     )
     ranker = evaluation.ranker.served if evaluation.ranker else None
     return Artefacts(
-        world.items, content.spaces, preference, evaluation.weights, hides_seen, ranker
+        world.items,
+        content.spaces,
+        replace(preference, popularity=popularity),
+        evaluation.weights,
+        hides_seen,
+        ranker,
     )
 
 

@@ -89,7 +89,7 @@ class Preference:
         write_array(self.support, folder / "support.npy")
         write_array(self.popularity.popular, folder / "popular.npy")
         write_array(self.popularity.trending, folder / "trending.npy")
-        write_array(np.array(self.popularity.newest), folder / "newest.npy")
+        write_array(np.array(self.popularity.as_of), folder / "as_of.npy")
         for name, W in (("transitions", self.transitions), ("linear", self.linear)):
             if W is not None:
                 write_sparse(W, folder, name)
@@ -110,7 +110,7 @@ class Preference:
             popularity=Popularity(
                 popular=read_array(folder / "popular.npy"),
                 trending=read_array(folder / "trending.npy"),
-                newest=int(read_array(folder / "newest.npy")),
+                as_of=int(read_array(folder / "as_of.npy")),
             ),
             support=read_array(folder / "support.npy"),
             settings=PreferenceSettings.model_validate_json(

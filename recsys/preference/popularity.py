@@ -31,8 +31,8 @@ class Popularity:
     """(n,) above 0."""
     trending: Floats
     """(n,) above 0: gaining, below 0: losing; NaN also without likes in both windows."""
-    newest: int
-    """Microseconds: the newest event of the log, at which both are as they are; 0 without events."""
+    as_of: int
+    """Microseconds: the moment at which both are so. Of a log, that of its newest event; 0 without events."""
 
 
 def fit_popularity(log: EventLog, n_items: int, settings: Settings) -> Popularity:

@@ -368,7 +368,7 @@ def _sources(artefacts: Artefacts) -> tuple[Source, ...]:
         standing("popular", np.nan_to_num(popularity.popular))
     )  # nobody's choice: 0, not unknown
     lasting = round(fading.trending_days * DAY)
-    sources.append(trending(np.nan_to_num(popularity.trending), popularity.newest + lasting))
+    sources.append(trending(np.nan_to_num(popularity.trending), popularity.as_of + lasting))
     sources.append(newest(artefacts.items.published_at, NEW_HALF_LIFE_DAYS))
     return tuple(sources)
 

@@ -120,7 +120,7 @@ def test_who_comes_back_is_served_by_weights_of_their_own_where_they_were_learne
 def test_what_was_trending_long_ago_is_not_trending(artefacts: Artefacts) -> None:
     weights = {"newcomer": {"trending": 1.0, "popular": 0.0}}
     own = Recommender.of(replace(artefacts, weights=weights), RankingSettings())
-    newest = from_us(artefacts.preference.popularity.newest)
+    newest = from_us(artefacts.preference.popularity.as_of)
     last, after = newest + timedelta(days=7), newest + timedelta(days=7, seconds=1)
     assert own.recommend(Query(at=last, limit=5)).retrieved["trending"] > 0
     assert own.recommend(Query(at=after, limit=5)).retrieved["trending"] == 0
