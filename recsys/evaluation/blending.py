@@ -90,17 +90,17 @@ class Rehearsed:
 def segments(past: Past, exam: Exam) -> dict[str, list[Question]]:
     """The questions of each segment that has enough; `history` has all with one.
 
-    Where everybody comes back, as where each moment is a day, `history` says all there is to say of it.
+    Where all but a few come back, as where each moment is a day, `history` says all there is to say of it.
     """
-    led = with_history(exam)
+    led, least = with_history(exam), past.settings.evaluation.min_queries
+    going_on = [q for q in led if q.query.segment == "history"]
     returning = [q for q in led if q.query.segment == "returning"]
     asked = {
         "history": led,
-        "returning": returning if len(returning) < len(led) else [],
+        "returning": returning if len(going_on) >= least else [],
         "short": [q for q in exam.main + exam.firsts if q.query.segment == "short"],
         "newcomer": exam.visits,
     }
-    least = past.settings.evaluation.min_queries
     return {segment: found if len(found) >= least else [] for segment, found in asked.items()}
 
 

@@ -24,15 +24,16 @@ def asked(likes: int, minutes: int) -> Question:
 
 
 @pytest.mark.parametrize(
-    ("going_on", "coming_back", "expected"), [(6, 5, 5), (6, 4, 0), (0, 8, 0), (8, 0, 0)]
+    ("going_on", "coming_back", "expected"), [(6, 5, 5), (6, 4, 0), (0, 8, 0), (4, 8, 0), (8, 0, 0)]
 )
 def test_who_comes_back_is_learned_of_apart_where_there_are_enough_and_others_too(
     make_items: Callable, make_log: Callable, going_on: int, coming_back: int, expected: int
 ) -> None:
     settings = Settings(evaluation=EvaluationSettings(min_queries=5))
-    main = [asked(4, 1)] * going_on + [asked(4, 60)] * coming_back
+    main = [asked(2, 60)] * 9  # short histories are a segment of their own
+    main += [asked(4, 1)] * going_on + [asked(4, 60)] * coming_back
     items = make_items(10)
     exam = Exam(make_log(items, [("u", 0, 0)]), main, [], [], [])
     found = segments(Past(items, {}, {}, settings), exam)
     assert len(found["returning"]) == expected
-    assert len(found["history"]) == going_on + coming_back
+    assert len(found["history"]) == 9 + going_on + coming_back
