@@ -7,6 +7,7 @@ when the reader's system turns dark or light.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 from recsys.evaluation.result import BLEND, HEADLINE, Estimate, Evaluation
@@ -197,32 +198,30 @@ def _weights(evaluation: Evaluation) -> list[Chart]:
     found = [evaluation.weights[segment] for segment in fitted]
     heard = {name for weights in found for name, weight in weights.items() if weight}
     names = sorted(heard, key=lambda name: (found[0].get(name, 0), name))
-    traces = []
-    bars = zip(fitted, ("--accent", "--quiet", "--ink"), (0.24, 0.0, -0.24), strict=False)
-    for segment, colour, shift in bars:
-        rows = [row + shift for row in range(len(names))]
-        values = [evaluation.weights[segment].get(name, 0) for name in names]
-        traces.append(_bars(rows, values, colour) | {"name": SEGMENTS[segment]})
+    values = [[weights.get(name, 0) for weights in found] for name in names]
+    largest = [max(map(abs, weights.values())) or 1 for weights in found]
+    grid = {
+        "type": "heatmap",
+        "x": ["<br>".join(wrap(SEGMENTS[segment], 9)) for segment in fitted],
+        "y": list(range(len(names))),
+        "z": [[abs(v) / most for v, most in zip(row, largest, strict=True)] for row in values],
+        "text": [[f"{value:.2f}" if value else "" for value in row] for row in values],
+        "texttemplate": "%{text}",
+        "colorscale": [[0, "--surface"], [1, "--accent"]],
+        "zmin": 0,
+        "zmax": 2,  # half the colour at the most, so that ink can be read on it
+        "textfont": {"color": "--ink"},
+        "showscale": False,
+        "hoverinfo": "skip",
+    }
     return [
         Chart(
             "weights",
             "What the blend listens to",
-            "Weight of each source's standardised score, as fitted on validation.",
-            _with_legend(_rows(names, traces, {})),
+            "Weight of each source's standardised score for whom it was fitted, on validation.",
+            _rows(names, [grid], {"side": "top", "showgrid": False}),
         )
     ]
-
-
-def _bars(rows: Sequence[float], values: Sequence[float], colour: str) -> Figure:
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "x": list(values),
-        "y": list(rows),
-        "width": 0.2,
-        "marker": {"color": colour},
-        "hovertemplate": "%{x:.2f}<extra></extra>",
-    }
 
 
 def _with_legend(figure: Figure) -> Figure:

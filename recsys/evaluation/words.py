@@ -124,6 +124,8 @@ from every model and from every history, in validation too, and only the targets
 
 SEGMENTS = {
     "history": "viewers with a history",
+    "returning": "who comes back",
+    "short": "short histories",
     "newcomer": "first visits",
     NEW_ITEMS: "new items",
 }
@@ -135,7 +137,7 @@ STANDING_IN = {
     "newcomer": "the starting ones",
     NEW_ITEMS: "those for known ones",
 }
-"""Segment -> what weighs where nothing was fitted."""
+"""Segment -> what weighs where nothing was fitted; the others then have the weights of `history`."""
 
 
 def headline(evaluation: Evaluation) -> str:
@@ -237,7 +239,7 @@ def _served(evaluation: Evaluation) -> list[str]:
     if not evaluation.measured:
         return []
     met = COLD_ITEMS in {name for name, _, _ in slices(evaluation)}
-    return [segment for segment in SEGMENTS if segment != NEW_ITEMS or met]
+    return [segment for segment in STANDING_IN if segment != NEW_ITEMS or met]
 
 
 def footnotes(evaluation: Evaluation) -> list[str]:

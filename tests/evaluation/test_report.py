@@ -166,6 +166,23 @@ def test_the_page_shows_every_model_and_plot() -> None:
     assert "Second &lt;paragraph&gt;" in own
 
 
+def test_all_fitted_weights_are_shown_for_whom_they_were_fitted() -> None:
+    weights = {
+        "history": {"linear": 0.7, "text": 0.3, "new": 0.0},
+        "returning": {"linear": 0.2, "popular": 0.8},
+        "short": {"popular": 1.0},
+        "newcomer": {"popular": 1.0},
+        "new items": {"text": 0.5, "unproven": -1.5},
+    }
+    found = evaluation().model_copy(update={"weights": weights})
+    figure = next(chart for chart in charts(found) if chart.id == "weights").figure
+    names, grid = figure["layout"]["yaxis"]["ticktext"], figure["data"][0]
+    assert sorted(names) == ["linear", "popular", "text", "unproven"]
+    shown = dict(zip(names, grid["text"], strict=True))
+    assert shown["popular"] == ["", "0.80", "1.00", "1.00", ""]
+    assert shown["unproven"] == ["", "", "", "", "-1.50"]
+
+
 def test_no_label_of_a_point_covers_another_and_the_page_still_names_all() -> None:
     names = ["blend", "co-occurrence", "transitions", "linear model", "ALS", "EASE", "content"]
     crowd = {name: measured(0.14 + n / 1e4, 0.6) for n, name in enumerate(names)}
