@@ -103,7 +103,7 @@ def rebuild(engine: Engine, settings: Settings, progress: Progress, force: bool 
         last = stored_evaluation(snapshots, current.id) if current else None
         start = found_by(last) if last else None
         evaluation = evaluate(world, content, settings, progress, start=start)
-        artefacts = fit(world, content, evaluation, settings, progress)
+        artefacts = fit(world, content, evaluation, settings, started, progress)
         manifest = describe(new_id(started), started, digest, world, artefacts, evaluation)
         refusal = (
             gate(manifest, current, settings.snapshots)
@@ -229,9 +229,14 @@ def evaluate(
 
 
 def fit(
-    world: World, content: Content, evaluation: Evaluation, settings: Settings, progress: Progress
+    world: World,
+    content: Content,
+    evaluation: Evaluation,
+    settings: Settings,
+    at: datetime,
+    progress: Progress,
 ) -> Artefacts:
-    """Fit on everything, with the settings and the weights that the evaluation taught: what is so as of now."""
+    """Fit on everything, with the settings and the weights that the evaluation taught. at: when the world was so."""
     if found := found_by(evaluation):
         update = {"preference": found.preference, "events": found.events}
         settings = settings.model_copy(update=update)
@@ -242,7 +247,7 @@ def fit(
         settings,
         _named(progress, "fitting on all events: "),
     )
-    popularity = replace(preference.popularity, as_of=to_us(datetime.now(UTC)))
+    popularity = replace(preference.popularity, as_of=to_us(at))
     hides_seen = (
         evaluation.hides_seen if evaluation.measured else settings.ranking.hide_seen != "no"
     )

@@ -65,6 +65,13 @@ def engine(migrated_settings: Settings) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.fixture(scope="module")
+def modules_of_the_benchmarks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as here:
+        here.syspath_prepend(str(Path(__file__).resolve().parent.parent / "scripts" / "bench"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def artefacts(tmp_path_factory: pytest.TempPathFactory) -> "Artefacts":
     import worlds  # it loads every stage: only those who ask for it wait

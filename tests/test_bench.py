@@ -3,7 +3,6 @@
 import gzip
 import json
 import tarfile
-from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -19,18 +18,11 @@ from recsys.catalogue.events import user_events
 from recsys.catalogue.items import Item, get_item
 from recsys.config import EmbeddingSettings, Settings
 
-BENCH = Path(__file__).resolve().parent.parent / "scripts" / "bench"
+pytestmark = pytest.mark.usefixtures("modules_of_the_benchmarks")
 
 DAY = 86_400_000_000
 
 FIGURES = ("ndcg@10", "recall@10", "hr@10", "ndcg@20", "recall@20")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _modules_of_the_benchmark() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as here:
-        here.syspath_prepend(str(BENCH))
-        yield
 
 
 def folder_of(place: Path, **files: str) -> Path:

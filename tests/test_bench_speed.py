@@ -1,7 +1,6 @@
 """The benchmarks of speed: that their worlds are what they say, and that their last line can be read."""
 
 import json
-from collections.abc import Iterator
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -16,14 +15,7 @@ from recsys.ranking.candidates import Query, Where
 from recsys.ranking.recommender import Recommender
 from recsys.snapshot import Snapshots
 
-BENCH = Path(__file__).resolve().parent.parent / "scripts" / "bench"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _modules_of_the_benchmark() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as here:
-        here.syspath_prepend(str(BENCH))
-        yield
+pytestmark = pytest.mark.usefixtures("modules_of_the_benchmarks")
 
 
 def test_a_drawn_shop_is_as_large_and_as_uneven_as_it_says() -> None:

@@ -121,7 +121,7 @@ class Query:
         history = self.history.faded(fading)
         return _with_context(self.context, history) if len(self.context) else history
 
-    @property
+    @cached_property
     def segment(self) -> str:
         """Which blend weights apply: `search`, `page`, or by the history `newcomer`, `short`, `returning`, `history`.
 

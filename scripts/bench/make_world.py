@@ -152,7 +152,7 @@ def _publish(
         reason="a synthetic world is not evaluated",
         weights=WEIGHTS,
     )
-    artefacts = fit(world, content, evaluation, settings, bars)
+    artefacts = fit(world, content, evaluation, settings, now, bars)
     digest = inputs_digest(world, found, settings)
     manifest = describe(new_id(now), now, digest, world, artefacts, evaluation)
     snapshots = Snapshots(settings.home / "snapshots")
@@ -170,9 +170,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    """Raises ValueError for what is not a number above 0."""
-    if (number := int(text)) < 1:
-        raise ValueError
+    """Raises ArgumentTypeError for what is not a number above 0."""
+    if not text.isdecimal() or not (number := int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return number
 
 

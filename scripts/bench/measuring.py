@@ -174,7 +174,7 @@ def publish_ungated(
     """Seal and serve what a rebuild would have made, whatever the gate would say of it."""
     snapshots, started = Snapshots(settings.home / "snapshots"), datetime.now(UTC)
     with snapshots.rebuilding():
-        artefacts = fit(world, content, evaluation, settings, progress)
+        artefacts = fit(world, content, evaluation, settings, started, progress)
         manifest = describe(new_id(started), started, digest, world, artefacts, evaluation)
         publish(snapshots, artefacts, manifest, evaluation, progress)
 

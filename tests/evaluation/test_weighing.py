@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -208,7 +209,7 @@ def test_what_is_found_is_what_is_measured_fitted_and_searched_from_next_time(ma
     assert outcome.events["weights"]["view"] < 0.2
     assert outcome.settings["events"]["weights"]["view"] == 0.2, "as configured"
     found = found_by(outcome)
-    preference = fit(world, nothing, outcome, settings, Silent()).preference
+    preference = fit(world, nothing, outcome, settings, datetime.now(UTC), Silent()).preference
     assert preference.events == fit_preference(log, ITEMS, {}, as_found(settings, found)).events
     assert preference.events.weights == found.events.weights
     fixed = EventSettings(**found.events.model_dump())
