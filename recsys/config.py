@@ -260,9 +260,9 @@ class PreferenceSettings(Section):
 class RankingSettings(Section):
     """How candidates become a slate."""
 
-    candidates: Positive = 300
+    candidates: Positive = 150
     """Items asked of each source."""
-    pool: Positive = 1_000
+    pool: Positive = 500
     """Candidates scored by every source at the most."""
     hide_seen: Literal["learn", "yes", "no"] = "learn"
     """Leave out what a viewer has seen (`events.seen`): learned, unless you know. A request may say otherwise."""

@@ -162,12 +162,12 @@ def _translated(engine: Engine) -> Iterator[None]:
         raise
     except DriverError as error:
         where = engine.url.render_as_string(hide_password=True)
-        raise DatabaseError(f"{where}: {error.orig}: {_advice(error)}") from None
+        raise DatabaseError(f"{where}: {error.orig}: {advice(error.orig)}") from None
 
 
-def _advice(error: DriverError) -> str:
-    """The low byte of SQLite's code is the kind of trouble, the rest a detail of it."""
-    if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+def advice(error: BaseException | None) -> str:
+    """What to do about a driver's error. The low byte of SQLite's code is the kind of trouble, the rest a detail."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
         return "another process is writing: try again"
     return "check database.url and the server, and that `recsys migrate` was run"
 

@@ -2,14 +2,14 @@
 
 import difflib
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, NamedTuple, Self, cast
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from sqlalchemy import BigInteger, ColumnElement, Table, select, type_coerce
+from sqlalchemy import BigInteger, Table, select, type_coerce
 from sqlalchemy.orm import Session
 
 from recsys.catalogue.database import insert_into
@@ -31,7 +31,6 @@ __all__ = [
     "check_time",
     "check_type",
     "derived_event_id",
-    "history",
     "read_events",
     "user_events",
     "user_ids",
@@ -136,32 +135,19 @@ def append_events(session: Session, events: Sequence[Event]) -> Appended:
     return Appended(added, len(events) - added)
 
 
-def history(
-    session: Session,
-    user_id: str | None,
-    session_id: str | None,
-    limit: int,
-    types: Collection[str] = (),
-) -> list[StoredEvent]:
-    """The newest events of the user or of the session, newest first; only of these types if given.
-
-    Two indexed reads of at most `limit` rows; an event that belongs to both comes once.
-    """
-    found: dict[int, StoredEvent] = {}
-    for column, owner in ((EventRow.user_id, user_id), (EventRow.session_id, session_id)):
-        if owner is not None:
-            of_types = [EventRow.type.in_(types)] if types else []
-            found |= _newest(session, [column == owner, *of_types], limit)
-    newest = sorted(found.items(), key=lambda row: (row[1].time, row[0]), reverse=True)
-    return [event for _, event in newest[:limit]]
-
-
 def user_events(
     session: Session, user_id: str, limit: int, before: datetime | None = None
 ) -> list[StoredEvent]:
     """A user's events earlier than `before`, newest first."""
+    columns = [EVENTS.c[name] for name in StoredEvent.__dataclass_fields__]
     where = [EventRow.user_id == user_id, *([EventRow.time < before] if before else [])]
-    return list(_newest(session, where, limit).values())
+    newest = (
+        select(*columns)
+        .where(*where)
+        .order_by(EVENTS.c.time.desc(), EVENTS.c.arrival.desc())
+        .limit(limit)
+    )
+    return [StoredEvent(*row) for row in session.execute(newest)]
 
 
 def user_ids(session: Session) -> list[UserId]:
@@ -183,20 +169,6 @@ def read_events(session: Session, ids: IdMap[ItemId], until_us: int | None = Non
     for rows in result.partitions():
         builder.add(rows)
     return builder.build()
-
-
-def _newest(
-    session: Session, where: list[ColumnElement[bool]], limit: int
-) -> dict[int, StoredEvent]:
-    """Arrival -> event, newest first."""
-    columns = [EVENTS.c[name] for name in StoredEvent.__dataclass_fields__]
-    newest = (
-        select(EVENTS.c.arrival, *columns)
-        .where(*where)
-        .order_by(EVENTS.c.time.desc(), EVENTS.c.arrival.desc())
-        .limit(limit)
-    )
-    return {row[0]: StoredEvent(*row[1:]) for row in session.execute(newest)}
 
 
 def _values(event: Event) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from recsys.index.space import Space
 from recsys.preference.baselines import fit_baselines
 from recsys.preference.cold import ContentPrior
 from recsys.preference.models import Preference
+from recsys.ranking.block import Block, alike
 from recsys.ranking.recommender import Recommender
 from recsys.threads import one_blas_thread
 
@@ -175,15 +176,14 @@ def _shelf(past: Past, preference: Preference) -> Shelf:
 
 
 def _slates(recommender: Recommender, questions: Sequence[Question]) -> Ordinals:
-    """(q, LIMIT) what is served, padded with `ABSENT`."""
+    """(q, LIMIT) the items of the very slates that requests would get, padded with `ABSENT`."""
+    queries = [question.query for question in questions]
+    found: dict[int, Ordinals] = {}
     with one_blas_thread():  # as in service
-        return padded((_served(recommender, question) for question in questions), LIMIT)
-
-
-def _served(recommender: Recommender, question: Question) -> Ordinals:
-    """The items of the very slate that a request would get."""
-    ids = [suggestion.item for suggestion in recommender.recommend(question.query).items]
-    return recommender.items.ids.ordinals(ids)
+        for places in alike(queries):
+            slates = recommender.answer(Block([queries[place] for place in places]))
+            found |= zip(places, slates.items, strict=True)
+    return padded((found[place] for place in range(len(queries))), LIMIT)
 
 
 def _nothing_yet(past: Past, log: EventLog, plan: Plan) -> Evaluation:

@@ -8,8 +8,9 @@ from recsys.catalogue.items import ItemTable
 from recsys.evaluation.exam import LIMIT
 from recsys.identity import ABSENT, Floats, Ordinals
 from recsys.preference.baselines import Scorer
+from recsys.ranking.block import Block, Lists
 from recsys.ranking.candidates import Query
-from recsys.ranking.filters import standard_filters
+from recsys.ranking.filters import Conditions, Sieve
 from recsys.ranking.sources import best_of
 
 LAST = float(np.finfo(np.float32).min)
@@ -33,14 +34,13 @@ def baseline_slates(
     baseline has nothing to say, as in any shop.
     """
     slates = {name: np.full((len(queries), LIMIT), ABSENT, dtype=np.int64) for name in scorers}
-    filters = standard_filters(items)
+    sieve = Sieve(items, Conditions(items))
     by_popularity = np.argsort(-popular, kind="stable")
     for row, query in enumerate(queries):
         allowed = by_popularity
         if query.rerank is not None:
             allowed = allowed[np.isin(allowed, query.rerank)]
-        for filter_ in filters:
-            allowed = allowed[filter_.keep(query, allowed)]
+        allowed = sieve.keep(Block((query,)), Lists.of([allowed]))[0].items
         for name, score in scorers.items():
             scores = score(query.history.items, query.history.weights)
             best = allowed[best_of(np.nan_to_num(scores[allowed], nan=LAST), LIMIT)]

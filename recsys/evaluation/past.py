@@ -14,6 +14,8 @@ from recsys.index.space import Space
 from recsys.preference.cold import ContentPrior
 from recsys.preference.models import Preference, fit_preference
 from recsys.ranking.blend import Example
+from recsys.ranking.block import Block, alike
+from recsys.ranking.candidates import Candidates
 from recsys.ranking.recommender import Recommender
 from recsys.snapshot import Artefacts
 from recsys.threads import one_blas_thread
@@ -69,10 +71,16 @@ class Past:
 
 def examples(recommender: Recommender, asked: Sequence[Question]) -> list[Example]:
     """What each source says to each question, and what was then liked."""
-    found = []
+    found: dict[int, Candidates] = {}
     with one_blas_thread():  # the products are too small to share
-        for question in asked:
-            candidates = recommender.candidates(question.query)
-            chosen = np.isin(candidates.items, question.targets)
-            found.append(Example(candidates, chosen, len(question.targets)))
-    return found
+        for places in alike([question.query for question in asked]):
+            block = Block([asked[place].query for place in places])
+            found |= zip(places, recommender.candidates(block).apart(), strict=True)
+    return [
+        Example(
+            found[place],
+            np.isin(found[place].items, question.targets),
+            len(question.targets),
+        )
+        for place, question in enumerate(asked)
+    ]

@@ -28,6 +28,7 @@ from recsys.preference.linear import fit_linear
 from recsys.preference.sparse import Sparse, assemble, sharpened
 from recsys.preference.transitions import fit_transitions, sequences
 from recsys.ranking.blend import DEPTH
+from recsys.ranking.block import Block
 from recsys.ranking.sources import NEWEST_SEEDS, AgainSource
 from recsys.threads import one_blas_thread
 
@@ -136,10 +137,12 @@ def search_again(
     if not found.search or not ladders:
         return found
 
+    block = Block([question.query for question in questions])
+
     def judge(s: PreferenceSettings) -> float:
         source = AgainSource("again", returns, s.again_fading, s.again_power)
-        slates = (source.consider(question.query).best(DEPTH) for question in questions)
-        return _mean_ndcg(padded(slates, DEPTH), [question.targets for question in questions])
+        found = source.consider(block).best(DEPTH)
+        return _mean_ndcg(padded(found, DEPTH), [question.targets for question in questions])
 
     return climb(judge, found, ladders)
 

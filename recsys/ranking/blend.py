@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from recsys.identity import Floats, Mask
+from recsys.ranking import kernels
 from recsys.ranking.candidates import Candidates
 
 Weights = Mapping[str, float]
@@ -107,37 +108,34 @@ def standardise(scores: Floats) -> Floats:
 
     All alike (or all unknown) gives zeros.
     """
-    known = np.isfinite(scores)
-    if not known.any():
-        return np.zeros_like(scores)
-    centred = scores - scores[known].mean()
-    spread = centred[known].std()
-    if spread <= 1e-6 * max(1.0, float(np.abs(scores[known]).max())):
-        return np.zeros_like(scores)
-    return np.where(known, centred / spread, np.float32(0)).astype(np.float32)
+    one = np.ones(1, dtype=np.float32)
+    edges, own = np.array([0, len(scores)]), np.ones(len(scores), dtype=np.float32)
+    return np.asarray(kernels.standardise(edges, scores[None], one, one, own)[0])
 
 
 def blend(
     candidates: Candidates, weights: Weights, for_new: Weights | None = None
 ) -> dict[str, Floats]:
-    """Source name -> (n,) finite part of the score, and perhaps `UNPROVEN`. The score is the sum of the parts.
+    """Source name -> (m,) finite part of the score, and perhaps `UNPROVEN`. The score is the sum of the parts.
 
-    for_new: the weights for new items; None: the same as for known ones.
+    for_new: the weights for new items; None: the same as for known ones. Scores are standardised query by query.
     """
     new = weights if for_new is None else for_new
-    heard = [n for n in (*candidates.scores, UNPROVEN) if weights.get(n) or new.get(n)]
-    weigh = {n: _weight(candidates, weights.get(n, 0), new.get(n, 0)) for n in heard}
-    return {
-        name: weight * (1 if name == UNPROVEN else standardise(candidates.scores[name]))
-        for name, weight in weigh.items()
-    }
-
-
-def _weight(candidates: Candidates, known: float, new: float) -> Floats:
-    """(n,) what a source counts for each candidate."""
-    own = np.float32(1) if candidates.own is None else candidates.own
-    mixed = np.float32(new) + own * np.float32(known - new)
-    return np.full(len(candidates.items), mixed, dtype=np.float32)
+    heard = [name for name in candidates.scores if weights.get(name) or new.get(name)]
+    size = len(candidates.items)
+    own = np.ones(size, dtype=np.float32) if candidates.own is None else candidates.own
+    table = np.empty((len(heard), size), dtype=np.float32)
+    for row, name in enumerate(heard):
+        table[row] = candidates.scores[name]
+    known, other = (
+        np.array([of.get(name, 0) for name in heard], dtype=np.float32) for of in (weights, new)
+    )
+    standard = kernels.standardise(candidates.edges, table, known, other, own)
+    parts = dict(zip(heard, standard, strict=True))
+    if weights.get(UNPROVEN) or new.get(UNPROVEN):
+        least, most = weights.get(UNPROVEN, 0.0), new.get(UNPROVEN, 0.0)
+        parts[UNPROVEN] = np.float32(most) + own * np.float32(least - most)
+    return parts
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,15 @@
-"""The question, and what passes between the steps of ranking.
+"""The question and the answer: what a `Query` says and a `Slate` holds, and the candidates between them."""
 
-    Query -> Source.consider -> Opinion.best -> Filter -> Opinion.scores -> blend -> diversify -> Slate
-
-Sources find items; then *every* source scores everything that was found and kept, so that an item is
-judged on all that is known of it, whichever way it came in.
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+import itertools
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 
 from recsys.catalogue.times import MICROSECOND, to_us
 from recsys.identity import NOTHING, Floats, ItemId, Mask, Ordinals
-from recsys.preference.interactions import faded
 
 CONTEXT = "context"
 """The 'event type' of an item that the viewer is looking at right now."""
@@ -54,9 +47,18 @@ class History:
         visits = None if self.visits is None else self.visits[keep]
         return History(self.items[keep], self.weights[keep], types, visits, self.newest)
 
-    def faded(self, fading: float) -> "History":
-        """Every item weighs exp(-fading) for each newer one."""
-        return replace(self, weights=faded(self.weights, fading)) if fading else self
+
+@dataclass(frozen=True)
+class Seeds:
+    """What a slate sets out from: the page, and then the history, newest first."""
+
+    items: Ordinals
+    weights: Floats
+    """As in the history; 1 for what is on the page."""
+    newer: Ordinals
+    """How many items of the history are newer; 0 for what is on the page."""
+    types: tuple[str, ...]
+    """As in the history; `CONTEXT` for what is on the page."""
 
 
 NO_HISTORY = History(NOTHING, np.empty(0, dtype=np.float32), ())
@@ -87,6 +89,17 @@ class Boost:
 
 
 @dataclass(frozen=True)
+class Quota:
+    """At most so many items of one brand, or of one category, in a slate; None: any number."""
+
+    brand: int | None = None
+    category: int | None = None
+
+    def __bool__(self) -> bool:
+        return self != Quota()
+
+
+@dataclass(frozen=True)
 class Query:
     """Everything an answer depends on. No stage reads a clock or a database: the edge does, once."""
 
@@ -108,18 +121,24 @@ class Query:
     where: Where = Where()
     boosts: tuple[Boost, ...] = ()
     diversity: float = 0.0
+    quota: Quota = Quota()
     sources: frozenset[str] | None = None
     """Use only these sources; None: all."""
 
     @cached_property
-    def seeds(self) -> History:
-        """The taste before it fades: what reasons are named from."""
-        return self.taste(0)
-
-    def taste(self, fading: float) -> History:
-        """Context and history as one: the page speaks loudest, the history, faded, gives the colour."""
-        history = self.history.faded(fading)
-        return _with_context(self.context, history) if len(self.context) else history
+    def seeds(self) -> Seeds:
+        """Context and history as one. What is on the page is no part of the history."""
+        history, newer = self.history, np.arange(len(self.history))
+        if not len(self.context):
+            return Seeds(history.items, history.weights, newer, history.types)
+        rest = ~np.isin(history.items, self.context)
+        page, left = self.context, history.only(rest)
+        return Seeds(
+            np.concatenate([page, left.items]),
+            np.concatenate([np.ones(len(page), dtype=np.float32), left.weights]),
+            np.concatenate([np.zeros(len(page), dtype=np.int64), newer[rest]]),
+            (CONTEXT,) * len(page) + left.types,
+        )
 
     @cached_property
     def segment(self) -> str:
@@ -138,48 +157,11 @@ class Query:
         came_back = newest is not None and to_us(self.at) - newest > BREAK // MICROSECOND
         return "returning" if came_back else "history"
 
-
-def _with_context(context: Ordinals, history: History) -> History:
-    rest = ~np.isin(history.items, context)
-    total = float(np.abs(history.weights[rest]).sum()) or 1.0
-    return History(
-        np.concatenate([context, history.items[rest]]),
-        np.concatenate([np.ones(len(context)), history.weights[rest] / total]).astype(np.float32),
-        (CONTEXT,) * len(context)
-        + tuple(t for t, keep in zip(history.types, rest, strict=True) if keep),
-    )
-
-
-class Opinion(Protocol):
-    """What one source makes of one query: worked out once, asked as often as needed."""
-
-    def best(self, limit: int) -> Ordinals:
-        """Up to `limit` distinct items, best first; empty when it has nothing to say. Never `ABSENT`."""
-
-    def scores(self, items: Ordinals) -> Floats:
-        """(len(items),) scores, higher is better; NaN where this source cannot judge."""
-
-    def because(self, items: Ordinals) -> Ordinals:
-        """(len(items),) position in `query.seeds` of what speaks most for each; `ABSENT` where nothing does."""
-
-
-class Source(Protocol):
-    """One way of finding items and of judging them. Stateless and thread-safe."""
-
     @property
-    def name(self) -> str:
-        """Names its part of every score."""
-
-    def consider(self, query: Query) -> Opinion:
-        """Read the query once."""
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Takes items out. `keep(query, items)` gives a mask of the same length, True for what stays."""
-
-    name: str
-    keep: Callable[[Query, Ordinals], Mask]
+    def kind(self) -> Hashable:
+        """Queries of one kind may be answered together: they differ in the viewer, the moment and the items given."""
+        alike = (self.where, self.boosts, self.diversity, self.quota, self.sources)
+        return (self.segment, self.limit, self.rerank is None, *alike)
 
 
 @dataclass(frozen=True)
@@ -187,10 +169,27 @@ class Candidates:
     """Items and what each source thinks of them."""
 
     items: Ordinals
+    """(m,)"""
     scores: dict[str, Floats]
-    """Source name -> (n,); NaN where that source did not score an item."""
+    """Source name -> (m,); NaN where that source did not score an item."""
     own: Floats | None = None
-    """(n,) 0 for an item that nobody is known to like, towards 1 the more do; None: 1 for all."""
+    """(m,) 0 for an item that nobody is known to like, towards 1 the more do; None: 1 for all."""
+    starts: Ordinals | None = None
+    """(q + 1,) those of query n are at starts[n]:starts[n + 1]; None: all are of one query."""
+
+    @property
+    def edges(self) -> Ordinals:
+        """`starts`, also of one query."""
+        return np.array([0, len(self.items)]) if self.starts is None else self.starts
+
+    def apart(self) -> list["Candidates"]:
+        """Those of each query."""
+        edges = self.edges.tolist()
+        return [self._cut(a, b) for a, b in itertools.pairwise(edges)]
+
+    def _cut(self, a: int, b: int) -> "Candidates":
+        scores = {name: values[a:b] for name, values in self.scores.items()}
+        return Candidates(self.items[a:b], scores, None if self.own is None else self.own[a:b])
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,98 @@
-"""What must not be shown: availability, exclusions, seen items, the caller's condition.
+"""What must not be shown: availability, exclusions, seen items, the caller's condition."""
 
-Filters run in the order given by `standard_filters`; an item is counted at the first one that refuses it.
-"""
-
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys.catalogue.item_table import ItemTable
-from recsys.identity import Mask, Ordinals
-from recsys.ranking.candidates import Filter, Query, Where
+from recsys.identity import NOTHING, Mask, Ordinals
+from recsys.ranking import kernels
+from recsys.ranking.block import Block, Lists
+from recsys.ranking.candidates import Where
+
+REMEMBERED = 64
+"""Conditions whose masks are kept, the latest ones: a byte for each item of the catalogue."""
 
 
-def standard_filters(items: ItemTable) -> tuple[Filter, ...]:
-    """The filters of every request, the cheapest and most final first."""
-    return (
-        Filter("unavailable", lambda query, found: _offered(items, query, found)),
-        Filter(
-            "excluded",
-            lambda query, found: ~np.isin(found, np.concatenate([query.exclude, query.context])),
-        ),
-        Filter("seen", lambda query, found: ~np.isin(found, query.seen)),
-        Filter("where", lambda query, found: matches(items, query.where, found)),
-    )
+FILTERS = ("unavailable", "excluded", "seen", "where")
+"""In the order in which they are asked: an item is counted at the first one that refuses it."""
 
 
-def _offered(items: ItemTable, query: Query, found: Ordinals) -> Mask:
-    """On sale, and not withdrawn since the build."""
-    return on_sale(items, query.at, found) & ~np.isin(found, query.withdrawn)
+@dataclass(frozen=True, eq=False)
+class Sieve:
+    """The filters of every request, over the items of one snapshot."""
+
+    items: ItemTable
+    conditions: "Conditions"
+
+    def keep(self, block: Block, found: Lists) -> tuple[Lists, NDArray[np.int64]]:
+        """What every filter lets pass, and (q, len(FILTERS)) how many items each took out."""
+        items, queries = self.items, block.queries
+        withdrawn = Lists.of([np.sort(query.withdrawn) for query in queries])
+        excluded = Lists.of([np.sort(_joined(query.exclude, query.context)) for query in queries])
+        seen = Lists.of([np.sort(query.seen) for query in queries])
+        starts, kept, removed = kernels.sieve(
+            found.starts,
+            found.items,
+            block.at,
+            items.available,
+            items.shown_from,
+            items.expires_at,
+            withdrawn.starts,
+            withdrawn.items,
+            excluded.starts,
+            excluded.items,
+            seen.starts,
+            seen.items,
+            self.conditions.of(block.first.where).mask,
+        )
+        return Lists(starts, kept), removed
+
+
+def _joined(one: Ordinals, other: Ordinals) -> Ordinals:
+    return np.concatenate((one, other)) if len(other) else one
+
+
+@dataclass(frozen=True, eq=False)
+class Allowed:
+    """What meets a condition."""
+
+    mask: Mask
+    """(n,); empty: everything is allowed."""
+    items: Ordinals
+    """Ascending; meaningless where everything is allowed."""
+
+
+ALL = Allowed(np.empty(0, dtype=bool), NOTHING)
+
+
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """Conditions on the items of one snapshot, the latest ones remembered: nothing of a snapshot changes."""
+
+    items: ItemTable
+    _known: OrderedDict[Where, Allowed] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def of(self, where: Where) -> Allowed:
+        """What meets a condition."""
+        if not where:
+            return ALL
+        with self._lock:
+            if (found := self._known.get(where)) is not None:
+                self._known.move_to_end(where)
+                return found
+        mask = matches(self.items, where, np.arange(len(self.items)))
+        made = Allowed(mask, np.flatnonzero(mask))
+        with self._lock:
+            self._known[where] = made
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return made
 
 
 def on_sale(items: ItemTable, at: datetime, found: Ordinals) -> Mask:

@@ -1,75 +1,46 @@
 """The one place where the stages are joined: a query in, an explained slate out."""
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 
 from recsys.catalogue.item_table import ItemTable
 from recsys.config import EventSettings, RankingSettings
-from recsys.identity import NOTHING, Floats, Mask, Ordinals
+from recsys.identity import ABSENT, NOTHING, Floats, Mask, Ordinals
 from recsys.index.space import Space
 from recsys.preference.interactions import DAY
 from recsys.preference.sparse import Sparse
+from recsys.ranking import kernels
 from recsys.ranking.blend import LED_BY_HISTORY, NEW_ITEMS, STARTING_WEIGHTS, Weights, blend
-from recsys.ranking.candidates import (
-    CONTEXT,
-    Candidates,
-    Filter,
-    Opinion,
-    Query,
-    Slate,
-    Source,
-    Suggestion,
-)
-from recsys.ranking.diversity import diversify
+from recsys.ranking.block import Block, Lists, Opinion, Source
+from recsys.ranking.candidates import Candidates, Query, Slate
+from recsys.ranking.diversity import Groups, diversify
 from recsys.ranking.features import Features
-from recsys.ranking.filters import matches, standard_filters
+from recsys.ranking.filters import Allowed, Conditions, Sieve, matches
 from recsys.ranking.ranker import RANKER, Lift, Ranker
+from recsys.ranking.slates import FALLBACK, Account, Slates, speaks_for_itself
 from recsys.ranking.sources import (
     AgainSource,
     FactorSource,
+    NewSource,
     RowSource,
     SpaceSource,
+    StandingSource,
     TasteSource,
-    newest,
-    standing,
-    trending,
 )
 from recsys.snapshot import Artefacts
 
 log = logging.getLogger(__name__)
-
-FALLBACK = ("popular", "trending", "new")
-"""Where more items come from, in this order, when the sources cannot fill a slate; then the whole catalogue."""
 
 NEW_HALF_LIFE_DAYS = 14.0
 """A new item's newness halves in this time."""
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
-
-_DONE = {
-    "purchase": "bought",
-    "view": "viewed",
-    "click": "clicked",
-    "like": "liked",
-    "rating": "liked",
-    "add_to_cart": "put {} in the cart",
-}
-_STANDING_REASONS = {
-    "popular": "popular right now",
-    "trending": "trending right now",
-    "new": "a new arrival",
-    "factors": "matches your taste",
-    "text_taste": "matches your taste",
-    "image_taste": "matches your taste",
-    "text": "matches your search",
-    "boost": "promoted",
-}
-_PAGE_REASONS = {"text": "reads like *{}*", "image": "looks like *{}*"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +49,7 @@ class Recommender:
 
     items: ItemTable
     sources: tuple[Source, ...]
-    filters: tuple[Filter, ...]
+    sieve: Sieve
     weights: Mapping[str, Weights]
     """Segment -> weights of the blend."""
     own: Floats
@@ -98,7 +69,7 @@ class Recommender:
         return cls(
             artefacts.items,
             _sources(artefacts),
-            standard_filters(artefacts.items),
+            Sieve(artefacts.items, Conditions(artefacts.items)),
             STARTING_WEIGHTS | dict(artefacts.weights),
             artefacts.preference.own,
             artefacts.spaces,
@@ -110,185 +81,239 @@ class Recommender:
 
     def recommend(self, query: Query) -> Slate:
         """Always `query.limit` items when the catalogue has that many to show (a re-rank: of those given)."""
-        failed: list[str] = []
-        ranker = self._ranker_for(query)
-        heard = self._speakers(query).union(ranker.sources if ranker else ())
-        opinions = self._consider(query, failed, heard)
-        retrieved = self._retrieve(query, opinions, failed)
-        kept, removed = self._filter(query, self._pool(retrieved))
-        kept, widened = self._widen(query, kept)
-        candidates = self._judge(opinions, kept, failed)
-        parts = blend(candidates, *self._weights(query))
-        lift = _lift(ranker, query, candidates, parts, failed) if ranker else None
-        parts |= ({RANKER: lift.scores} if lift else {}) | self._boosts(query, kept)
-        order, parts = self._choose(query, kept, parts)
-        parts = _spelled_out(parts, lift, order, failed) if lift else parts
-        counts = {name: len(found) for name, found in retrieved.items()}
-        items = self._explain(query, opinions, kept[order], parts, failed)
-        return Slate(items, counts, removed, tuple(failed), widened)
+        return self.answer(Block((query,))).slate(0, self.items)
 
-    def candidates(self, query: Query) -> Candidates:
-        """What `recommend` would blend: the items found and kept, judged by every source."""
+    def answer(self, block: Block) -> Slates:
+        """The slates of all queries of a block, each as if it had been asked alone."""
         failed: list[str] = []
-        opinions = self._consider(query, failed, {source.name for source in self.sources})
-        kept, _ = self._filter(query, self._pool(self._retrieve(query, opinions, failed)))
-        return self._judge(opinions, self._widen(query, kept)[0], failed)
+        ranker = self._ranker_for(block)
+        heard = self._speakers(block).union(ranker.sources if ranker else ())
+        opinions = self._consider(block, failed, heard)
+        allowed = self.sieve.conditions.of(block.first.where)
+        retrieved = self._retrieve(block, opinions, allowed, failed)
+        kept, removed = self.sieve.keep(block, self._pool(block, retrieved))
+        kept, widened = self._widen(block, kept, allowed)
+        chosen, parts = self._rank(block, opinions, heard, kept, failed, ranker)
+        if self._cut_short(block, chosen):
+            kept = self._everything(block, allowed)
+            chosen, parts = self._rank(block, opinions, heard, kept, failed, ranker)
+        picked = Lists(chosen.starts, kept.items[chosen.items])
+        reasons = self._reasons(block, opinions, picked, parts, failed)
+        account = Account(retrieved, removed, tuple(failed), widened)
+        total = _total(parts, len(picked.items))
+        return Slates(block, picked, total, parts, *reasons, account)
+
+    def _rank(
+        self,
+        block: Block,
+        opinions: Mapping[str, Opinion],
+        heard: Collection[str],
+        kept: Lists,
+        failed: list[str],
+        ranker: Ranker | None,
+    ) -> tuple[Lists, dict[str, Floats]]:
+        """Positions of the slates in `kept`, and the parts of their scores."""
+        candidates = self._judge(opinions, heard, kept, failed)
+        parts = blend(candidates, *self._weights(block))
+        lifts = _lifted(ranker, block, candidates, parts, failed) if ranker else None
+        parts |= ({RANKER: lifts.scores} if lifts else {}) | self._boosts(block, kept)
+        chosen, parts = self._choose(block, kept, parts)
+        return chosen, _spelled_out(parts, lifts, chosen, failed) if lifts else parts
+
+    def _cut_short(self, block: Block, chosen: Lists) -> bool:
+        """Whether a quota left too little of what was found."""
+        query = block.first
+        short = query.quota and query.rerank is None
+        return bool(short and (np.diff(chosen.starts) < query.limit).any())
+
+    def _everything(self, block: Block, allowed: Allowed) -> Lists:
+        """All that may be shown: a quota may ask for items that nothing leads to."""
+        every = allowed.items if block.first.where else np.arange(len(self.items))
+        return self.sieve.keep(block, Lists.of([every] * len(block)))[0]
+
+    def candidates(self, block: Block) -> Candidates:
+        """What `answer` would blend: the items found and kept, judged by every source."""
+        failed: list[str] = []
+        every = {source.name for source in self.sources}
+        opinions = self._consider(block, failed, every)
+        allowed = self.sieve.conditions.of(block.first.where)
+        found = self._pool(block, self._retrieve(block, opinions, allowed, failed))
+        kept, _ = self.sieve.keep(block, found)
+        return self._judge(opinions, every, self._widen(block, kept, allowed)[0], failed)
 
     def _judge(
-        self, opinions: Mapping[str, Opinion], items: Ordinals, failed: list[str]
+        self,
+        opinions: Mapping[str, Opinion],
+        heard: Collection[str],
+        items: Lists,
+        failed: list[str],
     ) -> Candidates:
-        scores = _heard(opinions, lambda opinion: opinion.scores(items), failed)
-        return Candidates(items, scores, self.own[items])
+        asked = {name: opinion for name, opinion in opinions.items() if name in heard}
+        scores = _heard(asked, lambda opinion: opinion.scores(items), failed)
+        return Candidates(items.items, scores, self.own[items.items], items.starts)
 
     def _consider(
-        self, query: Query, failed: list[str], names: Collection[str]
+        self, block: Block, failed: list[str], names: Collection[str]
     ) -> dict[str, Opinion]:
-        allowed = names if query.sources is None else query.sources & set(names)
+        """The opinions that are heard, and those that find for them."""
+        only = block.first.sources
+        allowed = set(names) if only is None else only & set(names)
+        allowed |= {source.finder for source in self.sources if source.name in allowed}
         wanted = {source.name: source for source in self.sources if source.name in allowed}
-        return _heard(wanted, lambda source: source.consider(query), failed)
+        return _heard(wanted, lambda source: source.consider(block), failed)
 
     def _retrieve(
-        self, query: Query, opinions: Mapping[str, Opinion], failed: list[str]
-    ) -> dict[str, Ordinals]:
-        if query.rerank is not None:
-            return {"given": query.rerank}
-        speakers = self._speakers(query)
-        asked = {name: opinion for name, opinion in opinions.items() if name in speakers}
-        return _heard(asked, lambda opinion: opinion.best(self.settings.candidates), failed)
+        self, block: Block, opinions: Mapping[str, Opinion], allowed: Allowed, failed: list[str]
+    ) -> dict[str, Lists]:
+        """Source -> what it finds. Given items, and all that meets a narrow condition, need not be found."""
+        if block.first.rerank is not None:
+            given = [NOTHING if q.rerank is None else q.rerank for q in block.queries]
+            return {"given": Lists.of(given)}
+        if block.first.where and len(allowed.items) <= self.settings.pool:
+            return {"condition": Lists.of([allowed.items] * len(block))}
+        speakers = self._speakers(block)
+        finders = {source.finder for source in self.sources if source.name in speakers}
+        asked = {name: opinion for name, opinion in opinions.items() if name in finders}
+        limit = self.settings.candidates
+        return _heard(asked, lambda opinion: opinion.best(limit, allowed.mask), failed)
 
-    def _weights(self, query: Query) -> tuple[Weights, Weights]:
+    def _weights(self, block: Block) -> tuple[Weights, Weights]:
         """For known and for new items. Sources asked for by name speak even if the blend has switched them off."""
-        led = query.segment in LED_BY_HISTORY
-        learned = query.segment in self.weights or not led
-        weights = self.weights[query.segment if learned else "history"]
-        if query.sources is not None and not any(map(weights.get, query.sources)):
-            weights = dict.fromkeys(query.sources, 1.0)
+        segment, sources = block.first.segment, block.first.sources
+        led = segment in LED_BY_HISTORY
+        learned = segment in self.weights or not led
+        weights = self.weights[segment if learned else "history"]
+        if sources is not None and not any(map(weights.get, sources)):
+            weights = dict.fromkeys(sources, 1.0)
             return weights, weights
         return weights, self.weights.get(NEW_ITEMS, weights) if led else weights
 
-    def _speakers(self, query: Query) -> set[str]:
+    def _speakers(self, block: Block) -> set[str]:
         """The sources that are heard on known or on new items."""
-        return {name for weights in self._weights(query) for name in weights if weights[name]}
+        heard = {name for weights in self._weights(block) for name in weights if weights[name]}
+        only = block.first.sources
+        return heard if only is None else heard & only
 
-    def _ranker_for(self, query: Query) -> Ranker | None:
+    def _ranker_for(self, block: Block) -> Ranker | None:
         """It was taught with histories and all sources, so it has no say elsewhere."""
-        taught = query.segment in LED_BY_HISTORY and query.sources is None
+        taught = block.first.segment in LED_BY_HISTORY and block.first.sources is None
         return self.ranker if taught else None
 
-    def _pool(self, retrieved: Mapping[str, Ordinals]) -> Ordinals:
-        """The union: at most `pool` items, each source giving its best first."""
-        found = [*retrieved.values(), NOTHING]
-        item = np.concatenate(found)
-        rank = np.concatenate([np.arange(len(ordinals)) for ordinals in found])
-        by_rank = item[np.argsort(rank, kind="stable")]
-        distinct, first = np.unique(by_rank, return_index=True)
-        return distinct[np.argsort(first)][
-            : max(self.settings.pool, len(retrieved.get("given", NOTHING)))
+    def _pool(self, block: Block, retrieved: Mapping[str, Lists]) -> Lists:
+        """The union: at most `pool` items, each source giving its best first; of given ones, all."""
+        found = list(retrieved.values())
+        if not found:
+            return Lists.of([NOTHING] * len(block))
+        if len(found) == 1:
+            return found[0]
+        starts = np.empty((len(found), len(block) + 1), dtype=np.int64)
+        end = 0
+        for row, one in enumerate(found):
+            starts[row] = one.starts + end
+            end += len(one.items)
+        items = np.concatenate([one.items for one in found])
+        return Lists(*kernels.merge(starts, items, self.settings.pool))
+
+    def _widen(
+        self, block: Block, kept: Lists, allowed: Allowed
+    ) -> tuple[Lists, Sequence[Mapping[str, int]]]:
+        """Fill up from the whole catalogue, in the order of `FALLBACK`, where too little was left."""
+        limit = block.first.limit
+        if block.first.rerank is not None or (np.diff(kept.starts) >= limit).all():
+            return kept, [{}] * len(block)
+        filled = [
+            self._filled(query, found, allowed) if len(found) < limit else (found, {})
+            for query, found in zip(block.queries, kept, strict=True)
         ]
+        return Lists.of([items for items, _ in filled]), [counts for _, counts in filled]
 
-    def _filter(self, query: Query, items: Ordinals) -> tuple[Ordinals, dict[str, int]]:
-        """What every filter keeps, and how many each took out."""
-        removed = {}
-        for filter_ in self.filters:
-            mask = filter_.keep(query, items)
-            removed[filter_.name] = int(len(items) - mask.sum())
-            items = items[mask]
-        return items, removed
-
-    def _widen(self, query: Query, kept: Ordinals) -> tuple[Ordinals, dict[str, int]]:
-        """Fill up from the whole catalogue, in the order of `FALLBACK`, when too little was left.
-
-        A condition (`where`) leaves little of what the sources found although much may be allowed, so then
-        the pool is filled: the best of a narrow part of the catalogue is found exactly.
-        """
-        wanted = self.settings.pool if query.where else query.limit
-        if query.rerank is not None or len(kept) >= wanted:
-            return kept, {}
-        rest, _ = self._filter(query, np.setdiff1d(np.arange(len(self.items)), kept))
-        origin = np.full(len(rest), len(FALLBACK))
-        value = np.zeros(len(rest), dtype=np.float32)
+    def _filled(
+        self, query: Query, kept: Ordinals, allowed: Allowed
+    ) -> tuple[Ordinals, dict[str, int]]:
+        """With as many more items as are wanted, and where they came from."""
+        alone = Block((query,))
+        every = allowed.items if query.where else np.arange(len(self.items))
+        rest, _ = self.sieve.keep(alone, Lists.of([np.setdiff1d(every, kept)]))
+        origin = np.full(len(rest.items), len(FALLBACK))
+        value = np.zeros(len(rest.items), dtype=np.float32)
         for place, name in reversed(list(enumerate(FALLBACK))):
-            scores = self._standing(name).consider(query).scores(rest)
+            scores = self._standing(name).consider(alone).scores(rest)
             known = scores > 0
             origin[known], value[known] = place, scores[known]
-        chosen = np.lexsort((rest, -value, origin))[: wanted - len(kept)]
+        chosen = np.lexsort((rest.items, -value, origin))[: query.limit - len(kept)]
         names = (*FALLBACK, "catalogue")
         counts = {name: int((origin[chosen] == place).sum()) for place, name in enumerate(names)}
-        return np.concatenate([kept, rest[chosen]]), {name: n for name, n in counts.items() if n}
+        more = np.concatenate([kept, rest.items[chosen]])
+        return more, {name: n for name, n in counts.items() if n}
 
     def _standing(self, name: str) -> Source:
         return next(source for source in self.sources if source.name == name)
 
-    def _boosts(self, query: Query, items: Ordinals) -> dict[str, Floats]:
-        if not query.boosts:
+    def _boosts(self, block: Block, items: Lists) -> dict[str, Floats]:
+        boosts = block.first.boosts
+        if not boosts:
             return {}
-        total = np.zeros(len(items), dtype=np.float32)
-        for boost in query.boosts:
-            total += np.float32(boost.by) * matches(self.items, boost.where, items)
+        total = np.zeros(len(items.items), dtype=np.float32)
+        for boost in boosts:
+            total += np.float32(boost.by) * matches(self.items, boost.where, items.items)
         return {"boost": total}
 
     def _choose(
-        self, query: Query, items: Ordinals, parts: dict[str, Floats]
-    ) -> tuple[Ordinals, dict[str, Floats]]:
-        """Positions of the slate in `items`, best first, and the parts of those."""
-        total = _total(parts, len(items))
-        order = np.lexsort((items, -total))
-        if not query.diversity or not self.spaces:
-            order = order[: query.limit]
-            return order, {name: part[order] for name, part in parts.items()}
-        order = order[: max(50, 3 * query.limit)]
-        space = self.spaces.get("text") or next(iter(self.spaces.values()))
-        picks, penalties = diversify(
-            total[order], space.rows[items[order]], query.limit, query.diversity
+        self, block: Block, items: Lists, parts: dict[str, Floats]
+    ) -> tuple[Lists, dict[str, Floats]]:
+        """Positions of each slate in `items`, best first, and the parts of those."""
+        total, query = _total(parts, len(items.items)), block.first
+        spread, limit = bool(query.diversity and self.spaces), query.limit
+        most = len(items.items) if query.quota else max(50, 3 * limit) if spread else limit
+        chosen = Lists(*kernels.best_of_lists(items.starts, items.items, total, most))
+        if not spread and not query.quota:
+            return chosen, {name: part[chosen.items] for name, part in parts.items()}
+        chosen, penalties = diversify(
+            chosen,
+            items.items,
+            total,
+            self._rows,
+            query.diversity if spread else 0.0,
+            limit,
+            self._groups if query.quota else None,
+            query.quota,
         )
-        order = order[picks]
-        return order, {name: part[order] for name, part in parts.items()} | {"diversity": penalties}
+        own = {name: part[chosen.items] for name, part in parts.items()}
+        return chosen, own | ({"diversity": penalties} if spread else {})
 
-    def _explain(
+    @property
+    def _rows(self) -> Floats:
+        """Where likenesses are seen."""
+        space = self.spaces.get("text") or next(iter(self.spaces.values()), None)
+        return np.zeros((0, 0), dtype=np.float32) if space is None else space.rows
+
+    @cached_property
+    def _groups(self) -> Groups:
+        return Groups.of(self.items)
+
+    def _reasons(
         self,
-        query: Query,
+        block: Block,
         opinions: Mapping[str, Opinion],
-        items: Ordinals,
+        items: Lists,
         parts: Mapping[str, Floats],
         failed: list[str],
-    ) -> tuple[Suggestion, ...]:
+    ) -> tuple[Ordinals, Ordinals]:
+        """For each place, the largest part that has something to say, and the seed that it names."""
+        nobody = np.full(len(items.items), ABSENT)
+        if not parts:
+            return nobody, nobody
         spoken = {name: opinion for name, opinion in opinions.items() if name in parts}
         because = _heard(spoken, lambda opinion: opinion.because(items), failed)
-        suggestions = []
-        for n, item in enumerate(self.items.ids.external(items)):
-            mine = {name: float(part[n]) for name, part in parts.items()}
-            seeds = {name: int(positions[n]) for name, positions in because.items()}
-            reason = self._reason(query, mine, seeds)
-            suggestions.append(Suggestion(item, sum(mine.values()), mine, reason))
-        return tuple(suggestions)
-
-    def _reason(self, query: Query, parts: Mapping[str, float], seeds: Mapping[str, int]) -> str:
-        """In words, the largest part that has something to say."""
-        for name in sorted(parts, key=lambda name: -parts[name]):
-            if parts[name] <= 0:
-                break
-            if seeds.get(name, -1) >= 0:
-                return self._because(query, name, seeds[name])
-            if name in _STANDING_REASONS and (name != "text" or query.words is not None):
-                return _STANDING_REASONS[name]
-        asked = query.sources or ()
-        return next(
-            (_STANDING_REASONS[name] for name in FALLBACK if name in asked), "from the catalogue"
-        )
-
-    def _because(self, query: Query, source: str, seed: int) -> str:
-        title = self.items.title(int(query.seeds.items[seed]))
-        event = query.seeds.types[seed]
-        if event == CONTEXT:
-            return _PAGE_REASONS.get(source, "goes with *{}*").format(title)
-        done = _DONE.get(event)
-        if done is None:
-            return f"because of *{title}*"
-        return (
-            f"because you {done.format(f'*{title}*')}"
-            if "{}" in done
-            else f"because you {done} *{title}*"
-        )
+        seeds = np.full((len(parts), len(items.items)), ABSENT)
+        table = np.empty(seeds.shape, dtype=np.float32)
+        speaks = np.empty(len(parts), dtype=bool)
+        for row, (name, part) in enumerate(parts.items()):
+            table[row] = part
+            speaks[row] = speaks_for_itself(name, block.first.words is not None)
+            if (positions := because.get(name)) is not None:
+                seeds[row] = positions
+        return kernels.reasons(table, seeds, speaks)
 
 
 def _heard(
@@ -307,24 +332,55 @@ def _heard(
     return answers
 
 
-def _lift(
+@dataclass(frozen=True, eq=False)
+class _Lifts:
+    """What a ranker adds to the blend's scores of a block's candidates."""
+
+    queries: Sequence[Lift]
+    starts: Ordinals
+
+    @property
+    def scores(self) -> Floats:
+        """(m,)"""
+        return np.concatenate([lift.scores for lift in self.queries])
+
+    def parts(self, chosen: Lists) -> dict[str, Floats]:
+        """Feature -> its part of the scores of those at these positions."""
+        told = [
+            (lift.parts(some - start), len(some))
+            for lift, some, start in zip(self.queries, chosen, self.starts, strict=False)
+        ]
+        names = dict.fromkeys(name for parts, _ in told for name in parts)
+        silent = np.float32(0)
+        return {
+            name: np.concatenate([parts.get(name, np.full(n, silent)) for parts, n in told])
+            for name in names
+        }
+
+
+def _lifted(
     ranker: Ranker,
-    query: Query,
+    block: Block,
     candidates: Candidates,
     parts: Mapping[str, Floats],
     failed: list[str],
-) -> Lift | None:
+) -> _Lifts | None:
     """What the ranker adds to the blend; None if it raises: then the blend alone decides."""
-    blended = _total(parts, len(candidates.items))
-    judged = _heard({RANKER: ranker}, lambda one: one.judge(query, candidates, blended), failed)
-    return judged.get(RANKER)
+    blended = np.split(_total(parts, len(candidates.items)), candidates.edges[1:-1])
+
+    def judge(one: Ranker) -> list[Lift]:
+        asked = zip(block.queries, candidates.apart(), blended, strict=True)
+        return [one.judge(query, some, scores) for query, some, scores in asked]
+
+    judged = _heard({RANKER: ranker}, judge, failed).get(RANKER)
+    return None if judged is None else _Lifts(judged, candidates.edges)
 
 
 def _spelled_out(
-    parts: dict[str, Floats], lift: Lift, order: Ordinals, failed: list[str]
+    parts: dict[str, Floats], lifts: _Lifts, chosen: Lists, failed: list[str]
 ) -> dict[str, Floats]:
     """The lift's part of what was chosen, feature by feature; a source's share joins its part of the blend."""
-    found = _heard({RANKER: lift}, lambda one: one.parts(order), failed).get(RANKER)
+    found = _heard({RANKER: lifts}, lambda one: one.parts(chosen), failed).get(RANKER)
     if found is None:
         return parts
     others = {name: part for name, part in parts.items() if name != RANKER}
@@ -333,7 +389,10 @@ def _spelled_out(
 
 def _total(parts: Mapping[str, Floats], n: int) -> Floats:
     """(n,) the sum of the parts."""
-    return np.sum(list(parts.values()), axis=0) if parts else np.zeros(n, dtype=np.float32)
+    total = np.zeros(n, dtype=np.float32)
+    for part in parts.values():
+        total += part
+    return total
 
 
 def _ranker(artefacts: Artefacts) -> Ranker | None:
@@ -360,16 +419,16 @@ def _sources(artefacts: Artefacts) -> tuple[Source, ...]:
         for name, space in artefacts.spaces.items()
     ]
     sources += [
-        TasteSource(f"{name}_taste", space, fades_in[name])
+        TasteSource(f"{name}_taste", space, name, fades_in[name])
         for name, space in artefacts.spaces.items()
     ]
-    popularity = preference.popularity
-    sources.append(
-        standing("popular", np.nan_to_num(popularity.popular))
-    )  # nobody's choice: 0, not unknown
-    lasting = round(fading.trending_days * DAY)
-    sources.append(trending(np.nan_to_num(popularity.trending), popularity.as_of + lasting))
-    sources.append(newest(artefacts.items.published_at, NEW_HALF_LIFE_DAYS))
+    popularity, lasting = preference.popularity, round(fading.trending_days * DAY)
+    popular, trend = np.nan_to_num(popularity.popular), np.nan_to_num(popularity.trending)
+    sources += [
+        StandingSource("popular", popular),  # nobody's choice: 0, not unknown
+        StandingSource("trending", trend, popularity.as_of + lasting),
+        NewSource("new", artefacts.items.published_at, NEW_HALF_LIFE_DAYS),
+    ]
     return tuple(sources)
 
 

@@ -1,43 +1,45 @@
-"""The ways of finding items: one class each, all alike to the recommender.
+"""The ways of finding items and of judging them: one class each, all alike to the recommender.
 
-Behaviour: `RowSource` (co-occurrence and the linear model: sums of sparse rows) and `FactorSource`.
-Content: `SpaceSource` (text and image). Nobody in particular: `StandingSource` (popular, trending, new).
+Behaviour: `RowSource` (sums of sparse rows: co-occurrence, transitions, the linear model), `FactorSource` and
+`AgainSource`. Content: `SpaceSource` and `TasteSource`. Nobody in particular: `StandingSource` and `NewSource`.
+Nothing is searched while a viewer waits, but for words: what may be found lies in rows and lists made at build.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from recsys.catalogue.times import to_us
 from recsys.identity import ABSENT, NOTHING, Floats, Mask, Ordinals
 from recsys.index.space import Space
 from recsys.preference.factors import Factors
+from recsys.preference.interactions import DAY, faded
 from recsys.preference.sparse import Sparse
+from recsys.ranking import kernels
+from recsys.ranking.block import Block, Lists
 from recsys.ranking.candidates import Query
 
 NEWEST_SEEDS = 50
 """Content similarity looks at this many of the newest seeds: older ones add cost and hardly any accuracy."""
 
+EVERY: Mask = np.empty(0, dtype=bool)
+"""The mask of a request without a condition: every item is allowed."""
+
 
 def best_of(scores: Floats, limit: int) -> Ordinals:
     """Positions of the `limit` highest finite scores, best first; the lower position wins a tie.
 
-    This is the one place that says: a score that is not finite never outranks one that is.
+    A score that is not finite never outranks one that is.
     """
-    finite = np.flatnonzero(np.isfinite(scores))
-    values = scores[finite]
-    if len(values) > limit:
-        least = np.partition(values, -limit)[-limit]
-        above, equal = np.flatnonzero(values > least), np.flatnonzero(values == least)
-        chosen = np.sort(np.concatenate([above, equal[: limit - len(above)]]))
-        finite, values = finite[chosen], values[chosen]
-    return finite[np.argsort(-values, kind="stable")]
+    every = np.arange(len(scores))
+    return kernels.best_of_lists(np.array([0, len(scores)]), every, scores, limit)[1]
 
 
-def no_reasons(items: Ordinals) -> Ordinals:
-    """`ABSENT` for every item."""
-    return np.full(len(items), ABSENT, dtype=np.int64)
+def _each(values: NDArray[Any], items: Lists) -> NDArray[Any]:
+    """(m,) for each item the value of its query."""
+    return np.repeat(values, np.diff(items.starts))
 
 
 @dataclass(frozen=True)
@@ -50,98 +52,91 @@ class RowSource:
     """(n,) items that W can recommend at all; the others score NaN, not 0."""
     fading: float = 0.0
 
-    def consider(self, query: Query) -> "RowOpinion":
-        """Gather the seeds' rows and add them up."""
-        seeds = query.taste(self.fading)
-        starts, ends = self.weights.indptr[seeds.items], self.weights.indptr[seeds.items + 1]
-        lengths = (ends - starts).astype(np.int64)
-        offsets = np.repeat(starts - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
-        entries = np.arange(len(offsets)) + offsets
-        seed = np.repeat(np.arange(len(seeds)), lengths)
-        item = self.weights.indices[entries].astype(np.int64)
-        part = self.weights.data[entries] * seeds.weights[seed]
-        touched, group = np.unique(item, return_inverse=True)
-        sums = np.bincount(group, weights=part, minlength=len(touched)).astype(np.float32)
-        return RowOpinion(self.known, touched, sums, seed, item, part, silent=not len(entries))
+    @property
+    def finder(self) -> str:
+        """It finds for itself."""
+        return self.name
+
+    def consider(self, block: Block) -> "RowOpinion":
+        """Add up the seeds' rows."""
+        weights = block.tastes(self.fading)
+        W, seeds = self.weights, block.seeds
+        table = kernels.add_rows(W.indptr, W.indices, W.data, seeds.starts, seeds.items, weights)
+        return RowOpinion(self, seeds, weights, table)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RowOpinion:
-    """The sums, and the entries they came from."""
+    """The sums, in tables."""
 
-    known: Mask
-    touched: Ordinals
-    sums: Floats
-    seed: Ordinals
-    item: Ordinals
-    part: Floats
-    silent: bool
-    """No seed has a row: this source knows nothing of the viewer."""
+    source: RowSource
+    seeds: Lists
+    weights: Floats
+    table: kernels.Table
 
-    def best(self, limit: int) -> Ordinals:
+    def best(self, limit: int, allowed: Mask = EVERY) -> Lists:
         """The highest positive sums."""
-        return self.touched[best_of(np.where(self.sums > 0, self.sums, np.nan), limit)]
+        return Lists(*kernels.best_of_table(self.table, allowed, limit))
 
-    def scores(self, items: Ordinals) -> Floats:
-        """The sums; 0 for a known item that no seed leads to."""
-        if self.silent:
-            return np.full(len(items), np.nan, dtype=np.float32)
-        place = np.searchsorted(self.touched, items).clip(max=len(self.touched) - 1)
-        scores = np.where(self.touched[place] == items, self.sums[place], np.float32(0))
-        return np.where(self.known[items], scores, np.float32(np.nan))
+    def scores(self, items: Lists) -> Floats:
+        """The sums; 0 for a known item that no seed leads to, NaN where no seed has a row."""
+        return kernels.look_up(self.table, items.starts, items.items, self.source.known)
 
-    def because(self, items: Ordinals) -> Ordinals:
+    def because(self, items: Lists) -> Ordinals:
         """The seed with the largest positive part."""
-        reasons = no_reasons(items)
-        wanted = np.isin(self.item, items) & (self.part > 0)
-        seed, item, part = self.seed[wanted], self.item[wanted], self.part[wanted]
-        order = np.lexsort((part, item))
-        last = np.searchsorted(item[order], items, side="right") - 1
-        found = (
-            (last >= 0) & (item[order][last] == items) if len(item) else np.zeros(len(items), bool)
+        W, seeds = self.source.weights, self.seeds
+        return kernels.strongest_seeds(
+            W.indptr,
+            W.indices,
+            W.data,
+            seeds.starts,
+            seeds.items,
+            self.weights,
+            items.starts,
+            items.items,
         )
-        reasons[found] = seed[order[last[found]]]
-        return reasons
 
 
 @dataclass(frozen=True)
 class FactorSource:
-    """score = factor of the folded-in viewer . factor of the item."""
+    """score = factor of the folded-in viewer . factor of the item. It judges what others find."""
 
     name: str
     factors: Factors
     fading: float = 0.0
+    finder: str = "cooccurrence"
 
-    def consider(self, query: Query) -> "FactorOpinion":
-        """Fold the viewer in from the seeds."""
-        seeds = query.taste(self.fading)
-        usable = np.isfinite(self.factors.items[seeds.items, 0])
-        if not (usable & (seeds.weights > 0)).any():
-            return FactorOpinion(self.factors.items, None)
-        viewer = self.factors.fold_in(seeds.items[usable], seeds.weights[usable])
-        return FactorOpinion(self.factors.items, viewer)
+    def consider(self, block: Block) -> "DirectionOpinion":
+        """Fold the viewers in from their seeds."""
+        seeds, weights = block.seeds, block.tastes(self.fading)
+        viewers, known = self.factors.fold_in_all(seeds.starts, seeds.items, weights)
+        return DirectionOpinion(self.factors.items, viewers, known, self.factors.present)
 
 
-@dataclass(frozen=True)
-class FactorOpinion:
-    """The viewer's factor, or None for an unknown viewer."""
+@dataclass(frozen=True, eq=False)
+class DirectionOpinion:
+    """A vector for each query, to which the vectors of items are compared. It has no single reason."""
 
-    factors: Floats
-    viewer: Floats | None
+    rows: Floats
+    vectors: Floats
+    """(q, d)"""
+    known: Mask
+    """(q,) False where there is no vector."""
+    present: Mask
+    """(n,)"""
 
-    def best(self, limit: int) -> Ordinals:
-        """The highest products over the whole catalogue."""
-        return NOTHING if self.viewer is None else best_of(self.factors @ self.viewer, limit)
+    def best(self, limit: int, allowed: Mask = EVERY) -> Lists:
+        """Another source finds for it."""
+        return Lists.of([NOTHING] * len(self.known))
 
-    def scores(self, items: Ordinals) -> Floats:
-        """The products; NaN for items without a factor."""
-        if self.viewer is None:
-            return np.full(len(items), np.nan, dtype=np.float32)
-        return self.factors[items] @ self.viewer
+    def scores(self, items: Lists) -> Floats:
+        """The products; NaN for items without a row, or without a vector to compare them to."""
+        return kernels.dots(
+            self.rows, self.vectors, self.known, items.starts, items.items, self.present
+        )
 
-    def because(self, items: Ordinals) -> Ordinals:
-        """A factor has no single reason."""
-        return no_reasons(items)
+    def because(self, items: Lists) -> None:
+        """All that was liked, no single seed."""
 
 
 @dataclass(frozen=True)
@@ -154,52 +149,70 @@ class AgainSource:
     fading: float
     power: float
 
-    def consider(self, query: Query) -> "AgainOpinion":
+    @property
+    def finder(self) -> str:
+        """It finds for itself."""
+        return self.name
+
+    def consider(self, block: Block) -> "AgainOpinion":
         """Look at what was liked."""
-        history = query.history.faded(self.fading)
+        wishes = [self._wishes(query) for query in block.queries]
+        items, wish, positions = zip(*wishes, strict=True)
+        every = tuple(np.concatenate(parts) for parts in (wish, positions))
+        return AgainOpinion(Lists.of(items), *every)
+
+    def _wishes(self, query: Query) -> tuple[Ordinals, Floats, Ordinals]:
+        """What the viewer likes, ascending, how much it is wished for again, and where it is among the seeds."""
+        history = query.history
+        weights = faded(history.weights, self.fading)
         liked = np.flatnonzero(history.weights > 0)
         visits = np.ones(len(history)) if history.visits is None else history.visits
-        wish = self.rates[history.items] * history.weights * visits**self.power
+        wish = self.rates[history.items] * weights * visits**self.power
         order = liked[np.argsort(history.items[liked])]
         beside = ~np.isin(history.items, query.context)  # what is on the page is never suggested
         positions = len(query.context) + np.cumsum(beside) - 1
-        return AgainOpinion(history.items[order], wish[order].astype(np.float32), positions[order])
+        return history.items[order], wish[order].astype(np.float32), positions[order]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AgainOpinion:
-    """What the viewer has liked, ascending, and how much it is wished for again."""
+    """What each viewer has liked, ascending, and how much it is wished for again."""
 
-    items: Ordinals
+    liked: Lists
     wish: Floats
     positions: Ordinals
 
-    def best(self, limit: int) -> Ordinals:
+    def best(self, limit: int, allowed: Mask = EVERY) -> Lists:
         """The strongest wishes."""
-        return self.items[best_of(np.where(self.wish > 0, self.wish, np.nan), limit)]
+        liked = self.liked
+        wanted = self.wish > 0
+        if len(allowed):
+            wanted &= allowed[liked.items]
+        wish = np.where(wanted, self.wish, np.float32(np.nan))
+        starts, places = kernels.best_of_lists(liked.starts, liked.items, wish, limit)
+        return Lists(starts, liked.items[places])
 
-    def scores(self, items: Ordinals) -> Floats:
+    def scores(self, items: Lists) -> Floats:
         """The wish; 0 for what was never liked, NaN where nothing was."""
-        if not len(self.items):
-            return np.full(len(items), np.nan, dtype=np.float32)
-        place = np.searchsorted(self.items, items).clip(max=len(self.items) - 1)
-        return np.where(self.items[place] == items, self.wish[place], np.float32(0))
+        place = kernels.places_in(items.starts, items.items, self.liked.starts, self.liked.items)
+        found = place >= 0
+        scores = np.zeros(len(place), dtype=np.float32)
+        scores[found] = self.wish[place[found]]
+        scores[_each(np.diff(self.liked.starts) == 0, items)] = np.nan
+        return scores
 
-    def because(self, items: Ordinals) -> Ordinals:
+    def because(self, items: Lists) -> Ordinals:
         """The item itself."""
-        reasons = no_reasons(items)
-        if len(self.items):
-            place = np.searchsorted(self.items, items).clip(max=len(self.items) - 1)
-            known = self.items[place] == items
-            reasons[known] = self.positions[place[known]]
-        return reasons
+        place = kernels.places_in(items.starts, items.items, self.liked.starts, self.liked.items)
+        return np.where(place >= 0, self.positions[place], ABSENT) if len(self.wish) else place
 
 
 @dataclass(frozen=True)
 class SpaceSource:
     """score = the largest similarity to a liked seed, less for those liked long ago; to the words, where there are any.
 
-    The maximum finds what is like one of several tastes; `TasteSource` says how well an item suits all of them.
+    The maximum finds what is like one of several tastes; `TasteSource` says how well an item suits all of them. What
+    is near an item was found when the snapshot was built; what is not among its neighbours counts as not near it.
     """
 
     name: str
@@ -207,80 +220,75 @@ class SpaceSource:
     understands_words: bool
     fading: float = 0.0
 
-    def consider(self, query: Query) -> "SpaceOpinion | WordsOpinion":
-        """Choose the seeds that have a vector."""
-        if query.words is not None and self.understands_words:
-            return WordsOpinion(self.space, query.words)
-        seeds = query.seeds
-        usable = np.flatnonzero((seeds.weights > 0) & self.space.present[seeds.items])[
-            :NEWEST_SEEDS
-        ]
-        left = np.exp(-np.minimum(self.fading * usable, 60)).astype(np.float32)  # never 0
-        return SpaceOpinion(self.space, seeds.items[usable], usable, left)
+    @property
+    def finder(self) -> str:
+        """It finds for itself."""
+        return self.name
+
+    def consider(self, block: Block) -> "SpaceOpinion | WordsOpinion":
+        """Look up what is near the liked seeds."""
+        if block.first.words is not None and self.understands_words:
+            return WordsOpinion(self.space, block)
+        seeds, space = block.seeds, self.space
+        starts, liked, positions, left = kernels.liked(
+            seeds.starts, seeds.items, block.weights, space.present, self.fading, NEWEST_SEEDS
+        )
+        table = kernels.nearest_rows(space.neighbours, space.similarity, starts, liked, left)
+        return SpaceOpinion(space, positions, table)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SpaceOpinion:
-    """The liked seeds: their ordinals, and their positions in the query."""
+    """What is near the liked seeds, and where each of them is among the query's seeds."""
 
     space: Space
-    seeds: Ordinals
     positions: Ordinals
-    left: Floats
-    """What fading has left of each."""
+    table: kernels.Table
 
-    def best(self, limit: int) -> Ordinals:
-        """The seeds' precomputed neighbours, nearest first."""
-        near = self.space.neighbours[self.seeds].ravel().astype(np.int64)
-        similarity = self.space.similarity[self.seeds] * self.left[:, None]
-        order = np.argsort(-similarity.ravel(), kind="stable")
-        nearest_first = near[order][near[order] >= 0]
-        distinct, first = np.unique(nearest_first, return_index=True)
-        return distinct[np.argsort(first)][:limit]
+    def best(self, limit: int, allowed: Mask = EVERY) -> Lists:
+        """The seeds' neighbours, nearest first."""
+        return Lists(*kernels.best_of_table(self.table, allowed, limit))
 
-    def scores(self, items: Ordinals) -> Floats:
-        """The largest of what is left of each cosine; NaN for items without a vector."""
-        if not len(self.seeds):
-            return np.full(len(items), np.nan, dtype=np.float32)
-        nearest: Floats = self._cosine(items).max(axis=1)
-        return nearest
+    def scores(self, items: Lists) -> Floats:
+        """The largest of what is left of each similarity, 0 for what is not near; NaN for items without a vector."""
+        return kernels.look_up(self.table, items.starts, items.items, self.space.present)
 
-    def because(self, items: Ordinals) -> Ordinals:
+    def because(self, items: Lists) -> Ordinals:
         """The nearest seed."""
-        reasons = no_reasons(items)
-        if len(self.seeds):
-            present = self.space.present[items]
-            nearest = self._cosine(items[present]).argmax(axis=1)
-            reasons[present] = self.positions[nearest]
+        at = kernels.find(self.table, items.starts, items.items)
+        near = np.flatnonzero(at >= 0)
+        reasons = np.full(len(at), ABSENT)
+        reasons[near] = self.positions[self.table[-1][at[near]]]
         return reasons
 
-    def _cosine(self, items: Ordinals) -> Floats:
-        """(len(items), len(seeds)); an item does not speak for itself."""
-        cosine = self.space.cosine(items, self.seeds)
-        return np.where(items[:, None] == self.seeds, np.float32(-1), cosine * self.left)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WordsOpinion:
-    """A text query in this space."""
+    """Text queries in this space."""
 
     space: Space
-    words: Floats
+    block: Block
 
-    def best(self, limit: int) -> Ordinals:
+    @cached_property
+    def _words(self) -> Floats:
+        return np.stack([query.words for query in self.block.queries if query.words is not None])
+
+    def best(self, limit: int, allowed: Mask = EVERY) -> Lists:
         """The nearest items by the index."""
-        found: Ordinals = self.space.search(self.words[None, :], limit).ordinals[0]
-        return found[found >= 0]
+        among = np.flatnonzero(allowed) if len(allowed) else None
+        found = self.space.search(self._words, limit, among).ordinals
+        return Lists.of([row[row >= 0] for row in found])
 
-    def scores(self, items: Ordinals) -> Floats:
+    def scores(self, items: Lists) -> Floats:
         """The cosine; NaN for items without a vector."""
-        return np.where(
-            self.space.present[items], self.space.rows[items] @ self.words, np.float32(np.nan)
+        asked = np.ones(len(self.block), dtype=bool)
+        space = self.space
+        return kernels.dots(
+            space.rows, self._words, asked, items.starts, items.items, space.present
         )
 
-    def because(self, items: Ordinals) -> Ordinals:
+    def because(self, items: Lists) -> None:
         """The words are the reason, no seed."""
-        return no_reasons(items)
 
 
 @dataclass(frozen=True)
@@ -288,124 +296,128 @@ class TasteSource:
     """score = the similarity to all that was liked at once, less of what was liked long ago.
 
     A single similar like may be chance, many are none: of items that nobody is known to like, this tells the
-    good from the bad far better than the largest similarity does.
+    good from the bad far better than the largest similarity does. It judges what others find.
     """
 
     name: str
     space: Space
+    finder: str
     fading: float = 0.0
 
-    def consider(self, query: Query) -> "TasteOpinion":
+    def consider(self, block: Block) -> DirectionOpinion:
         """Add up the liked seeds."""
-        seeds = query.seeds
-        liked = np.flatnonzero(seeds.weights > 0)
-        left = np.exp(-np.minimum(self.fading * liked, 60)).astype(np.float32)
-        taste = left @ self.space.rows[seeds.items[liked]]
-        length = float(np.linalg.norm(taste))
-        return TasteOpinion(self.space, taste / np.float32(length) if length else None)
+        seeds, space = block.seeds, self.space
+        starts, liked, _, left = kernels.liked(
+            seeds.starts, seeds.items, block.weights, space.present, self.fading, len(seeds.items)
+        )
+        tastes, known = kernels.mean_directions(space.rows, starts, liked, left)
+        return DirectionOpinion(space.rows, tastes, known, space.present)
 
 
-@dataclass(frozen=True)
-class TasteOpinion:
-    """The sum of what was liked, as a unit vector; None where nothing liked has one."""
-
-    space: Space
-    taste: Floats | None
-
-    def best(self, limit: int) -> Ordinals:
-        """The nearest items by the index."""
-        if self.taste is None:
-            return NOTHING
-        found: Ordinals = self.space.search(self.taste[None, :], limit).ordinals[0]
-        return found[found >= 0]
-
-    def scores(self, items: Ordinals) -> Floats:
-        """The cosine; NaN for items without a vector."""
-        if self.taste is None:
-            return np.full(len(items), np.nan, dtype=np.float32)
-        cosine = self.space.rows[items] @ self.taste
-        return np.where(self.space.present[items], cosine, np.float32(np.nan))
-
-    def because(self, items: Ordinals) -> Ordinals:
-        """All that was liked, no single seed."""
-        return no_reasons(items)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StandingSource:
-    """The same for every viewer: one value per item, perhaps depending on the moment."""
+    """The same for every viewer: one value per item. Silent after a moment, if there is one."""
 
     name: str
-    values: Callable[[Query], Floats]
-    """(n,) values; NaN where unknown."""
-    order: Callable[[Query], Ordinals]
-    """Items with a value worth showing, best first."""
+    values: Floats
+    """(n,) NaN where unknown."""
+    until: int | None = None
+    """Microseconds: after this nobody knows what holds. Asked for by name, it still says what was."""
+    _order: Ordinals = field(init=False)
 
-    def consider(self, query: Query) -> "StandingOpinion":
-        """Nothing to work out."""
-        return StandingOpinion(self, query)
+    def __post_init__(self) -> None:
+        worth = np.where(self.values > 0, self.values, np.nan)
+        object.__setattr__(self, "_order", best_of(worth, len(worth)))
+
+    @property
+    def finder(self) -> str:
+        """It finds for itself."""
+        return self.name
+
+    def consider(self, block: Block) -> "StandingOpinion":
+        """See which moments it has a say in."""
+        known = np.ones(len(block), dtype=bool)
+        if self.until is not None and block.first.sources is None:
+            known = block.at <= self.until
+        first = np.where(known, 0, len(self._order))
+        return StandingOpinion(self.values, self._order, first, known)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StandingOpinion:
-    """A standing source at one moment."""
+    """A standing source at the moments of some queries."""
 
-    source: StandingSource
-    query: Query
+    values: Floats
+    order: Ordinals
+    first: Ordinals
+    """(q,) where in the order each begins."""
+    known: Mask
 
-    def best(self, limit: int) -> Ordinals:
+    def best(self, limit: int, allowed: Mask = EVERY) -> Lists:
         """The head of the order."""
-        return self.source.order(self.query)[:limit]
+        return Lists(*kernels.walk(self.order, self.first, allowed, limit))
 
-    def scores(self, items: Ordinals) -> Floats:
+    def scores(self, items: Lists) -> Floats:
         """The values."""
-        return self.source.values(self.query)[items]
+        scores = self.values[items.items]
+        if not self.known.all():
+            scores[_each(~self.known, items)] = np.nan
+        return scores
 
-    def because(self, items: Ordinals) -> Ordinals:
+    def because(self, items: Lists) -> None:
         """Nothing the viewer did."""
-        return no_reasons(items)
 
 
-def standing(name: str, values: Floats) -> StandingSource:
-    """A standing source whose values never change, such as popularity."""
-    order = best_of(np.where(values > 0, values, np.nan), len(values))
-    return StandingSource(name, lambda _: values, lambda _: order)
-
-
-def trending(values: Floats, until: int) -> StandingSource:
-    """A standing source that is silent after `until` (microseconds): by then nobody knows what is trending.
-
-    Asked for by name, it still says what was.
-    """
-    lasting = standing("trending", values)
-    unknown = np.full_like(values, np.nan)
-
-    def known(query: Query) -> bool:
-        return query.sources is not None or to_us(query.at) <= until
-
-    return StandingSource(
-        "trending",
-        lambda query: values if known(query) else unknown,
-        lambda query: lasting.order(query) if known(query) else NOTHING,
-    )
-
-
-def newest(published: Ordinals, half_life_days: float) -> StandingSource:
-    """Items by the moment they were published ((n,) microseconds): 1 when new, 1/2 after a half-life, 1/3 after two.
+@dataclass(frozen=True, eq=False)
+class NewSource:
+    """Items by the moment they were published: 1 when new, 1/2 after a half-life, 1/3 after two.
 
     It never fades to nothing, so that old items keep their order too. NaN for what is not published yet
     at the moment of the query.
     """
-    by_age = np.argsort(-published, kind="stable")
-    microseconds = half_life_days * 86_400e6
 
-    def values(query: Query) -> Floats:
-        age = query.at.timestamp() * 1e6 - published
-        fresh = microseconds / (microseconds + age.clip(min=0))
-        return np.where(age >= 0, fresh, np.nan).astype(np.float32)
+    name: str
+    published: Ordinals
+    """(n,) microseconds."""
+    half_life_days: float
+    _by_age: Ordinals = field(init=False)
+    _moments: Ordinals = field(init=False)
 
-    def order(query: Query) -> Ordinals:
-        first = np.searchsorted(-published[by_age], -int(query.at.timestamp() * 1e6))
-        return by_age[first:]
+    def __post_init__(self) -> None:
+        by_age = np.argsort(-self.published, kind="stable")
+        object.__setattr__(self, "_by_age", by_age)
+        object.__setattr__(self, "_moments", -self.published[by_age])
 
-    return StandingSource("new", values, order)
+    @property
+    def finder(self) -> str:
+        """It finds for itself."""
+        return self.name
+
+    def consider(self, block: Block) -> "NewOpinion":
+        """Leave out what is not published yet."""
+        first = np.searchsorted(self._moments, -block.at)
+        return NewOpinion(self, self._by_age, first, block.at)
+
+
+@dataclass(frozen=True, eq=False)
+class NewOpinion:
+    """What is new at the moments of some queries."""
+
+    source: NewSource
+    order: Ordinals
+    first: Ordinals
+    at: Ordinals
+
+    def best(self, limit: int, allowed: Mask = EVERY) -> Lists:
+        """The newest."""
+        return Lists(*kernels.walk(self.order, self.first, allowed, limit))
+
+    def scores(self, items: Lists) -> Floats:
+        """How new each is."""
+        half_life = self.source.half_life_days * DAY
+        return kernels.freshness(
+            self.source.published, half_life, self.at, items.starts, items.items
+        )
+
+    def because(self, items: Lists) -> None:
+        """Nothing the viewer did."""

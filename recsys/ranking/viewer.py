@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from recsys.catalogue.event_log import EventLog
 from recsys.config import EventSettings
-from recsys.identity import Floats, Ordinals
-from recsys.preference.interactions import decay, event_strength
-from recsys.preference.transitions import repeated
+from recsys.identity import Ordinals
+from recsys.preference.interactions import DAY, event_strength
+from recsys.ranking import kernels
+from recsys.ranking.block import ends
 from recsys.ranking.candidates import History
 
 LONGEST_READ = 5_000
@@ -47,39 +48,22 @@ def read_viewer(
     An item met several times counts once, with the sum of its strengths clipped to [-1, 1] and decayed by
     the age of its newest event against the viewer's newest: absolute time would only scale all alike.
     """
-    telling = np.isin(type_names, telling_types(settings))
-    known = np.flatnonzero((items >= 0) & telling[types])
-    order = known[np.argsort(-times[known], kind="stable")][:LONGEST_READ]
-    items, types, values, times = items[order], types[order], values[order], times[order]
-    strength = event_strength(types, values, type_names, settings)
-    distinct, first, group = np.unique(items, return_index=True, return_inverse=True)
-    sums = np.bincount(group, weights=strength, minlength=len(distinct)).clip(-1, 1)
-    weights = sums * decay(times[first], times[0] if len(times) else 0, settings.half_life_days)
-    loudest = _loudest(group, strength, len(distinct))
-    newest_first = np.argsort(first)
-    newest_first = newest_first[weights[newest_first] != 0][: settings.history]
-    history = History(
-        distinct[newest_first],
-        weights[newest_first].astype(np.float32),
-        tuple(type_names[code] for code in types[loudest[newest_first]].tolist()),
-        _visits(group, times, strength, len(distinct))[newest_first],
-        int(times[0]) if len(times) else None,
-    )
-    hides = np.array([name in settings.seen for name in type_names], dtype=bool)
-    return Viewer(history, np.unique(items[hides[types]]) if len(items) else items)
-
-
-def _visits(group: Ordinals, times: NDArray[np.int64], strength: Floats, groups: int) -> Floats:
-    """(groups,) visits on which each item was liked."""
-    likes = np.flatnonzero(strength > 0)
-    visits = likes[~repeated(np.zeros(len(likes), np.int8), group[likes], times[likes])]
-    return np.bincount(group[visits], minlength=groups).astype(np.float32)
+    order = np.argsort(-times, kind="stable")
+    events = (items[order], types[order], values[order], times[order])
+    return _read(np.array([0, len(items)]), *events, type_names, settings)[0]
 
 
 def viewer_of(log: EventLog, events: Ordinals, settings: EventSettings) -> Viewer:
     """Make a viewer from events given by their positions in a log, ascending."""
-    newest_first = events[::-1]
-    return read_viewer(
+    return viewers_of(log, [events], settings)[0]
+
+
+def viewers_of(log: EventLog, events: Sequence[Ordinals], settings: EventSettings) -> list[Viewer]:
+    """The same for several viewers."""
+    starts = ends([len(some) for some in events])
+    newest_first = np.concatenate([some[::-1] for some in events])
+    return _read(
+        starts,
         log.item[newest_first].astype(np.int64),
         log.type[newest_first],
         log.value[newest_first],
@@ -89,8 +73,43 @@ def viewer_of(log: EventLog, events: Ordinals, settings: EventSettings) -> Viewe
     )
 
 
-def _loudest(group: Ordinals, strength: NDArray[np.float32], groups: int) -> Ordinals:
-    """(groups,) position of the event with the largest absolute strength; the newest among equals."""
-    order = np.lexsort((-np.arange(len(group)), np.abs(strength), group))
-    last = np.searchsorted(group[order], np.arange(groups), side="right") - 1
-    return order[last]
+def _read(
+    starts: Ordinals,
+    items: Ordinals,
+    types: NDArray[np.integer],
+    values: NDArray[np.float32],
+    times: NDArray[np.int64],
+    type_names: Sequence[str],
+    settings: EventSettings,
+) -> list[Viewer]:
+    """A viewer from each list of events, newest first."""
+    told = set(telling_types(settings))
+    telling = np.array([name in told for name in type_names], dtype=bool)
+    hides = np.array([name in settings.seen for name in type_names], dtype=bool)
+    strengths = event_strength(types, values, type_names, settings)
+    ends_, found, weights, loudest, visits, newest, seen_ends, seen = kernels.read_histories(
+        starts,
+        items,
+        types.astype(np.int32),
+        strengths,
+        times,
+        telling,
+        hides,
+        settings.half_life_days * DAY,
+        DAY,
+        LONGEST_READ,
+        settings.history,
+    )
+    viewers = []
+    names = [type_names[code] for code in loudest.tolist()]
+    for n in range(len(starts) - 1):
+        first, last = int(ends_[n]), int(ends_[n + 1])
+        history = History(
+            found[first:last],
+            weights[first:last],
+            tuple(names[first:last]),
+            visits[first:last],
+            int(newest[n]) if newest[n] != kernels.FREE else None,
+        )
+        viewers.append(Viewer(history, seen[seen_ends[n] : seen_ends[n + 1]]))
+    return viewers

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException as HTTPError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recsys.catalogue.database import check_schema, connect
+from recsys.catalogue.histories import Histories
 from recsys.config import Settings
 from recsys.errors import (
     DatabaseError,
@@ -96,7 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
         responses=INVALID,
         openapi_tags=TAGS,
     )
-    app.state.services = Services(settings, engine, live, words, metrics)
+    app.state.services = Services(settings, engine, live, words, metrics, Histories(engine))
     for part in PARTS:
         app.include_router(part.router)
     app.add_exception_handler(RecsysError, _domain_error)

@@ -11,15 +11,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 from sqlalchemy import Engine
 
 from recsys.catalogue.database import reading
 from recsys.catalogue.items import withdrawn_since
-from recsys.config import Settings
+from recsys.config import EventSettings, Settings
 from recsys.errors import DatabaseError, NoSnapshot, SnapshotError
 from recsys.identity import ItemId, Ordinals
 from recsys.ranking.candidates import Query
 from recsys.ranking.recommender import Recommender
+from recsys.ranking.viewer import telling_types
 from recsys.serving.metrics import Metrics
 from recsys.serving.words import Words
 from recsys.snapshot import Artefacts, Manifest, Snapshots
@@ -48,6 +50,10 @@ class Served:
     recommender: Recommender
     withdrawn: Ordinals
     """Items deleted, or no longer on offer, by a change since it was built."""
+    weighing: EventSettings
+    """What events weigh."""
+    telling: tuple[str, ...]
+    """Event types that are read of a history."""
 
 
 class Live:
@@ -140,7 +146,7 @@ class Live:
 
     def _ordinals(self, recommender: Recommender) -> Ordinals:
         ordinals = recommender.items.ids.ordinals(list(self._gone))
-        return ordinals[ordinals >= 0]
+        return np.sort(ordinals[ordinals >= 0])
 
     def _look_for_snapshot(self) -> None:
         try:
@@ -180,7 +186,10 @@ class Live:
         recommender.recommend(Query(at=datetime.now(UTC), limit=10))
         with self._lock:
             self._gone = set(self._changed(manifest.built_at)[0])
-            self._served = Served(manifest, recommender, self._ordinals(recommender))
+            weighing = self._settings.events.taking(recommender.events)
+            telling = tuple(telling_types(weighing))
+            withdrawn = self._ordinals(recommender)
+            self._served = Served(manifest, recommender, withdrawn, weighing, telling)
             self._read_all_at = datetime.now(UTC)
         self._metrics.serves(manifest)
         log.info("serving snapshot %s", manifest.id)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends, Query, Response
+from fastapi import APIRouter, Body, Depends, Request, Response
 
 from recsys.catalogue.database import reading
 from recsys.catalogue.items import get_item
@@ -11,6 +11,7 @@ from recsys.errors import QueryError, UnknownItem
 from recsys.identity import Ordinals
 from recsys.serving import examples
 from recsys.serving.addresses import ItemPath, UserPath
+from recsys.serving.asking import asked, in_query
 from recsys.serving.live import Served
 from recsys.serving.problems import NO_SNAPSHOT, UNKNOWN_ITEM, check_events
 from recsys.serving.schemas import (
@@ -28,6 +29,7 @@ from recsys.serving.slates import (
     known,
     query,
     services,
+    services_of,
     unknown,
     viewer,
 )
@@ -45,17 +47,25 @@ SOURCES = {
 """`by` -> the sources that may speak; None: all."""
 
 
-@router.get("/v1/users/{user_id:path}/recommendations", response_model=SlateReply)
-def recommend_to_user(
-    user_id: UserPath, ask: Annotated[UserParams, Query()], within: Within
-) -> Response:
+@router.get(
+    "/v1/users/{user_id:path}/recommendations",
+    response_model=SlateReply,
+    openapi_extra=in_query(UserParams),
+)
+async def recommend_to_user(user_id: UserPath, request: Request) -> Response:
     """Recommend items to a user, by all that is known of the user up to now.
 
     A user nobody has heard of gets what is popular.
     """
-    served = within.live.served()
-    who = viewer(served, within, user_id, ask.session_id)
-    return answer(query(ask, ask.limit, who, ask.hide_seen, served, within), ask, served, within)
+    ask, within = asked(UserParams, request), services_of(request)
+
+    def reply() -> Response:
+        served = within.live.served()
+        who = viewer(served, within, user_id, ask.session_id)
+        question = query(ask, ask.limit, who, ask.hide_seen, served, within)
+        return answer(question, ask, served, within)
+
+    return await within.soon(reply)
 
 
 @router.post("/v1/recommendations", response_model=SlateReply)
@@ -98,42 +108,57 @@ def search(
     return answer(replace(question, words=words), ask, served, within)
 
 
-@router.get("/v1/items/popular", response_model=SlateReply)
-def popular(ask: Annotated[ListParams, Query()], within: Within) -> Response:
+@router.get("/v1/items/popular", response_model=SlateReply, openapi_extra=in_query(ListParams))
+async def popular(request: Request) -> Response:
     """List what is liked most, lately more than long ago. The same for everybody."""
-    return _standing("popular", ask, within)
+    return await _standing("popular", request)
 
 
-@router.get("/v1/items/trending", response_model=SlateReply)
-def trending(ask: Annotated[ListParams, Query()], within: Within) -> Response:
+@router.get("/v1/items/trending", response_model=SlateReply, openapi_extra=in_query(ListParams))
+async def trending(request: Request) -> Response:
     """List what has lately gained the most. The same for everybody."""
-    return _standing("trending", ask, within)
+    return await _standing("trending", request)
 
 
-@router.get("/v1/items/new", response_model=SlateReply)
-def new(ask: Annotated[ListParams, Query()], within: Within) -> Response:
+@router.get("/v1/items/new", response_model=SlateReply, openapi_extra=in_query(ListParams))
+async def new(request: Request) -> Response:
     """List what was published last. The same for everybody."""
-    return _standing("new", ask, within)
+    return await _standing("new", request)
 
 
-@router.get("/v1/items/{item_id:path}/similar", response_model=SlateReply, responses=UNKNOWN_ITEM)
-def similar(item_id: ItemPath, ask: Annotated[SimilarParams, Query()], within: Within) -> Response:
+@router.get(
+    "/v1/items/{item_id:path}/similar",
+    response_model=SlateReply,
+    responses=UNKNOWN_ITEM,
+    openapi_extra=in_query(SimilarParams),
+)
+async def similar(item_id: ItemPath, request: Request) -> Response:
     """List what goes with an item, sold out or not; with `user_id`, to this viewer's taste."""
-    served = within.live.served()
-    page = _page(served, item_id, within)
-    who = viewer(served, within, ask.user_id, ask.session_id)
-    question = replace(
-        query(ask, ask.limit, who, ask.hide_seen, served, within),
-        context=page,
-        sources=_sources(ask.by, served),
-    )
-    return answer(question, ask, served, within)
+    ask, within = asked(SimilarParams, request), services_of(request)
+
+    def reply() -> Response:
+        served = within.live.served()
+        page = _page(served, item_id, within)
+        who = viewer(served, within, ask.user_id, ask.session_id)
+        question = replace(
+            query(ask, ask.limit, who, ask.hide_seen, served, within),
+            context=page,
+            sources=_sources(ask.by, served),
+        )
+        return answer(question, ask, served, within)
+
+    return await within.soon(reply)
 
 
-def _standing(source: str, ask: ListParams, within: Services) -> Response:
-    served = within.live.served()
-    question = query(ask, ask.limit, NOBODY, False, served, within)
-    return answer(replace(question, sources=frozenset({source})), ask, served, within)
+async def _standing(source: str, request: Request) -> Response:
+    ask, within = asked(ListParams, request), services_of(request)
+
+    def reply() -> Response:
+        served = within.live.served()
+        question = query(ask, ask.limit, NOBODY, False, served, within)
+        return answer(replace(question, sources=frozenset({source})), ask, served, within)
+
+    return await within.soon(reply)
 
 
 def _sources(by: str, served: Served) -> frozenset[str] | None:

@@ -1,7 +1,7 @@
 """One request for a slate -> one `Query` -> one reply. Every route that answers with a slate comes through here."""
 
 from asyncio import Semaphore
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -10,16 +10,16 @@ from uuid import uuid4
 import numpy as np
 import orjson
 from fastapi import Request, Response
+from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Engine
 
-from recsys.catalogue.database import reading
-from recsys.catalogue.events import StoredEvent, history
+from recsys.catalogue.histories import Histories, Told
 from recsys.catalogue.times import to_us
-from recsys.config import EventSettings, Settings
+from recsys.config import Settings
 from recsys.errors import QueryError
-from recsys.identity import NOTHING, IdMap, ItemId, Ordinals
+from recsys.identity import NOTHING, ItemId, Ordinals
 from recsys.ranking.candidates import NO_HISTORY, Query, Slate
-from recsys.ranking.viewer import LONGEST_READ, Viewer, read_viewer, telling_types
+from recsys.ranking.viewer import LONGEST_READ, Viewer, read_viewer
 from recsys.serving.live import Live, Served
 from recsys.serving.metrics import Metrics
 from recsys.serving.schemas import Ask, InlineEvent
@@ -43,13 +43,25 @@ class Services:
     live: Live
     words: Words
     metrics: Metrics
+    histories: Histories
     writers: Semaphore = field(default_factory=lambda: Semaphore(WRITERS))
 
+    async def soon(self, reply: Callable[[], Response]) -> Response:
+        """A reply that reads one history. SQLite reads it in less time than it takes to hand over to a thread."""
+        if self.engine.dialect.name == "sqlite":
+            return reply()
+        return await run_in_threadpool(reply)
 
-async def services(request: Request) -> Services:
+
+def services_of(request: Request) -> Services:
     """The services of the app that got this request."""
     found: Services = request.app.state.services
     return found
+
+
+async def services(request: Request) -> Services:
+    """The same, for routes that are told what they depend on."""
+    return services_of(request)
 
 
 def viewer(
@@ -57,30 +69,29 @@ def viewer(
     within: Services,
     user_id: str | None,
     session_id: str | None,
-    inline: Sequence[StoredEvent | InlineEvent] = (),
+    inline: Sequence[InlineEvent] = (),
 ) -> Viewer:
     """The taste of a user, a session and the events given with the request, as of now."""
     if user_id is None and session_id is None and not inline:
         return NOBODY
-    weighing = within.settings.events.taking(served.recommender.events)
-    telling = telling_types(weighing)
-    with reading(within.engine) as session:
-        stored = history(session, user_id, session_id, LONGEST_READ, telling)
-    return _read([*inline, *stored], served.recommender.items.ids, weighing)
+    given = [Told(ItemId(e.item_id), e.type, e.value, to_us(e.time)) for e in inline]
+    stored = within.histories.newest(user_id, session_id, LONGEST_READ, served.telling)
+    return _read([*given, *stored], served)
 
 
-def _read(
-    events: Sequence[StoredEvent | InlineEvent], ids: IdMap[ItemId], settings: EventSettings
-) -> Viewer:
-    names = tuple(dict.fromkeys(event.type for event in events))
+def _read(events: Sequence[Told], served: Served) -> Viewer:
+    if not events:
+        return NOBODY
+    items, types, values, times = zip(*events, strict=True)
+    names = tuple(dict.fromkeys(types))
     codes = {name: code for code, name in enumerate(names)}
     return read_viewer(
-        ids.ordinals([ItemId(event.item_id) for event in events]),
-        np.array([codes[event.type] for event in events], dtype=np.int16),
-        np.array([event.value for event in events], dtype=np.float32),
-        np.array([to_us(event.time) for event in events], dtype=np.int64),
+        served.recommender.items.ids.ordinals(items),
+        np.array([codes[name] for name in types], dtype=np.int32),
+        np.array(values, dtype=np.float32),
+        np.array(times, dtype=np.int64),
         names,
-        settings,
+        served.weighing,
     )
 
 

@@ -14,11 +14,11 @@ from recsys.catalogue.events import (
     check_time,
     check_type,
     derived_event_id,
-    history,
     read_events,
     user_events,
     user_ids,
 )
+from recsys.catalogue.histories import Histories
 from recsys.config import EventSettings
 from recsys.errors import InputError
 from recsys.identity import IdMap, ItemId
@@ -45,7 +45,7 @@ def test_the_same_event_sent_twice_counts_once(engine: Engine):
     assert add(engine, event(), event()) == Appended(added=1, duplicates=1)
     assert add(engine, event(), event(1)) == Appended(added=1, duplicates=1)
     with reading(engine) as session:
-        assert len(history(session, "ann", None, 10)) == 2
+        assert len(Histories(engine).newest("ann", None, 10)) == 2
 
 
 def test_a_given_id_decides_alone(engine: Engine):
@@ -76,9 +76,18 @@ def test_a_derived_id_never_changes_between_versions():
 def test_a_history_is_newest_first_and_within_its_limit(engine: Engine):
     add(engine, event(2, "c"), event(0, "a"), event(1, "b"), event(1, "later arrived"))
     with reading(engine) as session:
-        assert items_of(history(session, "ann", None, 10)) == ["c", "later arrived", "b", "a"]
-        assert items_of(history(session, "ann", None, 2)) == ["c", "later arrived"]
-        assert history(session, "nobody", None, 10) == history(session, None, None, 10) == []
+        assert items_of(Histories(engine).newest("ann", None, 10)) == [
+            "c",
+            "later arrived",
+            "b",
+            "a",
+        ]
+        assert items_of(Histories(engine).newest("ann", None, 2)) == ["c", "later arrived"]
+        assert (
+            Histories(engine).newest("nobody", None, 10)
+            == Histories(engine).newest(None, None, 10)
+            == []
+        )
 
 
 def test_a_history_joins_user_and_session_and_counts_a_shared_event_once(engine: Engine):
@@ -92,8 +101,8 @@ def test_a_history_joins_user_and_session_and_counts_a_shared_event_once(engine:
     )
     with reading(engine) as session:
         expected = ["other device", "both", "before login"]
-        assert items_of(history(session, "ann", "s", 10)) == expected
-        assert items_of(history(session, "ann", "s", 2)) == expected[:2]
+        assert items_of(Histories(engine).newest("ann", "s", 10)) == expected
+        assert items_of(Histories(engine).newest("ann", "s", 2)) == expected[:2]
 
 
 def test_impressions_do_not_crowd_out_a_history_of_other_types(engine: Engine):
@@ -103,7 +112,9 @@ def test_impressions_do_not_crowd_out_a_history_of_other_types(engine: Engine):
         *(event(n, type="impression") for n in range(1, 9)),
     )
     with reading(engine) as session:
-        assert items_of(history(session, "ann", None, 5, types=["purchase", "view"])) == ["bought"]
+        assert items_of(Histories(engine).newest("ann", None, 5, types=["purchase", "view"])) == [
+            "bought"
+        ]
 
 
 def test_a_users_events_can_be_paged_back_in_time(engine: Engine):
@@ -119,7 +130,7 @@ def test_an_event_comes_back_as_it_was_sent(engine: Engine):
     sent = event(item="ü 'q' \"\n", user_id="a/b", session_id=" ", value=-2.5, context=context)
     add(engine, sent)
     with reading(engine) as session:
-        (found,) = history(session, "a/b", None, 1)
+        (found,) = Histories(engine).newest("a/b", None, 1)
         assert user_ids(session) == ["a/b"]
     assert Event(**{name: getattr(found, name) for name in Event.model_fields}) == sent.model_copy(
         update={"event_id": derived_event_id(sent)}
@@ -154,7 +165,7 @@ def test_events_of_one_moment_keep_the_order_they_arrived_in(engine: Engine):
     ids = IdMap(sorted(map(ItemId, names)))
     with reading(engine) as session:
         log = read_events(session, ids)
-        newest = history(session, "ann", None, 30)
+        newest = Histories(engine).newest("ann", None, 30)
     assert ids.external(log.item.astype(np.int64)) == expected
     assert items_of(newest) == expected[::-1][:30]
 

@@ -3,8 +3,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.ranking.diversity import diversify
+from recsys.identity import Floats, Ordinals
+from recsys.ranking import diversity
+from recsys.ranking.block import Lists
 from recsys.ranking.sources import best_of
+
+
+def diversify(
+    scores: Floats, vectors: Floats, limit: int, strength: float
+) -> tuple[Ordinals, Floats]:
+    every = np.arange(len(scores))
+    picks, penalties = diversity.diversify(
+        Lists.of([every]), every, scores, vectors, strength, limit
+    )
+    return picks.items, penalties
 
 
 def test_a_twin_gives_way_to_something_else() -> None:

@@ -12,6 +12,7 @@ import worlds
 
 from recsys.config import RankingSettings
 from recsys.identity import Floats
+from recsys.ranking.block import Block
 from recsys.ranking.blend import STARTING_WEIGHTS
 from recsys.ranking.candidates import Boost, History, Query, Slate, Where
 from recsys.ranking.features import CONTEXTUAL, Features
@@ -34,7 +35,7 @@ def lessons(recommender: Recommender, features: Features, sources: list[str]) ->
     for genre in worlds.GENRES:
         for first in range(16):
             query = viewer(recommender, genre, first)
-            found = recommender.candidates(query)
+            found = recommender.candidates(Block((query,)))
             blended = found.scores["linear"] * 0
             table = features.table(sources, query, found, blended)
             made.append(Lesson(table, blended, recommender.items.price[found.items] > 15))
@@ -63,7 +64,7 @@ def ranked(artefacts: Artefacts, model: str) -> Recommender:
 def table(ranked: Recommender) -> Floats:
     assert ranked.ranker is not None
     query = viewer(ranked, "Space")
-    found = ranked.candidates(query)
+    found = ranked.candidates(Block((query,)))
     return ranked.ranker.judge(query, found, np.zeros(len(found.items), np.float32)).table
 
 
@@ -149,7 +150,7 @@ def test_a_score_is_that_of_the_blend_and_what_the_trees_add(
     assert ranked.ranker is not None
     query = viewer(ranked, "Crime", limit=56)
     plain = {item.item: item.score for item in blend.recommend(query).items}
-    found = ranked.candidates(query)
+    found = ranked.candidates(Block((query,)))
     order = ranked.items.ids.external(found.items)
     scores = np.array([plain[key] for key in order], dtype=np.float32)
     lift = ranked.ranker.judge(query, found, scores).scores
@@ -164,7 +165,7 @@ def test_what_the_trees_cannot_tell_apart_keeps_the_blends_order(
     """All features are alike: there is nothing to split on."""
     features = Features.of(blend.items, artefacts.preference.popularity)
     query = viewer(blend, "Crime")
-    found = blend.candidates(query)
+    found = blend.candidates(Block((query,)))
     blended = np.zeros(len(found.items), dtype=np.float32)
     table = np.zeros_like(features.table(["linear"], query, found, blended))
     alike = Lesson(table, blended, found.items == found.items[3])
@@ -242,7 +243,7 @@ def test_sources_that_the_blend_switched_off_still_speak_to_it(
     assert set(slate.retrieved) == {"linear"}
     heard = {"linear"} | {n for n in slate.items[0].parts if n in STARTING_WEIGHTS["history"]}
     assert heard > {"linear"}
-    found = alone.candidates(query)
+    found = alone.candidates(Block((query,)))
     blended = found.scores["linear"]
     blended = ((blended - blended.mean()) / blended.std()).astype(np.float32)
     expected = blended + alone.ranker.judge(query, found, blended).scores

@@ -9,10 +9,12 @@ import worlds
 
 from recsys.catalogue.times import from_us, to_us
 from recsys.config import RankingSettings
-from recsys.identity import NOTHING, Ordinals
-from recsys.ranking.candidates import Boost, History, Opinion, Query, Slate, Where
+from recsys.identity import NOTHING, Mask, Ordinals
+from recsys.ranking.block import Block, Lists, Opinion
+from recsys.ranking.candidates import Boost, History, Query, Slate, Where
 from recsys.ranking.filters import matches
 from recsys.ranking.recommender import Recommender
+from recsys.ranking.sources import EVERY
 from recsys.snapshot import Artefacts
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
@@ -139,14 +141,15 @@ def test_the_slate_is_as_long_as_the_catalogue_allows(recommender: Recommender, 
 
 def test_what_is_found_is_kept_or_removed(recommender: Recommender) -> None:
     excluded = ordinals(recommender, *worlds.film_ids("Crime")[3:6])
-    query = viewer(recommender, "Crime", exclude=excluded, where=Where(categories=("Drama",)))
-    opinions = {s.name: s.consider(query) for s in recommender.sources}
+    query = viewer(recommender, "Crime", exclude=excluded)
+    block, heard = Block((query,)), recommender.weights["history"]
+    finders = {source.finder for source in recommender.sources if heard.get(source.name)}
     found = set()
-    for name, opinion in opinions.items():
-        if recommender.weights["history"].get(name):
-            found |= set(opinion.best(300).tolist())
+    for source in recommender.sources:
+        if source.name in finders:
+            found |= set(source.consider(block).best(300, EVERY).items.tolist())
     slate = recommender.recommend(replace(query, limit=1))
-    kept = recommender.candidates(query).items
+    kept = recommender.candidates(block).items
     assert len(found) - sum(slate.removed.values()) == len(set(kept.tolist()) & found)
     assert slate.removed["excluded"] == 3
     assert not set(kept.tolist()) & set(excluded.tolist())
@@ -242,7 +245,9 @@ def test_a_boost_moves_items_by_what_it_says(recommender: Recommender) -> None:
 class Broken:
     name = "broken"
 
-    def consider(self, query: Query) -> Opinion:
+    finder = "broken"
+
+    def consider(self, block: Block) -> Opinion:
         raise RuntimeError("out of order")
 
 
@@ -251,16 +256,18 @@ class BrokenLater:
 
     name = "late"
 
-    def consider(self, query: Query) -> "BrokenLater":
+    finder = "late"
+
+    def consider(self, block: Block) -> "BrokenLater":
         return self
 
-    def best(self, limit: int) -> Ordinals:
+    def best(self, limit: int, allowed: Mask) -> Lists:
         raise RuntimeError("out of order")
 
-    def scores(self, items: Ordinals) -> np.ndarray:
+    def scores(self, items: Lists) -> np.ndarray:
         raise RuntimeError("out of order")
 
-    def because(self, items: Ordinals) -> Ordinals:
+    def because(self, items: Lists) -> Ordinals:
         raise RuntimeError("out of order")
 
 

@@ -3,6 +3,7 @@ import pytest
 
 from recsys.catalogue.times import EPOCH
 from recsys.config import EventSettings
+from recsys.ranking.block import Block
 from recsys.ranking.candidates import CONTEXT, History, Query
 from recsys.ranking.viewer import Viewer, read_viewer
 
@@ -104,7 +105,7 @@ def test_the_page_speaks_as_loud_as_the_whole_history() -> None:
     query = Query(at=datetime.now(UTC), limit=1, history=history, context=np.array([9, 5]))
     assert query.seeds.items.tolist() == [9, 5, 4, 6]
     assert query.seeds.types == (CONTEXT, CONTEXT, "like", "dislike")
-    assert query.seeds.weights == pytest.approx([1, 1, 2 / 3, -1 / 3])
+    assert Block((query,)).tastes(0.0) == pytest.approx([1, 1, 2 / 3, -1 / 3])
     assert query.segment == "page"
 
 

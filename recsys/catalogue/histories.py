@@ -1,0 +1,102 @@
+"""What somebody did last: the read that every request for a slate waits for.
+
+The statement is SQLAlchemy's, made once for each engine; it is then run by the database's own driver, since a
+session and its objects would take ten times as long as the read itself.
+"""
+
+from collections.abc import Collection
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, Engine, PoolProxiedConnection, bindparam, select, type_coerce
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from recsys.catalogue.database import advice
+from recsys.catalogue.events import EVENTS
+from recsys.errors import DatabaseError
+from recsys.identity import ItemId
+
+OWNERS = ("user_id", "session_id")
+
+
+class Told(NamedTuple):
+    """What an event says of a taste."""
+
+    item_id: ItemId
+    type: str
+    value: float | None
+    us: int
+    """Microseconds since the epoch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Histories:
+    """The newest events of users and sessions in one database. Thread-safe."""
+
+    engine: Engine
+    _statements: dict[tuple[str, tuple[str, ...]], SQLCompiler] = field(default_factory=dict)
+
+    def newest(
+        self,
+        user_id: str | None,
+        session_id: str | None,
+        limit: int,
+        types: Collection[str] = (),
+    ) -> list[Told]:
+        """The newest events of the user or of the session, newest first; only of these types if given.
+
+        One indexed read of at most `limit` rows for each of the two that is given; an event that belongs to both
+        comes once. Raises DatabaseError.
+        """
+        owners = zip(OWNERS, (user_id, session_id), strict=True)
+        given = [(column, owner) for column, owner in owners if owner is not None]
+        if not given:
+            return []
+        try:
+            with closing(self.engine.raw_connection()) as connection:
+                read = [self._read(connection, *one, limit, tuple(types)) for one in given]
+        except self.engine.dialect.loaded_dbapi.Error as error:
+            where = self.engine.url.render_as_string(hide_password=True)
+            raise DatabaseError(f"{where}: {error}: {advice(error)}") from None
+        rows = read[0]
+        if len(read) > 1:
+            distinct = {row[-1]: row for some in read for row in some}
+            rows = sorted(distinct.values(), key=lambda row: row[-2:], reverse=True)[:limit]
+        return [Told(*row[:-1]) for row in rows]
+
+    def _read(
+        self,
+        connection: PoolProxiedConnection,
+        column: str,
+        owner: str,
+        limit: int,
+        types: tuple[str, ...],
+    ) -> list[Any]:
+        """Rows of what was told, and its arrival."""
+        compiled = self._statements.get((column, types))
+        if compiled is None:
+            compiled = self._statements[column, types] = self._compiled(column, types)
+        named = compiled.params | {"owner": owner, "most": limit}
+        places = compiled.positiontup
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(
+                compiled.string, named if places is None else [named[name] for name in places]
+            )
+            return list(cursor.fetchall())
+
+    def _compiled(self, column: str, types: tuple[str, ...]) -> SQLCompiler:
+        event = EVENTS.c
+        told = (event.item_id, event.type, event.value, type_coerce(event.time, BigInteger))
+        newest = (
+            select(*told, event.arrival)
+            .where(event[column] == bindparam("owner", ""))
+            .order_by(event.time.desc(), event.arrival.desc())
+            .limit(bindparam("most", 0))
+        )
+        if types:
+            newest = newest.where(event.type.in_(types))
+        in_full = {"render_postcompile": True}
+        compiled = newest.compile(dialect=self.engine.dialect, compile_kwargs=in_full)
+        assert isinstance(compiled, SQLCompiler)
+        return compiled

@@ -1,0 +1,142 @@
+"""What comes out of ranking: the slates of a block as arrays, and any one of them in words."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.catalogue.item_table import ItemTable
+from recsys.identity import Floats, Ordinals
+from recsys.ranking.block import Block, Lists
+from recsys.ranking.candidates import CONTEXT, Slate, Suggestion
+from recsys.ranking.filters import FILTERS
+
+FALLBACK = ("popular", "trending", "new")
+"""Where more items come from, in this order, when the sources cannot fill a slate; then the whole catalogue."""
+
+
+class Phrase(NamedTuple):
+    """A reason in words; the title of an item stands between the two, if it names one."""
+
+    before: str
+    after: str = ""
+
+
+_DONE = {
+    "purchase": Phrase("because you bought *", "*"),
+    "view": Phrase("because you viewed *", "*"),
+    "click": Phrase("because you clicked *", "*"),
+    "like": Phrase("because you liked *", "*"),
+    "rating": Phrase("because you liked *", "*"),
+    "add_to_cart": Phrase("because you put *", "* in the cart"),
+}
+_DID = Phrase("because of *", "*")
+_STANDING = {
+    "popular": Phrase("popular right now"),
+    "trending": Phrase("trending right now"),
+    "new": Phrase("a new arrival"),
+    "factors": Phrase("matches your taste"),
+    "text_taste": Phrase("matches your taste"),
+    "image_taste": Phrase("matches your taste"),
+    "text": Phrase("matches your search"),
+    "boost": Phrase("promoted"),
+}
+_PAGE = {"text": Phrase("reads like *", "*"), "image": Phrase("looks like *", "*")}
+_ON_PAGE = Phrase("goes with *", "*")
+_NOTHING = Phrase("from the catalogue")
+
+
+def speaks_for_itself(source: str, searched: bool) -> bool:
+    """Whether a part of a score is a reason without naming an item. searched: for words."""
+    return source in _STANDING and (source != "text" or searched)
+
+
+@dataclass(frozen=True)
+class Account:
+    """How the slates of a block came about."""
+
+    retrieved: Mapping[str, Lists]
+    """Source -> what it found."""
+    removed: NDArray[np.int64]
+    """(q, len(FILTERS)) items that each filter took out."""
+    failed: tuple[str, ...]
+    widened: Sequence[Mapping[str, int]]
+    """For each query, where more items were taken from."""
+
+
+@dataclass(frozen=True, eq=False)
+class Slates:
+    """The answers to a block, one behind the other."""
+
+    block: Block
+    items: Lists
+    """Best first."""
+    scores: Floats
+    """(m,)"""
+    parts: Mapping[str, Floats]
+    """Source -> (m,); they add up to the scores."""
+    part: Ordinals
+    """(m,) which part is the reason; `ABSENT`: none."""
+    seed: Ordinals
+    """(m,) position in its query's seeds of the item that the reason names; `ABSENT`: none."""
+    account: Account
+
+    def slate(self, n: int, items: ItemTable) -> Slate:
+        """The answer to query n."""
+        first, last = self.items.starts[n : n + 2].tolist()
+        chosen = self.items.items[first:last]
+        columns = [part[first:last].tolist() for part in self.parts.values()]
+        places = zip(*columns, strict=True) if columns else [()] * len(chosen)
+        phrases, named = self.reasons(n)
+        suggestions = tuple(
+            Suggestion(item, sum(parts), dict(zip(self.parts, parts, strict=True)), reason)
+            for item, parts, reason in zip(
+                items.ids.external(chosen), places, in_words(phrases, named, items), strict=True
+            )
+        )
+        told = self.account
+        return Slate(
+            suggestions,
+            {name: found.count(n) for name, found in told.retrieved.items()},
+            dict(zip(FILTERS, told.removed[n].tolist(), strict=True)),
+            told.failed,
+            dict(told.widened[n]),
+        )
+
+    def reasons(self, n: int) -> tuple[list[Phrase], Ordinals]:
+        """For each place of query n, the phrase, and the item that it names (`ABSENT`: none)."""
+        first, last = self.items.starts[n : n + 2].tolist()
+        query, names = self.block.queries[n], list(self.parts)
+        seeds, seed = query.seeds, self.seed[first:last]
+        otherwise = self._otherwise()
+        phrases = [
+            otherwise
+            if part < 0
+            else _STANDING[names[part]]
+            if position < 0
+            else _because(names[part], seeds.types[position])
+            for part, position in zip(self.part[first:last].tolist(), seed.tolist(), strict=True)
+        ]
+        named = np.where(seed >= 0, seeds.items[seed], seed) if len(seeds.items) else seed
+        return phrases, named
+
+    def _otherwise(self) -> Phrase:
+        """Where no part speaks."""
+        asked = self.block.first.sources or ()
+        return next((_STANDING[name] for name in FALLBACK if name in asked), _NOTHING)
+
+
+def in_words(phrases: Sequence[Phrase], named: Ordinals, items: ItemTable) -> list[str]:
+    """The reasons, with titles."""
+    return [
+        phrase.before if item < 0 else f"{phrase.before}{items.title(item)}{phrase.after}"
+        for phrase, item in zip(phrases, named.tolist(), strict=True)
+    ]
+
+
+def _because(source: str, event: str) -> Phrase:
+    if event == CONTEXT:
+        return _PAGE.get(source, _ON_PAGE)
+    return _DONE.get(event, _DID)
