@@ -11,13 +11,18 @@ still to be written; another limit, other users or other settings begin a new ru
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import Engine
 
@@ -30,12 +35,15 @@ from recsys.catalogue.recommendations import Recommendation, replace_recommendat
 from recsys.catalogue.times import to_us
 from recsys.config import Settings
 from recsys.errors import InputError
-from recsys.identity import NOTHING, IdMap, Ordinals, UserId
+from recsys.identity import NOTHING, Floats, IdMap, Ordinals, UserId
 from recsys.locks import only_one
-from recsys.ranking.candidates import NO_HISTORY, Query
+from recsys.ranking.block import Block, alike
+from recsys.ranking.candidates import Query
 from recsys.ranking.recommender import Recommender
-from recsys.ranking.viewer import Viewer, viewer_of
+from recsys.ranking.slates import Slates
+from recsys.ranking.viewer import viewers_of
 from recsys.snapshot import Snapshots
+from recsys.threads import available_cores, one_blas_thread
 
 USERS_PER_PART = 1_000
 
@@ -107,7 +115,7 @@ def batch(
         resumed = sum(path.exists() for path, _ in parts)
         for path, some in parts:
             if not path.exists():
-                _write_part(path, list(scorer.rows(some)))
+                _write_part(path, scorer.table(some, settings.threads or available_cores()))
             if table:
                 with writing(engine) as session:
                     replace_recommendations(session, some, _read_part(path))
@@ -139,38 +147,94 @@ class Scorer:
         self._recommender, self._log, self._withdrawn = recommender, log, withdrawn
         self._settings, self._run = settings, run
         self._actors, self._by_actor = IdMap(log.actors), ByActor(log)
+        self._weighing = settings.events.taking(recommender.events)
+        titles = recommender.items.data["title"]
+        self._titles = pc.if_else(pc.equal(titles, pa.scalar("")), None, titles)
 
     def knows(self, user: UserId) -> bool:
         """Whether the user had an event about an item of the snapshot."""
         return user in self._actors
 
-    def rows(self, users: Sequence[UserId]) -> Iterator[Recommendation]:
-        """One row per user and place."""
-        for user in users:
-            slate = self._recommender.recommend(self.query(user))
-            for rank, item in enumerate(slate.items, start=1):
-                yield Recommendation(
-                    user, rank, item.item, item.score, item.reason, self._run.snapshot
-                )
+    def table(self, users: Sequence[UserId], threads: int) -> pa.Table:
+        """One row per user and place, in the order of the users. Columns as in `COLUMNS`."""
+        queries = self.queries(users)
+        blocks = list(alike(queries))
 
-    def query(self, user: UserId) -> Query:
-        """The query that the API would make for this user at the moment of the run."""
-        viewer = self._viewer(user)
-        return Query(
-            at=self._run.at,
-            limit=self._run.limit,
-            history=viewer.history,
-            seen=viewer.seen if self._recommender.hides_seen else NOTHING,
-            withdrawn=self._withdrawn,
-            diversity=self._settings.ranking.diversity,
-        )
+        def answer(places: list[int]) -> _Rows:
+            slates = self._recommender.answer(Block([queries[place] for place in places]))
+            return _rows(slates, np.array(places))
 
-    def _viewer(self, user: UserId) -> Viewer:
-        if not self.knows(user):
-            return Viewer(NO_HISTORY, NOTHING)
-        events = self._by_actor.events_of(self._actors.ordinal(user))
-        found = self._recommender.events
-        return viewer_of(self._log, events, self._settings.events.taking(found))
+        with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+            answered = list(pool.map(answer, blocks))
+        return self._as_table(users, _Rows(*map(np.concatenate, zip(*answered, strict=True))))
+
+    def queries(self, users: Sequence[UserId]) -> list[Query]:
+        """The queries that the API would make for these users at the moment of the run."""
+        events = [
+            self._by_actor.events_of(self._actors.ordinal(user)) if self.knows(user) else NOTHING
+            for user in users
+        ]
+        hides_seen = self._recommender.hides_seen
+        return [
+            Query(
+                at=self._run.at,
+                limit=self._run.limit,
+                history=viewer.history,
+                seen=viewer.seen if hides_seen else NOTHING,
+                withdrawn=self._withdrawn,
+                diversity=self._settings.ranking.diversity,
+            )
+            for viewer in viewers_of(self._log, events, self._weighing)
+        ]
+
+    def _as_table(self, users: Sequence[UserId], rows: "_Rows") -> pa.Table:
+        order = np.lexsort((rows.rank, rows.user))
+        user, rank, item, score, before, named, after = (column[order] for column in rows)
+        ids = self._recommender.items.data["id"]
+        its = pa.array(named, pa.int64(), mask=named < 0)
+        title = pc.coalesce(self._titles.take(its), ids.take(its))
+        words = (pa.array(before), pc.fill_null(title, ""), pa.array(after))
+        columns = {
+            "user_id": pa.array(users, pa.string()).take(pa.array(user, pa.int64())),
+            "rank": rank,
+            "item_id": ids.take(pa.array(item, pa.int64())),
+            "score": score.astype(np.float64),
+            "reason": pc.binary_join_element_wise(*words, ""),
+            "snapshot": pa.repeat(self._run.snapshot, len(user)),
+        }
+        return pa.table(columns, pa.schema(COLUMNS))
+
+
+class _Rows(NamedTuple):
+    """Columns of what is to be written: one row per place."""
+
+    user: Ordinals
+    """Position among the users."""
+    rank: Ordinals
+    item: Ordinals
+    score: Floats
+    before: NDArray[np.object_]
+    """What a reason says before the title that it names."""
+    named: Ordinals
+    """The item that it names; `ABSENT`: none."""
+    after: NDArray[np.object_]
+
+
+def _rows(slates: Slates, users: Ordinals) -> _Rows:
+    """users: (q,) positions of those whose slates they are."""
+    phrases, named = slates.reasons
+    before, after = zip(*phrases, strict=True) if phrases else ((), ())
+    lengths, items = np.diff(slates.items.starts), slates.items.items
+    first = np.repeat(slates.items.starts[:-1], lengths)
+    return _Rows(
+        np.repeat(users, lengths),
+        np.arange(len(items)) - first + 1,
+        items,
+        slates.scores,
+        np.array(before, dtype=object),
+        named,
+        np.array(after, dtype=object),
+    )
 
 
 def _scorer(engine: Engine, settings: Settings, run: Run) -> Scorer:
@@ -269,11 +333,9 @@ def _parts(out: Path, users: Sequence[UserId]) -> Iterator[tuple[Path, Sequence[
         yield out / f"part-{number:05d}.parquet", users[begin : begin + USERS_PER_PART]
 
 
-def _write_part(path: Path, rows: Sequence[Recommendation]) -> None:
+def _write_part(path: Path, rows: pa.Table) -> None:
     temporary = path.with_name(f".{path.name}")
-    pq.write_table(
-        pa.Table.from_pylist([asdict(row) for row in rows], pa.schema(COLUMNS)), temporary
-    )
+    pq.write_table(rows, temporary)
     temporary.replace(path)
 
 

@@ -1,8 +1,10 @@
 """The command line: one command per job, one clear line per error."""
 
 import json
+import os
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -393,19 +395,33 @@ def serve(
     port: Annotated[
         int | None, typer.Option(min=0, max=65_535, help="Port", show_default="serving.port")
     ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that answer; they share one snapshot in memory")
+    ] = 1,
 ) -> None:
     """Serve the HTTP API. A newly published snapshot is picked up without a restart."""
-    import uvicorn
-
-    from recsys.serving.app import create_app
-
     settings = _settings_for_slates()
+    with tempfile.TemporaryDirectory() as counted:
+        if (
+            workers > 1
+        ):  # before it is imported, prometheus_client wants to know where processes count
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = counted
+        _serve(settings, host, port, workers)
+
+
+def _serve(settings: Settings, host: str | None, port: int | None, workers: int) -> None:
+    from recsys.serving.app import create_app
+    from recsys.serving.workers import run, run_several
+
     host, port = host or settings.serving.host, settings.serving.port if port is None else port
     application = create_app(settings)
     with _listen(host, port) as listening:
         port = listening.getsockname()[1]
         out.print(f"recsys answers on [bold]http://{host}:{port}[/] (Ctrl-C stops it)")
-        uvicorn.Server(uvicorn.Config(application, log_level="warning")).run(sockets=[listening])
+        if workers > 1:
+            run_several(application, listening, workers)
+        else:
+            run(application, listening)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys.catalogue.item_table import ItemTable
-from recsys.identity import Floats, Ordinals
+from recsys.identity import ABSENT, Floats, Ordinals
 from recsys.ranking.block import Block, Lists
 from recsys.ranking.candidates import CONTEXT, Slate, Suggestion
 from recsys.ranking.filters import FILTERS
@@ -86,14 +87,14 @@ class Slates:
     def slate(self, n: int, items: ItemTable) -> Slate:
         """The answer to query n."""
         first, last = self.items.starts[n : n + 2].tolist()
-        chosen = self.items.items[first:last]
         columns = [part[first:last].tolist() for part in self.parts.values()]
-        places = zip(*columns, strict=True) if columns else [()] * len(chosen)
-        phrases, named = self.reasons(n)
+        places = zip(*columns, strict=True) if columns else [()] * (last - first)
+        phrases, named = self.reasons
+        reasons = in_words(phrases[first:last], named[first:last], items)
         suggestions = tuple(
             Suggestion(item, sum(parts), dict(zip(self.parts, parts, strict=True)), reason)
             for item, parts, reason in zip(
-                items.ids.external(chosen), places, in_words(phrases, named, items), strict=True
+                items.ids.external(self.items.items[first:last]), places, reasons, strict=True
             )
         )
         told = self.account
@@ -105,21 +106,25 @@ class Slates:
             dict(told.widened[n]),
         )
 
-    def reasons(self, n: int) -> tuple[list[Phrase], Ordinals]:
-        """For each place of query n, the phrase, and the item that it names (`ABSENT`: none)."""
-        first, last = self.items.starts[n : n + 2].tolist()
-        query, names = self.block.queries[n], list(self.parts)
-        seeds, seed = query.seeds, self.seed[first:last]
-        otherwise = self._otherwise()
+    @cached_property
+    def reasons(self) -> tuple[list[Phrase], Ordinals]:
+        """For each of the m places, the phrase, and the item that it names (`ABSENT`: none)."""
+        queries, starts = self.block.queries, self.items.starts
+        types = [kind for query in queries for kind in query.seeds.types]
+        at = np.repeat(self.block.seeds.starts[:-1], np.diff(starts)) + self.seed
+        names, otherwise = list(self.parts), self._otherwise()
         phrases = [
             otherwise
             if part < 0
             else _STANDING[names[part]]
-            if position < 0
-            else _because(names[part], seeds.types[position])
-            for part, position in zip(self.part[first:last].tolist(), seed.tolist(), strict=True)
+            if seed < 0
+            else _because(names[part], types[place])
+            for part, seed, place in zip(
+                self.part.tolist(), self.seed.tolist(), at.tolist(), strict=True
+            )
         ]
-        named = np.where(seed >= 0, seeds.items[seed], seed) if len(seeds.items) else seed
+        seeds = self.block.seeds.items
+        named = np.where(self.seed >= 0, seeds[at], ABSENT) if len(seeds) else self.seed
         return phrases, named
 
     def _otherwise(self) -> Phrase:

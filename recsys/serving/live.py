@@ -19,7 +19,7 @@ from recsys.catalogue.items import withdrawn_since
 from recsys.config import EventSettings, Settings
 from recsys.errors import DatabaseError, NoSnapshot, SnapshotError
 from recsys.identity import ItemId, Ordinals
-from recsys.ranking.candidates import Query
+from recsys.ranking.candidates import History, Query, Quota, Where
 from recsys.ranking.recommender import Recommender
 from recsys.ranking.viewer import telling_types
 from recsys.serving.metrics import Metrics
@@ -73,9 +73,14 @@ class Live:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="recsys-live", daemon=True)
 
-    def start(self) -> None:
-        """Load what is published, then go on looking in the background."""
+    def prepare(self) -> None:
+        """Load what is published."""
         self._look_calmly()
+
+    def start(self) -> None:
+        """Load what is published, unless that is done, then go on looking in the background."""
+        if self._served is None:
+            self.prepare()
         self._thread.start()
 
     def stop(self) -> None:
@@ -183,7 +188,7 @@ class Live:
         """Warm the new one up, then swap."""
         self._words.prepare(artefacts.spaces.get("text"))
         recommender = Recommender.of(artefacts, self._settings.ranking)
-        recommender.recommend(Query(at=datetime.now(UTC), limit=10))
+        _warm_up(recommender)
         with self._lock:
             self._gone = set(self._changed(manifest.built_at)[0])
             weighing = self._settings.events.taking(recommender.events)
@@ -193,3 +198,17 @@ class Live:
             self._read_all_at = datetime.now(UTC)
         self._metrics.serves(manifest)
         log.info("serving snapshot %s", manifest.id)
+
+
+def _warm_up(recommender: Recommender) -> None:
+    """Ask in each of the ways there are, so that nobody waits for what is loaded or compiled when first used."""
+    some = np.arange(min(4, len(recommender.items)))
+    history = History(some, np.ones(len(some), dtype=np.float32), ("view",) * len(some))
+    plain = Query(at=datetime.now(UTC), limit=10)
+    known = replace(plain, history=history, seen=some, diversity=0.5)
+    asked = [plain, known, replace(plain, context=some[:1]), replace(known, quota=Quota(brand=2))]
+    asked += [replace(known, where=Where(price_min=0))]
+    if (space := recommender.spaces.get("text")) and len(space.index):
+        asked.append(replace(known, words=np.eye(1, space.card.dim, dtype=np.float32)[0]))
+    for query in asked:
+        recommender.recommend(query)

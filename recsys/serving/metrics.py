@@ -1,6 +1,9 @@
 """What the API counts, for Prometheus. A registry per app, so that one process may hold several."""
 
+import os
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from recsys.ranking.candidates import Slate
 from recsys.snapshot import Manifest
@@ -26,10 +29,12 @@ class Metrics:
         self._widened = self._counter("slates_widened", "Slates filled up from a fallback")
         self._snapshot = Gauge(
             "recsys_snapshot_info",
-            "The snapshot in use: always 1",
+            "1 for the snapshot in use, 0 for those before it",
             ["snapshot", "built_at"],
             registry=self.registry,
+            multiprocess_mode="mostrecent",
         )
+        self._served: tuple[str, str] | None = None
         self.refused = self._counter("snapshots_refused", "Published snapshots that cannot be used")
         self.events = self._counter("events_added", "Events stored")
 
@@ -47,12 +52,18 @@ class Metrics:
 
     def serves(self, manifest: Manifest) -> None:
         """Name the snapshot in use."""
-        self._snapshot.clear()
-        self._snapshot.labels(manifest.id, manifest.built_at.isoformat()).set(1)
+        if self._served is not None:
+            self._snapshot.labels(*self._served).set(0)
+        self._served = (manifest.id, manifest.built_at.isoformat())
+        self._snapshot.labels(*self._served).set(1)
 
     def text(self) -> bytes:
-        """Everything, in Prometheus' own format."""
-        return generate_latest(self.registry)
+        """Everything, in Prometheus' own format; of all workers, where there are several."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self.registry)
+        every = CollectorRegistry()
+        MultiProcessCollector(every)  # type: ignore[no-untyped-call]
+        return generate_latest(every)
 
     def _counter(self, name: str, about: str, labels: list[str] | None = None) -> Counter:
         return Counter(f"recsys_{name}", about, labels or [], registry=self.registry)

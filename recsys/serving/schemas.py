@@ -22,7 +22,7 @@ from recsys.catalogue.events import Event
 from recsys.catalogue.fields import Id, Moment
 from recsys.catalogue.items import Item
 from recsys.identity import ItemId
-from recsys.ranking.candidates import Boost, Where
+from recsys.ranking.candidates import Boost, Quota, Where
 
 T = TypeVar("T")
 
@@ -87,6 +87,15 @@ class BoostBy(Model):
         return Boost(self.where.rule(), self.by)
 
 
+class AtMost(Model):
+    """How many items of one kind a slate may hold."""
+
+    brand: Annotated[int, Field(ge=1)] | None = None
+    """At most so many of any one brand."""
+    category: Annotated[int, Field(ge=1)] | None = None
+    """At most so many in any one category."""
+
+
 class Ask(Model):
     """What every request for a slate may say."""
 
@@ -104,6 +113,10 @@ class Ask(Model):
     def boosted(self) -> tuple[Boost, ...]:
         """What is lifted or buried."""
         return ()
+
+    def quota(self) -> Quota:
+        """How much of one kind there may be."""
+        return Quota()
 
 
 class ListParams(Ask):
@@ -161,6 +174,8 @@ class _Body(Ask):
     """What the viewer did, beside what is stored; not stored."""
     where: Condition = Condition()
     boosts: Annotated[tuple[BoostBy, ...], Field(max_length=50)] = ()
+    at_most: AtMost = AtMost()
+    """Keeps a slate from being filled by one brand or category."""
 
     def condition(self) -> Where:
         """What the items must meet."""
@@ -169,6 +184,10 @@ class _Body(Ask):
     def boosted(self) -> tuple[Boost, ...]:
         """What is lifted or buried."""
         return tuple(boost.rule() for boost in self.boosts)
+
+    def quota(self) -> Quota:
+        """How much of one kind there may be."""
+        return Quota(self.at_most.brand, self.at_most.category)
 
 
 class RecommendBody(_Body):

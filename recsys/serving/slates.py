@@ -128,6 +128,7 @@ def query(
         withdrawn=served.withdrawn,
         where=ask.condition(),
         boosts=ask.boosted(),
+        quota=ask.quota(),
         diversity=ranking.diversity if ask.diversity is None else ask.diversity,
     )
 

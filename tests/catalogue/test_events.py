@@ -44,8 +44,7 @@ def items_of(events) -> list[str]:
 def test_the_same_event_sent_twice_counts_once(engine: Engine):
     assert add(engine, event(), event()) == Appended(added=1, duplicates=1)
     assert add(engine, event(), event(1)) == Appended(added=1, duplicates=1)
-    with reading(engine) as session:
-        assert len(Histories(engine).newest("ann", None, 10)) == 2
+    assert len(Histories(engine).newest("ann", None, 10)) == 2
 
 
 def test_a_given_id_decides_alone(engine: Engine):
@@ -75,19 +74,18 @@ def test_a_derived_id_never_changes_between_versions():
 
 def test_a_history_is_newest_first_and_within_its_limit(engine: Engine):
     add(engine, event(2, "c"), event(0, "a"), event(1, "b"), event(1, "later arrived"))
-    with reading(engine) as session:
-        assert items_of(Histories(engine).newest("ann", None, 10)) == [
-            "c",
-            "later arrived",
-            "b",
-            "a",
-        ]
-        assert items_of(Histories(engine).newest("ann", None, 2)) == ["c", "later arrived"]
-        assert (
-            Histories(engine).newest("nobody", None, 10)
-            == Histories(engine).newest(None, None, 10)
-            == []
-        )
+    assert items_of(Histories(engine).newest("ann", None, 10)) == [
+        "c",
+        "later arrived",
+        "b",
+        "a",
+    ]
+    assert items_of(Histories(engine).newest("ann", None, 2)) == ["c", "later arrived"]
+    assert (
+        Histories(engine).newest("nobody", None, 10)
+        == Histories(engine).newest(None, None, 10)
+        == []
+    )
 
 
 def test_a_history_joins_user_and_session_and_counts_a_shared_event_once(engine: Engine):
@@ -99,10 +97,9 @@ def test_a_history_joins_user_and_session_and_counts_a_shared_event_once(engine:
         event(3, "someone else", user_id="bob"),
         event(4, "same name", session_id="ann"),
     )
-    with reading(engine) as session:
-        expected = ["other device", "both", "before login"]
-        assert items_of(Histories(engine).newest("ann", "s", 10)) == expected
-        assert items_of(Histories(engine).newest("ann", "s", 2)) == expected[:2]
+    expected = ["other device", "both", "before login"]
+    assert items_of(Histories(engine).newest("ann", "s", 10)) == expected
+    assert items_of(Histories(engine).newest("ann", "s", 2)) == expected[:2]
 
 
 def test_impressions_do_not_crowd_out_a_history_of_other_types(engine: Engine):
@@ -111,10 +108,9 @@ def test_impressions_do_not_crowd_out_a_history_of_other_types(engine: Engine):
         event(0, "bought", type="purchase"),
         *(event(n, type="impression") for n in range(1, 9)),
     )
-    with reading(engine) as session:
-        assert items_of(Histories(engine).newest("ann", None, 5, types=["purchase", "view"])) == [
-            "bought"
-        ]
+    assert items_of(Histories(engine).newest("ann", None, 5, types=["purchase", "view"])) == [
+        "bought"
+    ]
 
 
 def test_a_users_events_can_be_paged_back_in_time(engine: Engine):
@@ -130,7 +126,7 @@ def test_an_event_comes_back_as_it_was_sent(engine: Engine):
     sent = event(item="ü 'q' \"\n", user_id="a/b", session_id=" ", value=-2.5, context=context)
     add(engine, sent)
     with reading(engine) as session:
-        (found,) = Histories(engine).newest("a/b", None, 1)
+        (found,) = user_events(session, "a/b", 1)
         assert user_ids(session) == ["a/b"]
     assert Event(**{name: getattr(found, name) for name in Event.model_fields}) == sent.model_copy(
         update={"event_id": derived_event_id(sent)}

@@ -10,14 +10,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from recsys.catalogue.columns import parse_map
 from recsys.catalogue.database import connect, migrate, reading
-from recsys.catalogue.events import read_events, user_ids
-from recsys.catalogue.histories import Histories
+from recsys.catalogue.events import read_events, user_events, user_ids
 from recsys.catalogue.importing import FeedOptions, Summary, import_file
 from recsys.catalogue.items import Item, get_item, get_items, read_items
+from recsys.catalogue.tables import EventRow
 from recsys.config import EmbeddingSettings, Settings
 from recsys.errors import DatabaseError, FeedError, InputError
 
@@ -78,7 +78,7 @@ def test_movielens_needs_no_options(engine: Engine, load: Import):
     )
     assert item(engine, "2").categories == ()
     with reading(engine) as session:
-        (rated,) = Histories(engine).newest("2", None, 9)
+        (rated,) = user_events(session, "2", 9)
         log = read_events(session, read_items(session).ids)
     assert (rated.type, rated.value) == ("rating", 3.5)
     assert rated.time == datetime(2000, 7, 30, 18, 37, 4, tzinfo=UTC)
@@ -103,7 +103,7 @@ def test_amazon_files_need_no_options_but_the_type(engine: Engine, load: Import)
         attributes={"asin": "B00"},
     )
     with reading(engine) as session:
-        assert [event.type for event in Histories(engine).newest("7", None, 9)] == ["purchase"]
+        assert [event.type for event in user_events(session, "7", 9)] == ["purchase"]
 
 
 def test_amazon_reviews_and_metadata_of_2023_are_understood(engine: Engine, load: Import):
@@ -137,7 +137,7 @@ def test_amazon_reviews_and_metadata_of_2023_are_understood(engine: Engine, load
         attributes={"details": {"Size": 1}},
     )
     with reading(engine) as session:
-        (event,) = Histories(engine).newest("A", None, 9)
+        (event,) = user_events(session, "A", 9)
     assert (event.item_id, event.value) == ("B01", 5)
     assert event.time == datetime(2020, 5, 5, 14, 8, 48, 923000, tzinfo=UTC)
 
@@ -415,8 +415,8 @@ def test_a_session_event_keeps_its_place_and_recommendation(engine: Engine, load
     text = "session,product_id,event,ts,placement,position,recommendation_id\ns,i,view,2020-01-01,home,3,r\n"
     load("events", "a.csv", text)
     with reading(engine) as session:
-        (event,) = Histories(engine).newest(None, "s", 1)
-    assert event.context == {"placement": "home", "position": 3, "recommendation_id": "r"}
+        context = session.scalars(select(EventRow.context).where(EventRow.session_id == "s")).one()
+    assert context == {"placement": "home", "position": 3, "recommendation_id": "r"}
 
 
 def test_progress_counts_the_rows_done(engine: Engine, settings: Settings, tmp_path: Path):

@@ -1,11 +1,15 @@
+from collections import Counter
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.identity import Floats, Ordinals
 from recsys.ranking import diversity
-from recsys.ranking.block import Lists
+from recsys.ranking.block import Lists, ends
+from recsys.ranking.candidates import Quota
+from recsys.ranking.diversity import Groups
 from recsys.ranking.sources import best_of
 
 
@@ -70,3 +74,42 @@ def test_ties_go_to_the_lower_position_also_at_the_cut(values: list[float], limi
     scores = np.array(values, dtype=np.float32)
     finite = [n for n in range(len(values)) if np.isfinite(scores[n])]
     assert best_of(scores, limit).tolist() == sorted(finite, key=lambda n: -scores[n])[:limit]
+
+
+@settings(deadline=None)
+@given(
+    st.integers(0, 2**31),
+    st.sampled_from([Quota(brand=1), Quota(category=2), Quota(brand=2, category=3)]),
+)
+def test_a_quota_is_kept_and_costs_nothing_else(seed: int, quota: Quota) -> None:
+    """The slate is that of a walk down the order which passes over what is full."""
+    rng = np.random.default_rng(seed)
+    n = 40
+    brands = rng.integers(-1, 4, n)
+    categories = [sorted(set(rng.integers(0, 5, rng.integers(0, 3)).tolist())) for _ in range(n)]
+    own = [
+        ([int(brand)] if brand >= 0 else []) + [4 + c for c in mine]
+        for brand, mine in zip(brands, categories, strict=True)
+    ]
+    groups = Groups(
+        ends([len(codes) for codes in own]),
+        np.array([code for codes in own for code in codes], dtype=np.int32),
+        4,
+        9,
+    )
+    items = rng.permutation(n)
+    scores = np.sort(rng.normal(size=n).astype(np.float32))[::-1].copy()
+    rows = np.zeros((n, 0), dtype=np.float32)
+    picks, _ = diversity.diversify(
+        Lists.of([np.arange(n)]), items, scores, rows, 0.0, 8, groups, quota
+    )
+    taken: Counter[int] = Counter()
+    expected = []
+    most = {code: quota.brand if code < 4 else quota.category for code in range(9)}
+    for place, item in enumerate(items):
+        if len(expected) < 8 and all(
+            most[code] is None or taken[code] < most[code] for code in own[item]
+        ):
+            expected.append(place)
+            taken.update(own[item])
+    assert picks.items.tolist() == expected

@@ -12,8 +12,8 @@ import worlds
 
 from recsys.config import RankingSettings
 from recsys.identity import Floats
-from recsys.ranking.block import Block
 from recsys.ranking.blend import STARTING_WEIGHTS
+from recsys.ranking.block import Block
 from recsys.ranking.candidates import Boost, History, Query, Slate, Where
 from recsys.ranking.features import CONTEXTUAL, Features
 from recsys.ranking.ranker import BASE, Lesson, Ranker, fit_ranker

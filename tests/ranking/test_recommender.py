@@ -10,8 +10,8 @@ import worlds
 from recsys.catalogue.times import from_us, to_us
 from recsys.config import RankingSettings
 from recsys.identity import NOTHING, Mask, Ordinals
-from recsys.ranking.block import Block, Lists, Opinion
-from recsys.ranking.candidates import Boost, History, Query, Slate, Where
+from recsys.ranking.block import Block, Lists, Opinion, alike
+from recsys.ranking.candidates import Boost, History, Query, Quota, Slate, Where
 from recsys.ranking.filters import matches
 from recsys.ranking.recommender import Recommender
 from recsys.ranking.sources import EVERY
@@ -205,6 +205,42 @@ def test_the_best_of_a_narrow_part_is_still_personal(recommender: Recommender) -
     where = Where(attributes=(("year", ("1990",)),))
     slate = recommender.recommend(viewer(recommender, "Space", where=where, limit=3))
     assert genres(recommender, slate) == ["Space"] * 3
+
+
+@pytest.mark.parametrize("where", [Where(), Where(categories=("Crime", "Space"))])
+def test_a_slate_under_a_quota_is_full_while_there_are_items(
+    recommender: Recommender, where: Where
+) -> None:
+    """Four studios: of each at most two, whatever the viewer likes best."""
+    asked = viewer(recommender, "Crime", limit=8, where=where, quota=Quota(brand=2), diversity=0.2)
+    slate = recommender.recommend(asked)
+    studios = [
+        recommender.items.data["brand"][int(row)].as_py()
+        for row in ordinals(recommender, *ids(slate))
+    ]
+    assert sorted(studios) == [f"Studio {n}" for n in range(4) for _ in range(2)]
+    assert len(recommender.recommend(replace(asked, limit=20)).items) == 8, "no more are allowed"
+
+
+def test_a_quota_reaches_for_what_nothing_leads_to(recommender: Recommender) -> None:
+    narrow = replace(recommender, settings=RankingSettings(candidates=2, pool=3))
+    asked = viewer(narrow, "Crime", limit=3, quota=Quota(category=1))
+    assert sorted(genres(narrow, narrow.recommend(asked))) == sorted(worlds.GENRES)
+
+
+def test_many_asked_together_get_what_each_gets_alone(recommender: Recommender) -> None:
+    asked = [
+        viewer(recommender, genre, likes, at=NOW + timedelta(days=likes), diversity=diversity)
+        for genre in worlds.GENRES
+        for likes in (0, 1, 4, 9)
+        for diversity in (0.0, 0.4)
+    ]
+    together: dict[int, Slate] = {}
+    for places in alike(asked, 5):
+        slates = recommender.answer(Block([asked[place] for place in places]))
+        together |= {place: slates.slate(n, recommender.items) for n, place in enumerate(places)}
+    for place, query in enumerate(asked):
+        assert together[place] == recommender.recommend(query)
 
 
 def test_a_slate_that_had_to_be_filled_says_from_where(recommender: Recommender) -> None:

@@ -15,10 +15,8 @@ from recsys.ranking.candidates import History, Query
 from recsys.ranking.sources import (
     EVERY,
     AgainSource,
-    FactorSource,
     NewSource,
     RowSource,
-    SpaceSource,
     StandingSource,
     TasteSource,
 )
