@@ -162,7 +162,7 @@ class EmbeddingSettings(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Speed: `auto` takes bfloat16 where this CPU computes it natively."""
     batch_size: Positive = 64
-    """Speed: contents per forward pass."""
+    """Speed: contents per forward pass, at most."""
 
 
 class IndexSettings(Section):

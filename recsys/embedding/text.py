@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recsys.config import EmbeddingSettings
+from recsys.embedding.batched import batched
 from recsys.embedding.encoder import EncoderCard, unit_rows
 from recsys.errors import EncoderError
 from recsys.identity import Floats
@@ -31,6 +32,7 @@ class TextEncoder:
 
     def __init__(self, model: "SentenceTransformer", card: EncoderCard, batch_size: int) -> None:
         self._model, self._card, self._batch_size = model, card, batch_size
+        self._batched = batched(model, card.dim, batch_size)
 
     @property
     def card(self) -> EncoderCard:
@@ -38,12 +40,20 @@ class TextEncoder:
         return self._card
 
     def encode(self, contents: Sequence[str]) -> Floats:
-        """(len(contents), dim) unit rows. Text beyond `card.max_tokens` is cut off."""
-        return encode_texts(self._model.encode_document, contents, self._card.dim, self._batch_size)
+        """(len(contents), dim) unit rows. Text beyond `card.max_tokens` is cut off.
+
+        One call at a time.
+        """
+        return self._encode(contents, self._model.encode_document)
 
     def encode_query(self, contents: Sequence[str]) -> Floats:
         """As `encode`, for what people type: some models are trained to be told the difference."""
-        return encode_texts(self._model.encode_query, contents, self._card.dim, self._batch_size)
+        return self._encode(contents, self._model.encode_query)
+
+    def _encode(self, contents: Sequence[str], plain: Callable[..., Floats]) -> Floats:
+        if self._batched is not None:
+            return self._batched.encode(contents)
+        return encode_texts(plain, contents, self._card.dim, self._batch_size)
 
 
 def load_text_encoder(settings: EmbeddingSettings) -> TextEncoder | None:
