@@ -29,7 +29,7 @@ Tokens = list[int]
 Forward = Callable[[Sequence[Tokens]], "torch.Tensor"]
 """The tokens of some texts -> (n, dim) vectors."""
 
-BATCH_TOKENS = 512
+BATCH_TOKENS = 1_024
 """Tokens of a batch, padding included, unless one text has more: what the layers hand on stays in the cache."""
 
 TOKENIZED_AT_ONCE = 256
