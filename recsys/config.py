@@ -168,10 +168,8 @@ class EmbeddingSettings(Section):
 class IndexSettings(Section):
     """How the neighbours of a vector are found."""
 
-    exact_below: Positive = 50_000
-    """Up to this many vectors, brute force: nothing to lose, and fast enough."""
-    hnsw_below: Positive = 500_000
-    """Up to this many, an HNSW graph; above, inverted lists (IVF)."""
+    exact_below: Positive = 20_000
+    """Up to this many vectors, brute force: nothing to lose, and fast enough; above, inverted lists (IVF)."""
     neighbours: Positive = 50
     """Neighbours kept per item."""
 

@@ -1,9 +1,10 @@
-"""FAISS where brute force is too slow: a graph (HNSW) or inverted lists (IVF), chosen by size.
+"""FAISS where brute force is too slow: inverted lists (IVF) of vectors in a byte per number.
 
 FAISS finds the finalists, then they are compared with the query exactly: the scores are those that
 `ExactIndex` gives. Search parameters go with each call; the index itself is never touched.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,19 +23,24 @@ from recsys.index.exact import (
     nothing_found,
 )
 
-Kind = Literal["exact", "hnsw", "ivf"]
+Kind = Literal["exact", "ivf"]
 
 Handle = Any
 """An object of FAISS, whose type stubs know only part of what it offers."""
 library: Any = faiss
 """FAISS without those stubs."""
 
-LINKS = 32
-"""HNSW: links per node. More finds more, and takes more memory."""
-WANTED_RECALL = 0.97
-"""Effort is doubled at build time until the measured recall@10 reaches this, or all lists are looked at."""
-MOST_EFFORT = 2_048
-"""HNSW: candidates kept while searching, at the most."""
+SAMPLED = 64
+"""Vectors per list that its centre is learned from. More find centres that are hardly better."""
+PASSES = 8
+"""Of k-means over that sample."""
+LEAST_EFFORT = 4
+"""Lists looked at for a query, at the least."""
+WANTED_RECALL = 0.99
+"""Effort is doubled at build time until the measured recall@10 reaches this, or all lists are looked at: above
+the .98 that is promised, since a few queries on the border between lists lose much, and a sample may miss them."""
+CHOICE = 10
+"""Vectors looked at for each that is wanted, at the least."""
 NARROW_SHARE = 0.1
 NARROW_ROWS = 20_000
 """A filter that leaves at most this share and this many rows is searched exactly: FAISS would walk past
@@ -45,7 +51,7 @@ class FaissIndex:
     """An approximate index over rows that it also holds, to judge finalists and narrow filters exactly."""
 
     def __init__(self, index: Handle, rows: Floats) -> None:
-        self._index, self._rows = index, rows
+        self._index, self._rows = index, np.ascontiguousarray(rows)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -55,10 +61,11 @@ class FaissIndex:
         queries = checked(queries, self._rows.shape[1])
         if allowed is not None and len(allowed) <= self._narrow():
             return exact_search(self._rows, queries, k, allowed)
-        wanted = min(2 * k, len(self))
-        if not wanted or not len(queries):
+        wanted = min(k + k // 5 + 10, len(self))
+        if not k or not wanted or not len(queries):
             return nothing_found(len(queries), k)
-        _, ordinals = self._index.search(queries, wanted, params=self._parameters(wanted, allowed))
+        parameters = self._parameters(wanted, allowed)
+        _, ordinals = self._index.search(queries, wanted, params=parameters)
         if allowed is not None and (ordinals[:, : min(k, len(allowed))] == ABSENT).any():
             return exact_search(self._rows, queries, k, allowed)
         return self._judge(queries, ordinals, k)
@@ -71,47 +78,40 @@ class FaissIndex:
         return min(NARROW_ROWS, NARROW_SHARE * len(self))
 
     def _parameters(self, wanted: int, allowed: Ordinals | None) -> Handle:
-        """Looks the further, the smaller the share that may be returned."""
+        """Looks the further, the more is wanted and the smaller the share that may be returned."""
         selector, share = None, 1.0
         if allowed is not None:
             mask = np.zeros(len(self), dtype=bool)
             mask[allowed] = True
             selector = library.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
             share = len(allowed) / len(self)
-        if isinstance(self._index, faiss.IndexIVF):
-            lists = min(self._index.nlist, int(self._index.nprobe / share))
-            return library.SearchParametersIVF(nprobe=lists, sel=selector)
-        breadth = int(max(self._index.hnsw.efSearch, wanted) / share)
-        return library.SearchParametersHNSW(efSearch=breadth, sel=selector)
+        length = len(self) / self._index.nlist
+        lists = max(self._index.nprobe, int(CHOICE * wanted / length)) / share
+        return library.SearchParametersIVF(nprobe=min(self._index.nlist, int(lists)), sel=selector)
 
     def _judge(self, queries: Floats, ordinals: Ordinals, k: int) -> Neighbours:
         """The k best finalists by their exact score. FAISS fills short rows with -1, as we do."""
+        scores = _products(queries, self._rows, ordinals)
+        best = np.lexsort((ordinals, -scores), axis=1)[:, :k]
         found = nothing_found(len(queries), k)
-        for n, (query, row) in enumerate(zip(queries, ordinals, strict=True)):
-            finalists = row[row != ABSENT]
-            scores = self._rows[finalists] @ query
-            best = np.lexsort((finalists, -scores))[:k]
-            found.ordinals[n, : len(best)] = finalists[best]
-            found.scores[n, : len(best)] = scores[best]
+        found.ordinals[:, : best.shape[1]] = np.take_along_axis(ordinals, best, axis=1)
+        found.scores[:, : best.shape[1]] = np.take_along_axis(scores, best, axis=1)
         return found
 
 
 def choose_kind(count: int, settings: IndexSettings) -> Kind:
-    """Exact while that is fast enough, a graph while it fits in memory, inverted lists above."""
-    if count <= settings.exact_below:
-        return "exact"
-    return "hnsw" if count <= settings.hnsw_below else "ivf"
+    """Exact while that is fast enough, inverted lists above."""
+    return "exact" if count <= settings.exact_below else "ivf"
 
 
 def build_index(rows: Floats, settings: IndexSettings) -> VectorIndex:
     """The index of these (n, dim) unit rows, of the kind that their number asks for."""
-    kind = choose_kind(len(rows), settings)
-    if kind == "exact":
+    if choose_kind(len(rows), settings) == "exact":
         return ExactIndex(rows)
-    index = _graph(rows) if kind == "hnsw" else _lists(rows)
-    built = FaissIndex(index, rows)
-    while measure_recall(built, rows) < WANTED_RECALL and _double_effort(index):
-        pass
+    index = _lists(rows)
+    built, exam = FaissIndex(index, rows), Exam.of(rows)
+    while exam.recall(built) < WANTED_RECALL and index.nprobe < index.nlist:
+        index.nprobe *= 2
     return built
 
 
@@ -127,34 +127,50 @@ def load_index(kind: Kind, path: Path, rows: Floats) -> VectorIndex:
     except (RuntimeError, MemoryError) as error:
         reason = str(error).splitlines()[0]
         raise SnapshotCorrupt(f"{path} is not a readable FAISS index: {reason}") from None
+    if not isinstance(index, faiss.IndexIVF):
+        raise SnapshotCorrupt(
+            f"{path} holds no inverted lists, but {type(index).__name__}: rebuild"
+        )
     if (index.ntotal, index.d) != rows.shape:
         found = f"{index.ntotal} vectors of {index.d} numbers"
         raise SnapshotCorrupt(f"{path} holds {found}, its rows are {rows.shape}: rebuild")
     return FaissIndex(index, rows)
 
 
-def measure_recall(
-    index: VectorIndex, rows: Floats, k: int = 10, sample: int = 200, seed: int = 0
-) -> float:
-    """Share of the k nearest rows that `index` finds, over a sample of the rows as queries.
+@dataclass(frozen=True)
+class Exam:
+    """A sample of rows as queries, and how near the nearest others really are."""
 
-    A row as near as the k-th nearest counts as found: among duplicates, any will do.
-    """
-    k = min(k, len(rows))
-    if not k:
-        return 1.0
-    chosen = np.random.default_rng(seed).choice(len(rows), min(sample, len(rows)), replace=False)
-    queries = rows[np.sort(chosen)]
-    last = exact_search(rows, queries, k).scores[:, -1:]
-    return float((index.search(queries, k).scores >= last - 1e-5).mean())
+    rows: Floats
+    """(n, dim)"""
+    asked: Ordinals
+    """(s,) the rows asked about, ascending."""
+    truth: Floats
+    """(s, k) cosines of the nearest others, best first."""
+
+    @classmethod
+    def of(cls, rows: Floats, k: int = 10, sample: int = 500, seed: int = 0) -> "Exam":
+        """k: compared at most; among fewer rows, all of them."""
+        size = min(sample, len(rows))
+        asked = np.sort(np.random.default_rng(seed).choice(len(rows), size, replace=False))
+        k = min(k + 1, len(rows))
+        return cls(rows, asked, exact_search(rows, rows[asked], k).scores[:, 1:])
+
+    def recall(self, index: VectorIndex) -> float:
+        """Share of the nearest others that `index` finds. A row itself is no finding."""
+        found = index.search(self.rows[self.asked], self.truth.shape[1] + 1)
+        return self.share(found.scores[:, 1:])
+
+    def share(self, scores: Floats) -> float:
+        """The same of (s, k) cosines that were found. As near as the k-th counts: among duplicates, any will do."""
+        if not self.truth.size:
+            return 1.0
+        return float((scores >= self.truth[:, -1:] - 1e-5).mean())
 
 
-def _graph(rows: Floats) -> Handle:
-    index = library.IndexHNSWFlat(rows.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = 100
-    index.hnsw.efSearch = 64
-    index.add(np.ascontiguousarray(rows))
-    return index
+def measure_recall(index: VectorIndex, rows: Floats) -> float:
+    """Recall@10 of this index of these rows, over a sample of them as queries: see `Exam`."""
+    return Exam.of(rows).recall(index)
 
 
 def _lists(rows: Floats) -> Handle:
@@ -162,16 +178,18 @@ def _lists(rows: Floats) -> Handle:
     lists = max(1, int(2 * np.sqrt(count)))
     index = library.index_factory(dim, f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
     index.cp.min_points_per_centroid = 1  # it would otherwise print advice on small data
-    index.nprobe = 16
-    index.train(np.ascontiguousarray(rows))
-    index.add(np.ascontiguousarray(rows))
+    index.cp.max_points_per_centroid = SAMPLED
+    index.cp.niter = PASSES
+    index.nprobe = LEAST_EFFORT
+    sample = np.random.default_rng(0).choice(count, min(count, SAMPLED * lists), replace=False)
+    index.train(rows[np.sort(sample)])
+    index.add(rows)
     return index
 
 
-def _double_effort(index: Handle) -> bool:
-    """False where looking further would be no better than looking at everything."""
-    if isinstance(index, faiss.IndexIVF):
-        index.nprobe *= 2
-        return bool(index.nprobe < index.nlist)
-    index.hnsw.efSearch *= 2
-    return bool(index.hnsw.efSearch < MOST_EFFORT)
+def _products(queries: Floats, rows: Floats, ordinals: Ordinals) -> Floats:
+    """(q, k) inner products of each query with the rows named beside it; -inf for `ABSENT`."""
+    found = np.full(ordinals.shape, -np.inf, dtype=np.float32)
+    pointers = (faiss.swig_ptr(array) for array in (found, queries, rows, ordinals))
+    library.fvec_inner_products_by_idx(*pointers, rows.shape[1], *ordinals.shape)
+    return found

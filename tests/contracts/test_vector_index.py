@@ -13,8 +13,7 @@ from recsys.index.faiss import FaissIndex, build_index, choose_kind, measure_rec
 COUNT, DIM = 5_000, 32
 KINDS = {
     "exact": IndexSettings(),
-    "hnsw": IndexSettings(exact_below=1),
-    "ivf": IndexSettings(exact_below=1, hnsw_below=1),
+    "ivf": IndexSettings(exact_below=1),
 }
 
 

@@ -16,7 +16,7 @@ DIM = 12
 CARD = EncoderCard("model", "1", "text", DIM, 256, "title")
 IDS = IdMap([ItemId(f"i{n:03}") for n in range(200)])
 WITH_VECTORS = np.flatnonzero(np.arange(200) % 3 != 0)
-KINDS = {"exact": {}, "hnsw": {"exact_below": 1}, "ivf": {"exact_below": 1, "hnsw_below": 1}}
+KINDS = {"exact": {}, "ivf": {"exact_below": 1}}
 
 
 def table(items: np.ndarray, seed: int = 0) -> VectorTable:
@@ -124,7 +124,7 @@ def test_a_loaded_space_is_the_space_that_was_saved(tmp_path: Path, kind: str) -
 )
 @pytest.mark.parametrize("damage", ["gone", "cut"])
 def test_a_damaged_file_of_a_space_is_named(tmp_path: Path, name: str, damage: str) -> None:
-    space("hnsw").write(tmp_path, "text")
+    space("ivf").write(tmp_path, "text")
     path = tmp_path / f"text.{name}"
     whole = path.read_bytes()
     path.unlink()
