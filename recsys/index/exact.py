@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -62,12 +63,47 @@ def exact_search(
     """Block by block, so that memory stays bounded however many queries there are."""
     pool = rows if allowed is None else rows[allowed]
     found = nothing_found(len(queries), k)
-    for block in _blocks(len(queries), BLOCK // max(1, len(pool))):
+    for block in blocks(len(queries), BLOCK // max(1, len(pool))):
         ordinals, scores = _best(queries[block] @ pool.T, k)
         width = ordinals.shape[1]
         found.ordinals[block, :width] = ordinals if allowed is None else allowed[ordinals]
         found.scores[block, :width] = scores
     return found
+
+
+@dataclass(frozen=True)
+class Exam:
+    """A sample of rows as queries, and how near their nearest others really are. A row itself is no finding."""
+
+    rows: Floats
+    """(n, dim)"""
+    asked: Ordinals
+    """(s,) the rows asked about, ascending."""
+    truth: Floats
+    """(s, k) cosines of the nearest others, best first."""
+
+    @classmethod
+    def of(cls, rows: Floats, k: int, sample: int = 500, seed: int = 0) -> "Exam":
+        """k: others compared; all, where there are fewer."""
+        size = min(sample, len(rows))
+        asked = np.sort(np.random.default_rng(seed).choice(len(rows), size, replace=False))
+        k = min(k + 1, len(rows))
+        if not k:
+            return cls(rows, asked, np.empty((0, 0), dtype=np.float32))
+        scores, _ = faiss.knn(rows[asked], rows, k, metric=faiss.METRIC_INNER_PRODUCT)
+        return cls(rows, asked, scores[:, 1:])
+
+    def recall(self, index: VectorIndex, k: int = 10) -> float:
+        """Share of the k nearest others that `index` finds."""
+        k = min(k, self.truth.shape[1])
+        return self.share(index.search(self.rows[self.asked], k + 1).scores[:, 1:])
+
+    def share(self, scores: Floats) -> float:
+        """Share of (s, k) cosines that are of the k nearest. As near as the k-th will do: there are duplicates."""
+        if not scores.size:
+            return 1.0
+        last = self.truth[:, scores.shape[1] - 1]
+        return float((scores >= last[:, None] - 1e-5).mean())
 
 
 def checked(queries: Floats, dim: int) -> Floats:
@@ -100,6 +136,7 @@ def _best(scores: Floats, k: int) -> tuple[NDArray[np.int64], Floats]:
     return np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1)
 
 
-def _blocks(count: int, size: int) -> Iterator[slice]:
+def blocks(count: int, size: int) -> Iterator[slice]:
+    """Slices that cover `count` things, `size` at a time, or one at a time where that is 0."""
     size = max(1, size)
     return (slice(start, start + size) for start in range(0, count, size))

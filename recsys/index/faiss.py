@@ -4,24 +4,26 @@ FAISS finds the finalists, then they are compared with the query exactly: the sc
 `ExactIndex` gives. Search parameters go with each call; the index itself is never touched.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys.config import IndexSettings
 from recsys.errors import SnapshotCorrupt
-from recsys.identity import ABSENT, Floats, Ordinals
+from recsys.identity import ABSENT, NOTHING, Floats, Ordinals
 from recsys.index.exact import (
     ExactIndex,
+    Exam,
     Neighbours,
     VectorIndex,
     checked,
     exact_search,
     nothing_found,
 )
+from recsys.index.neighbours import Lists
 
 Kind = Literal["exact", "ivf"]
 
@@ -74,6 +76,38 @@ class FaissIndex:
         """Save the FAISS part; the rows are saved by whoever owns them."""
         faiss.write_index(self._index, str(path))
 
+    def lists(self) -> Lists:
+        """Into which list each row fell."""
+        count = self._index.nlist
+        members = [_contents(self._index, n)[0] for n in range(count)]
+        bounds = np.cumsum([0, *map(len, members)])
+        return Lists(self._index.quantizer.reconstruct_n(0, count), np.concatenate(members), bounds)
+
+    def work_enough(self, exam: Exam) -> None:
+        """Raise the effort to the wanted recall. For whoever builds it, before anyone else has it."""
+        while exam.recall(self) < WANTED_RECALL and self._index.nprobe < self._index.nlist:
+            self._index.nprobe *= 2
+
+    def succeeded_by(self, rows: Floats, places: Ordinals, exam: Exam) -> "FaissIndex":
+        """An index of other rows, among which this one's are found at `places` (`ABSENT`: they are gone).
+
+        The lists' centres stay; only what is new is sorted in. exam: of the other rows.
+        """
+        index = library.clone_index(self._index)
+        index.reset()
+        for n in range(index.nlist):
+            ordinals, codes = _contents(self._index, n)
+            kept = places[ordinals] != ABSENT
+            if kept.any():
+                ids, codes = places[ordinals[kept]], np.ascontiguousarray(codes[kept])
+                index.invlists.add_entries(n, len(ids), faiss.swig_ptr(ids), faiss.swig_ptr(codes))
+        index.ntotal = int((places != ABSENT).sum())
+        new = np.setdiff1d(np.arange(len(rows)), places)
+        index.add_with_ids(rows[new], new)
+        successor = FaissIndex(index, rows)
+        successor.work_enough(exam)
+        return successor
+
     def _narrow(self) -> float:
         return min(NARROW_ROWS, NARROW_SHARE * len(self))
 
@@ -104,14 +138,15 @@ def choose_kind(count: int, settings: IndexSettings) -> Kind:
     return "exact" if count <= settings.exact_below else "ivf"
 
 
-def build_index(rows: Floats, settings: IndexSettings) -> VectorIndex:
-    """The index of these (n, dim) unit rows, of the kind that their number asks for."""
+def build_index(rows: Floats, settings: IndexSettings, exam: Exam | None = None) -> VectorIndex:
+    """The index of these (n, dim) unit rows, of the kind that their number asks for.
+
+    exam: of these rows, if one has been made.
+    """
     if choose_kind(len(rows), settings) == "exact":
         return ExactIndex(rows)
-    index = _lists(rows)
-    built, exam = FaissIndex(index, rows), Exam.of(rows)
-    while exam.recall(built) < WANTED_RECALL and index.nprobe < index.nlist:
-        index.nprobe *= 2
+    built = FaissIndex(_lists(rows), rows)
+    built.work_enough(exam or Exam.of(rows, 10))
     return built
 
 
@@ -137,42 +172,6 @@ def load_index(kind: Kind, path: Path, rows: Floats) -> VectorIndex:
     return FaissIndex(index, rows)
 
 
-@dataclass(frozen=True)
-class Exam:
-    """A sample of rows as queries, and how near the nearest others really are."""
-
-    rows: Floats
-    """(n, dim)"""
-    asked: Ordinals
-    """(s,) the rows asked about, ascending."""
-    truth: Floats
-    """(s, k) cosines of the nearest others, best first."""
-
-    @classmethod
-    def of(cls, rows: Floats, k: int = 10, sample: int = 500, seed: int = 0) -> "Exam":
-        """k: compared at most; among fewer rows, all of them."""
-        size = min(sample, len(rows))
-        asked = np.sort(np.random.default_rng(seed).choice(len(rows), size, replace=False))
-        k = min(k + 1, len(rows))
-        return cls(rows, asked, exact_search(rows, rows[asked], k).scores[:, 1:])
-
-    def recall(self, index: VectorIndex) -> float:
-        """Share of the nearest others that `index` finds. A row itself is no finding."""
-        found = index.search(self.rows[self.asked], self.truth.shape[1] + 1)
-        return self.share(found.scores[:, 1:])
-
-    def share(self, scores: Floats) -> float:
-        """The same of (s, k) cosines that were found. As near as the k-th counts: among duplicates, any will do."""
-        if not self.truth.size:
-            return 1.0
-        return float((scores >= self.truth[:, -1:] - 1e-5).mean())
-
-
-def measure_recall(index: VectorIndex, rows: Floats) -> float:
-    """Recall@10 of this index of these rows, over a sample of them as queries: see `Exam`."""
-    return Exam.of(rows).recall(index)
-
-
 def _lists(rows: Floats) -> Handle:
     count, dim = rows.shape
     lists = max(1, int(2 * np.sqrt(count)))
@@ -185,6 +184,16 @@ def _lists(rows: Floats) -> Handle:
     index.train(rows[np.sort(sample)])
     index.add(rows)
     return index
+
+
+def _contents(index: Handle, number: int) -> tuple[Ordinals, NDArray[np.uint8]]:
+    """(m,) the rows of one list and (m, bytes) what is kept of each; both belong to the index."""
+    count, lists = index.invlists.list_size(number), index.invlists
+    if not count:
+        return NOTHING, np.empty((0, index.code_size), dtype=np.uint8)
+    codes = faiss.rev_swig_ptr(lists.get_codes(number), count * index.code_size)
+    ordinals: Ordinals = faiss.rev_swig_ptr(lists.get_ids(number), count)
+    return ordinals, codes.reshape(count, index.code_size)
 
 
 def _products(queries: Floats, rows: Floats, ordinals: Ordinals) -> Floats:

@@ -6,8 +6,7 @@ Everything is aligned with the catalogue's ordinals; an item without a vector is
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,24 +19,41 @@ from recsys.embedding.encoder import EncoderCard
 from recsys.embedding.vectors import VectorTable, Whitening
 from recsys.errors import SnapshotCorrupt
 from recsys.identity import ABSENT, Floats, IdMap, ItemId, Mask, Ordinals
-from recsys.index.exact import Neighbours, VectorIndex
+from recsys.index.exact import ExactIndex, Exam, Neighbours, VectorIndex, blocks
 from recsys.index.faiss import (
     FaissIndex,
     Kind,
     build_index,
     choose_kind,
     load_index,
-    measure_recall,
+)
+from recsys.index.neighbours import (
+    Entries,
+    Lists,
+    Progress,
+    enough_lists,
+    entries,
+    nearest_others,
+    with_entries,
 )
 
-BLOCK = 1_024
-"""Items whose neighbours are looked for at once."""
+BLOCK = 65_536
+"""Vectors whitened or compared at once."""
 
-Progress = Callable[[int], None]
-"""Called with the number of items done so far."""
+SPARE = 10
+"""Neighbours kept beyond those asked for: they move up when others go, so that few items must look anew."""
 
-ARRAYS = ("rows", "present", "neighbours", "similarity", "mean", "matrix")
+MOST_CHANGED = 0.1
+"""Share of the items that may change before everything is built anew, the whitening and the lists included."""
+
+ROUNDING = 1e-5
+"""Numbers of a vector that differ by less are the same."""
+
+ARRAYS = ("rows", "present", "nearest", "nearness", "mean", "matrix")
 """Saved as `<prefix>.<name>.npy`."""
+
+ABOUT = ("card", "kind", "recall", "kept", "changed")
+"""Saved in `<prefix>.space.json`."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +64,32 @@ class Space:
     """(n, dim) float32 whitened unit rows; zero where an item has no vector."""
     present: Mask
     """(n,) True where an item has a vector."""
-    neighbours: NDArray[np.int32]
-    """(n, k) ordinals, nearest first, never the item itself; `ABSENT` where there are no more."""
-    similarity: Floats
-    """(n, k) cosine of each neighbour; -inf where there is none."""
+    nearest: NDArray[np.int32]
+    """(n, kept + `SPARE`) ordinals, nearest first, never the item itself; `ABSENT` where no more are known."""
+    nearness: Floats
+    """(n, kept + `SPARE`) cosine of each; -inf where there is none."""
+    kept: int
+    """Neighbours that were asked for."""
     card: EncoderCard
     whitening: Whitening
+    changed: int
+    """Items that came, changed or went since the whitening was fitted."""
     kind: Kind
     """Which index was chosen."""
     recall: float
     """Recall@10 of that index against exact search, measured when it was built."""
     index: VectorIndex
     """Over the present rows only; `search` speaks in item ordinals."""
+
+    @property
+    def neighbours(self) -> NDArray[np.int32]:
+        """(n, kept) ordinals, nearest first, never the item itself; `ABSENT` where there are no more."""
+        return self.nearest[:, : self.kept]
+
+    @property
+    def similarity(self) -> Floats:
+        """(n, kept) cosine of each neighbour; -inf where there is none."""
+        return self.nearness[:, : self.kept]
 
     def search(self, vectors: Floats, k: int, allowed: Ordinals | None = None) -> Neighbours:
         """The items nearest to these (q, dim) whitened vectors, among the `allowed` items if given."""
@@ -82,20 +112,20 @@ class Space:
 
     def write(self, folder: Path, prefix: str) -> None:
         """Save as `<prefix>.*` files in `folder`."""
-        arrays = (self.rows, self.present, self.neighbours, self.similarity)
+        arrays = (self.rows, self.present, self.nearest, self.nearness)
         whitening = (self.whitening.mean, self.whitening.matrix)
         for name, array in zip(ARRAYS, (*arrays, *whitening), strict=True):
             np.save(folder / f"{prefix}.{name}.npy", array, allow_pickle=False)
         if isinstance(self.index, FaissIndex):
             self.index.write(folder / f"{prefix}.faiss")
-        about = {"card": self.card.to_json(), "kind": self.kind, "recall": self.recall}
+        about = {name: getattr(self, name) for name in ABOUT} | {"card": self.card.to_json()}
         text = json.dumps(about, indent=2, ensure_ascii=False)
         (folder / f"{prefix}.space.json").write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path, prefix: str) -> "Space":
         """Read what `write` saved; arrays stay on disk until used. Raises SnapshotCorrupt naming the file."""
-        rows, present, neighbours, similarity, mean, matrix = (
+        rows, present, nearest, nearness, mean, matrix = (
             _load_array(folder / f"{prefix}.{name}.npy") for name in ARRAYS
         )
         about = _load_about(folder / f"{prefix}.space.json")
@@ -107,8 +137,8 @@ class Space:
         return cls(
             rows,
             present,
-            neighbours,
-            similarity,
+            nearest,
+            nearness,
             whitening=Whitening(mean, matrix),
             index=index,
             **about,
@@ -130,41 +160,167 @@ def build_space(
     table: VectorTable,
     settings: IndexSettings,
     progress: Progress | None = None,
+    last: Space | None = None,
+    last_ids: IdMap[ItemId] | None = None,
 ) -> Space:
-    """Whiten, index, and find every item's neighbours."""
-    rows, present = table.aligned(ids)
+    """Whiten, index, and find every item's neighbours: at least 95 % of them, exactly up to `exact_below` items.
+
+    last: the space of the build before, of items named `last_ids`. Where no more than `MOST_CHANGED` of the
+    items have come, changed or gone since its whitening was fitted, that stays and only what changed is done.
+    """
+    raw, present = table.aligned(ids)
+    if last is not None and last_ids:
+        succeeded = _succeed(last, last_ids, ids, raw, present, table.card, settings)
+        if succeeded:
+            if progress:
+                progress(int(present.sum()))
+            return succeeded
     whitening = Whitening.fit(table.rows)
-    rows[present] = whitening.apply(rows[present])
+    rows = _whitened(raw, present, whitening)
     indexed = _only(rows, present)
-    index = build_index(indexed, settings)
-    kind = choose_kind(len(indexed), settings)
-    recall = 1.0 if kind == "exact" else measure_recall(index, indexed)
-    neighbours, similarity = _all_neighbours(index, rows, present, settings.neighbours, progress)
-    return Space(rows, present, neighbours, similarity, table.card, whitening, kind, recall, index)
-
-
-def _all_neighbours(
-    index: VectorIndex, rows: Floats, present: Mask, k: int, progress: Progress | None
-) -> tuple[NDArray[np.int32], Floats]:
-    """(n, k) ordinals and cosines of every item's nearest others."""
-    neighbours = np.full((len(rows), k), ABSENT, dtype=np.int32)
-    similarity = np.full((len(rows), k), -np.inf, dtype=np.float32)
+    exam = Exam.of(indexed, max(10, settings.neighbours))
+    index = build_index(indexed, settings, exam)
+    lists = _lists(index, indexed)
+    count = enough_lists(exam, lists)
+    width = settings.neighbours + SPARE
+    found = nearest_others(indexed, lists, np.arange(len(indexed)), width, count, progress)
     items = np.flatnonzero(present)
-    for start in range(0, len(items), BLOCK):
-        block = items[start : start + BLOCK]
-        found = index.search(rows[block], k + 1)
-        others = _without(np.arange(start, start + len(block)), found.ordinals)
-        near = np.take_along_axis(found.ordinals, others, axis=1)
-        neighbours[block] = np.where(near == ABSENT, ABSENT, items[near])
-        similarity[block] = np.take_along_axis(found.scores, others, axis=1)
-        if progress:
-            progress(start + len(block))
-    return neighbours, similarity
+    nearest = np.full((len(rows), width), ABSENT, dtype=np.int32)
+    nearness = np.full((len(rows), width), -np.inf, dtype=np.float32)
+    nearest[items], nearness[items] = _named(found.ordinals, items), found.scores
+    return Space(
+        rows,
+        present,
+        nearest,
+        nearness,
+        settings.neighbours,
+        table.card,
+        whitening,
+        0,
+        choose_kind(len(indexed), settings),
+        exam.recall(index),
+        index,
+    )
 
 
-def _without(own: Ordinals, ordinals: Ordinals) -> NDArray[np.intp]:
-    """Columns left when each row drops its own ordinal, or its last where duplicates crowded that out."""
-    return np.argsort(ordinals == own[:, None], axis=1, kind="stable")[:, :-1]
+def _succeed(
+    last: Space,
+    last_ids: IdMap[ItemId],
+    ids: IdMap[ItemId],
+    raw: Floats,
+    present: Mask,
+    card: EncoderCard,
+    settings: IndexSettings,
+) -> Space | None:
+    """The space of these items, made from the last one; None where that would be no better than beginning anew."""
+    kind = choose_kind(int(present.sum()), settings)
+    if (last.card, last.kind, last.kept) != (card, kind, settings.neighbours):
+        return None
+    rows = _whitened(raw, present, last.whitening)
+    was = last_ids.ordinals(list(ids))
+    same = _same(rows, present, last, was)
+    gone = int(last.present.sum()) - int((present & (was != ABSENT) & last.present[was]).sum())
+    changed = last.changed + gone + int((present & ~same).sum())
+    if changed > MOST_CHANGED * present.sum():
+        return None
+    now = np.full(len(last_ids), ABSENT, dtype=np.int64)
+    now[was[same]] = np.flatnonzero(same)
+    indexed = _only(rows, present)
+    exam = Exam.of(indexed, max(10, settings.neighbours), sample=200)
+    index = _index_of(last, exam, present, now)
+    nearest, nearness = _mended(last, now, was, same, present, exam, _lists(index, indexed))
+    return replace(
+        last,
+        rows=rows,
+        present=present,
+        nearest=nearest,
+        nearness=nearness,
+        changed=changed,
+        recall=exam.recall(index),
+        index=index,
+    )
+
+
+def _index_of(last: Space, exam: Exam, present: Mask, now: Ordinals) -> VectorIndex:
+    """The last index with what changed taken out and sorted in. now: last ordinal -> ordinal of what is the same."""
+    if not isinstance(last.index, FaissIndex):
+        return ExactIndex(exam.rows)
+    ordinal = now[last.present]
+    place = np.cumsum(present, dtype=np.int64) - 1
+    places = np.where(ordinal == ABSENT, ABSENT, place[ordinal])
+    return last.index.succeeded_by(exam.rows, places, exam)
+
+
+def _mended(
+    last: Space,
+    now: Ordinals,
+    was: Ordinals,
+    same: Mask,
+    present: Mask,
+    exam: Exam,
+    lists: Lists,
+) -> tuple[NDArray[np.int32], Floats]:
+    """(n, width) neighbours and cosines: those of the last space without what went, with what came in its place.
+
+    An item of which fewer than `kept` neighbours are left looks for them anew, as new ones do.
+    """
+    width = last.nearest.shape[1]
+    nearest = np.full((len(was), width), ABSENT, dtype=np.int32)
+    nearness = np.full((len(was), width), -np.inf, dtype=np.float32)
+    nearest[same], nearness[same] = _left(last, now, was[same])
+    items = np.flatnonzero(present)
+    count = enough_lists(exam, lists)
+    known = (nearest != ABSENT).sum(axis=1)
+    least = np.take_along_axis(nearness, np.maximum(known - 1, 0)[:, None], axis=1)[:, 0]
+    least[~same] = np.inf
+    new = np.flatnonzero((present & ~same)[present])
+    come = entries(exam.rows, lists, new, least[items], count)
+    come = Entries(items[come.row], items[come.neighbour], come.score)
+    who, ordinals, scores = with_entries(nearest, nearness, come)
+    nearest[who], nearness[who] = ordinals, scores
+    known = (nearest != ABSENT).sum(axis=1)
+    short = np.flatnonzero((known < min(last.kept, len(items) - 1))[present])
+    found = nearest_others(exam.rows, lists, short, width, count)
+    nearest[items[short]] = _named(found.ordinals, items)
+    nearness[items[short]] = found.scores
+    return nearest, nearness
+
+
+def _left(last: Space, now: Ordinals, was: Ordinals) -> tuple[NDArray[np.int32], Floats]:
+    """What is left of the last neighbours of the items that `was` names: those that are the same, moved up."""
+    nearest = last.nearest[was]
+    left = np.where(nearest == ABSENT, ABSENT, now[nearest]).astype(np.int32)
+    nearness = np.where(left == ABSENT, -np.inf, last.nearness[was]).astype(np.float32)
+    order = np.argsort(left == ABSENT, axis=1, kind="stable")
+    return np.take_along_axis(left, order, axis=1), np.take_along_axis(nearness, order, axis=1)
+
+
+def _whitened(raw: Floats, present: Mask, whitening: Whitening) -> Floats:
+    """Whitened in the place of the raw ones, a block at a time; zero stays zero."""
+    for some in blocks(len(raw), BLOCK):
+        raw[some][present[some]] = whitening.apply(raw[some][present[some]])
+    return raw
+
+
+def _same(rows: Floats, present: Mask, last: Space, was: Ordinals) -> Mask:
+    """(n,) True for an item whose vector is the one it had."""
+    same: Mask = present & (was != ABSENT) & last.present[was]
+    for some in blocks(len(rows), BLOCK):
+        here = np.flatnonzero(same[some]) + some.start
+        apart = np.abs(rows[here] - last.rows[was[here]]).max(axis=1, initial=0)
+        same[here] = apart < ROUNDING
+    return same
+
+
+def _lists(index: VectorIndex, indexed: Floats) -> Lists:
+    return index.lists() if isinstance(index, FaissIndex) else Lists.one(indexed)
+
+
+def _named(places: Ordinals, items: Ordinals) -> Ordinals:
+    """Places among the present rows -> items."""
+    if not len(items):
+        return places
+    return np.where(places == ABSENT, ABSENT, items[places])
 
 
 def _only(rows: Floats, present: Mask) -> Floats:
@@ -183,6 +339,6 @@ def _load_about(path: Path) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         about["card"] = EncoderCard.from_json(about["card"])
-        return {name: about[name] for name in ("card", "kind", "recall")}
+        return {name: about[name] for name in ABOUT}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SnapshotCorrupt(f"{path} does not describe a space: {error!r}") from None

@@ -7,8 +7,8 @@ import pytest
 
 from recsys.config import IndexSettings
 from recsys.identity import ABSENT
-from recsys.index.exact import ExactIndex, Neighbours, VectorIndex
-from recsys.index.faiss import FaissIndex, build_index, choose_kind, measure_recall
+from recsys.index.exact import ExactIndex, Exam, Neighbours, VectorIndex
+from recsys.index.faiss import FaissIndex, build_index, choose_kind
 
 COUNT, DIM = 5_000, 32
 KINDS = {
@@ -50,7 +50,7 @@ def test_at_least_95_of_100_true_neighbours_are_found(index: VectorIndex) -> Non
     found = index.search(QUERIES, 10).ordinals
     shared = [len(set(a) & set(b)) for a, b in zip(truth, found, strict=True)]
     assert np.mean(shared) / 10 >= 0.95
-    assert measure_recall(index, ROWS) >= 0.95
+    assert Exam.of(ROWS, 10).recall(index) >= 0.95
 
 
 def test_scores_are_inner_products_best_first(index: VectorIndex) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from recsys.config import IndexSettings
 from recsys.errors import SnapshotCorrupt
-from recsys.index.exact import ExactIndex
-from recsys.index.faiss import FaissIndex, build_index, choose_kind, load_index, measure_recall
+from recsys.index.exact import ExactIndex, Exam
+from recsys.index.faiss import FaissIndex, build_index, choose_kind, load_index
 
 RANDOM = np.random.default_rng(0)
 ROWS = RANDOM.normal(size=(600, 16)).astype(np.float32)
@@ -84,12 +84,12 @@ def test_more_answers_are_looked_for_in_more_lists() -> None:
 
 def test_recall_counts_any_of_several_duplicates_as_found() -> None:
     rows = np.repeat(ROWS[:30], 20, axis=0)
-    assert measure_recall(build_index(rows, LISTS), rows) > 0.95
+    assert Exam.of(rows, 10).recall(build_index(rows, LISTS)) > 0.95
 
 
 def test_recall_falls_when_neighbours_are_missed() -> None:
     shuffled = ExactIndex(RANDOM.permutation(ROWS) * np.float32(0.5))
-    assert measure_recall(shuffled, ROWS) < 0.2
+    assert Exam.of(ROWS, 10).recall(shuffled) < 0.2
 
 
 def test_finding_a_row_by_itself_is_no_recall() -> None:
@@ -99,8 +99,8 @@ def test_finding_a_row_by_itself_is_no_recall() -> None:
             found.scores[:, 1:] = -np.inf
             return found
 
-    assert measure_recall(Mirror(ROWS), ROWS) == 0
+    assert Exam.of(ROWS, 10).recall(Mirror(ROWS)) == 0
 
 
 def test_recall_of_an_index_of_nothing_is_whole() -> None:
-    assert measure_recall(ExactIndex(ROWS[:0]), ROWS[:0]) == 1.0
+    assert Exam.of(ROWS[:0], 10).recall(ExactIndex(ROWS[:0])) == 1.0

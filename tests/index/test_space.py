@@ -120,7 +120,7 @@ def test_a_loaded_space_is_the_space_that_was_saved(tmp_path: Path, kind: str) -
 
 @pytest.mark.parametrize(
     "name",
-    ["rows.npy", "present.npy", "neighbours.npy", "matrix.npy", "faiss", "space.json"],
+    ["rows.npy", "present.npy", "nearest.npy", "matrix.npy", "faiss", "space.json"],
 )
 @pytest.mark.parametrize("damage", ["gone", "cut"])
 def test_a_damaged_file_of_a_space_is_named(tmp_path: Path, name: str, damage: str) -> None:
