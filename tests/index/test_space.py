@@ -138,3 +138,130 @@ def test_progress_ends_with_all_items_done() -> None:
     done: list[int] = []
     build_space(IDS, table(WITH_VECTORS), IndexSettings(), done.append)
     assert done[-1] == len(WITH_VECTORS)
+
+
+def shop(count: int = 3_000, seed: int = 0) -> np.ndarray:
+    """Unit rows around 60 centres."""
+    random = np.random.default_rng(seed)
+    centres = np.random.default_rng(9).normal(size=(60, DIM))
+    return unit_rows(
+        centres[random.integers(0, 60, count)] + 0.5 * random.normal(size=(count, DIM))
+    )
+
+
+def built(
+    rows: dict[int, np.ndarray], kind: str, last: tuple[IdMap, Space] | None = None, card=CARD
+) -> tuple[IdMap, Space]:
+    """The space of items named by numbers, of which those without a row have no vector."""
+    ids = IdMap([ItemId(f"i{n:06}") for n in sorted(rows)])
+    having = [n for n in sorted(rows) if rows[n] is not None]
+    vectors = np.stack([rows[n] for n in having])
+    known = VectorTable(IdMap([ItemId(f"i{n:06}") for n in having]), vectors, card)
+    settings = IndexSettings(neighbours=10, **KINDS[kind])
+    before = {} if last is None else {"last_ids": last[0], "last": last[1]}
+    return ids, build_space(ids, known, settings, **before)
+
+
+def named(ids: IdMap, space: Space, item: int) -> list[str]:
+    return ids.external(space.neighbours[ids.ordinal(ItemId(f"i{item:06}"))])
+
+
+def recall(space: Space) -> float:
+    """Share of the ten nearest others that the space knows, of all items, by a full comparison."""
+    every = space.rows @ space.rows.T
+    every[:, ~space.present] = -np.inf
+    np.fill_diagonal(every, -np.inf)
+    best = -np.sort(-every[space.present], axis=1)[:, 9:10]
+    mine = np.take_along_axis(every, space.neighbours.astype(np.int64), axis=1)
+    np.testing.assert_allclose(mine[space.present], space.similarity[space.present], atol=1e-5)
+    return float((mine[space.present] >= best - 1e-5).mean())
+
+
+def changed(rows: dict[int, np.ndarray], seed: int = 1) -> dict[int, np.ndarray]:
+    """40 items go, 40 change, 30 come in between, 5 lose their vector."""
+    random = np.random.default_rng(seed)
+    picked = random.permutation(sorted(rows))
+    then = {n: row for n, row in rows.items() if n not in picked[:40]}
+    new = shop(70, seed + 100)
+    then |= dict(zip(picked[40:80], new[:40], strict=True))
+    then |= dict(zip(picked[80:110] + 1, new[40:], strict=True))
+    return then | dict.fromkeys(picked[110:115])
+
+
+SHOP = dict(zip(range(0, 6_000, 2), shop(), strict=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_space_made_from_the_last_is_as_good_as_one_built_anew(kind: str, tmp_path: Path) -> None:
+    ids, made = built(SHOP, kind)
+    made.write(tmp_path, "text")
+    then = changed(SHOP)
+    _, made = built(then, kind, (ids, Space.load(tmp_path, "text")))
+    assert made.changed == 40 + 40 + 30 + 5
+    assert recall(made) == 1.0 if kind == "exact" else recall(made) >= 0.95
+    assert made.recall >= 0.98
+    having = np.flatnonzero(made.present)
+    assert len(having) == len(then) - 5
+    found = made.search(made.rows[having[::50]], 1).ordinals[:, 0]
+    np.testing.assert_array_equal(found, having[::50])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_days_of_small_changes_leave_no_trace_of_what_went(kind: str) -> None:
+    ids, made = built(SHOP, kind)
+    then, matrix = SHOP, made.whitening.matrix
+    for day in range(2):
+        then = changed(then, seed=day)
+        ids, made = built(then, kind, (ids, made))
+    assert made.changed == 230
+    np.testing.assert_array_equal(made.whitening.matrix, matrix)
+    assert recall(made) == 1.0 if kind == "exact" else recall(made) >= 0.95
+    ids, made = built(changed(then, seed=2), kind, (ids, made))  # more than a tenth, all together
+    assert made.changed == 0
+    assert not np.array_equal(made.whitening.matrix, matrix)
+    assert recall(made) == 1.0 if kind == "exact" else recall(made) >= 0.95
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_item_far_from_any_change_keeps_its_neighbours_though_all_ordinals_shift(
+    kind: str,
+) -> None:
+    ids, made = built(SHOP, kind)
+    new_ids, then = built({**SHOP, 1: SHOP[2]}, kind, (ids, made))  # one like item 2, after item 0
+    near = made.rows @ made.rows[ids.ordinal(ItemId("i000002"))]
+    far = [2 * int(n) for n in np.argsort(near)[:300]]
+    for item in far:
+        assert named(new_ids, then, item) == named(ids, made, item)
+    assert named(new_ids, then, 1)[0] == "i000002"
+    assert named(new_ids, then, 2) == ["i000001", *named(ids, made, 2)[:9]]
+
+
+def test_an_item_all_of_whose_neighbours_go_gets_others() -> None:
+    ids, made = built(SHOP, "exact")
+    gone = set(ids.external(made.nearest[ids.ordinal(ItemId("i000100"))]))
+    then = {n: row for n, row in SHOP.items() if f"i{n:06}" not in gone}
+    new_ids, made = built(then, "exact", (ids, made))
+    assert made.changed == len(gone) == 20
+    assert recall(made) == 1.0
+    assert not gone & set(named(new_ids, made, 100))
+
+
+def test_a_space_of_another_encoder_or_kind_or_width_is_not_gone_on_from() -> None:
+    ids, made = built(SHOP, "exact")
+    then = changed(SHOP)
+    assert built(then, "exact", (ids, made))[1].changed
+    assert not built(then, "ivf", (ids, made))[1].changed
+    other = EncoderCard("model", "2", "text", DIM, 256, "title")
+    assert not built(then, "exact", (ids, made), other)[1].changed
+    assert not built(then, "exact", (IdMap([]), made))[1].changed
+
+
+def test_a_world_that_stayed_gives_the_same_space() -> None:
+    ids, made = built(SHOP, "ivf")
+    _, again = built(SHOP, "ivf", (ids, made))
+    assert again.changed == 0
+    np.testing.assert_array_equal(again.nearest, made.nearest)
+    queries = made.rows[::100]
+    np.testing.assert_array_equal(
+        again.search(queries, 10).ordinals, made.search(queries, 10).ordinals
+    )
