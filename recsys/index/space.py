@@ -175,31 +175,31 @@ def build_space(
             if progress:
                 progress(int(present.sum()))
             return succeeded
+        raw, present = table.aligned(ids)
     whitening = Whitening.fit(table.rows)
     rows = _whitened(raw, present, whitening)
     indexed = _only(rows, present)
     exam = Exam.of(indexed, max(10, settings.neighbours))
     index = build_index(indexed, settings, exam)
     lists = _lists(index, indexed)
-    count = enough_lists(exam, lists)
     width = settings.neighbours + SPARE
-    found = nearest_others(indexed, lists, np.arange(len(indexed)), width, count, progress)
+    everyone = np.arange(len(indexed))
+    found = nearest_others(indexed, lists, everyone, width, enough_lists(exam, lists), progress)
+    nearest, nearness = _nothing_near(len(rows), width)
     items = np.flatnonzero(present)
-    nearest = np.full((len(rows), width), ABSENT, dtype=np.int32)
-    nearness = np.full((len(rows), width), -np.inf, dtype=np.float32)
     nearest[items], nearness[items] = _named(found.ordinals, items), found.scores
     return Space(
-        rows,
-        present,
-        nearest,
-        nearness,
-        settings.neighbours,
-        table.card,
-        whitening,
-        0,
-        choose_kind(len(indexed), settings),
-        exam.recall(index),
-        index,
+        rows=rows,
+        present=present,
+        nearest=nearest,
+        nearness=nearness,
+        kept=settings.neighbours,
+        card=table.card,
+        whitening=whitening,
+        changed=0,
+        kind=choose_kind(len(indexed), settings),
+        recall=exam.recall(index),
+        index=index,
     )
 
 
@@ -212,23 +212,18 @@ def _succeed(
     card: EncoderCard,
     settings: IndexSettings,
 ) -> Space | None:
-    """The space of these items, made from the last one; None where that would be no better than beginning anew."""
+    """The space of these items, made from the last one; None where all is to be built anew. Whitens `raw` in place."""
     kind = choose_kind(int(present.sum()), settings)
     if (last.card, last.kind, last.kept) != (card, kind, settings.neighbours):
         return None
     rows = _whitened(raw, present, last.whitening)
-    was = last_ids.ordinals(list(ids))
-    same = _same(rows, present, last, was)
-    gone = int(last.present.sum()) - int((present & (was != ABSENT) & last.present[was]).sum())
-    changed = last.changed + gone + int((present & ~same).sum())
+    change = _compare(last, last_ids, ids, rows, present)
+    changed = last.changed + change.count
     if changed > MOST_CHANGED * present.sum():
         return None
-    now = np.full(len(last_ids), ABSENT, dtype=np.int64)
-    now[was[same]] = np.flatnonzero(same)
-    indexed = _only(rows, present)
-    exam = Exam.of(indexed, max(10, settings.neighbours), sample=200)
-    index = _index_of(last, exam, present, now)
-    nearest, nearness = _mended(last, now, was, same, present, exam, _lists(index, indexed))
+    exam = Exam.of(_only(rows, present), max(10, settings.neighbours), sample=200)
+    index = _index_of(last, change, present, exam)
+    nearest, nearness = _mended(last, change, present, exam, _lists(index, exam.rows))
     return replace(
         last,
         rows=rows,
@@ -241,55 +236,87 @@ def _succeed(
     )
 
 
-def _index_of(last: Space, exam: Exam, present: Mask, now: Ordinals) -> VectorIndex:
-    """The last index with what changed taken out and sorted in. now: last ordinal -> ordinal of what is the same."""
+@dataclass(frozen=True)
+class _Change:
+    """How the items of a space are related to those of the last one."""
+
+    was: Ordinals
+    """(n,) the last ordinal of each; `ABSENT` for a new item."""
+    same: Mask
+    """(n,) True where an item has the vector that it had."""
+    now: Ordinals
+    """(last n,) the ordinal of each that stayed the same; `ABSENT` for others."""
+    count: int
+    """Items whose vector came, changed or went."""
+
+
+def _compare(
+    last: Space, last_ids: IdMap[ItemId], ids: IdMap[ItemId], rows: Floats, present: Mask
+) -> _Change:
+    was = last_ids.ordinals(list(ids))
+    both: Mask = present & (was != ABSENT) & last.present[was]
+    same = both.copy()
+    for some in blocks(len(rows), BLOCK):
+        here = np.flatnonzero(both[some]) + some.start
+        same[here] = np.abs(rows[here] - last.rows[was[here]]).max(axis=1, initial=0) < ROUNDING
+    now = np.full(len(last_ids), ABSENT, dtype=np.int64)
+    now[was[same]] = np.flatnonzero(same)
+    gone = int(last.present.sum() - both.sum())
+    return _Change(was, same, now, gone + int((present & ~same).sum()))
+
+
+def _index_of(last: Space, change: _Change, present: Mask, exam: Exam) -> VectorIndex:
+    """The last index, with what went taken out and what is new sorted in."""
     if not isinstance(last.index, FaissIndex):
         return ExactIndex(exam.rows)
-    ordinal = now[last.present]
+    ordinal = change.now[last.present]
     place = np.cumsum(present, dtype=np.int64) - 1
     places = np.where(ordinal == ABSENT, ABSENT, place[ordinal])
     return last.index.succeeded_by(exam.rows, places, exam)
 
 
 def _mended(
-    last: Space,
-    now: Ordinals,
-    was: Ordinals,
-    same: Mask,
-    present: Mask,
-    exam: Exam,
-    lists: Lists,
+    last: Space, change: _Change, present: Mask, exam: Exam, lists: Lists
 ) -> tuple[NDArray[np.int32], Floats]:
-    """(n, width) neighbours and cosines: those of the last space without what went, with what came in its place.
+    """(n, width) neighbours and cosines: those of the last space without what went, and with what came.
 
     An item of which fewer than `kept` neighbours are left looks for them anew, as new ones do.
     """
     width = last.nearest.shape[1]
-    nearest = np.full((len(was), width), ABSENT, dtype=np.int32)
-    nearness = np.full((len(was), width), -np.inf, dtype=np.float32)
-    nearest[same], nearness[same] = _left(last, now, was[same])
+    nearest, nearness = _nothing_near(len(present), width)
+    nearest[change.same], nearness[change.same] = _left(last, change)
     items = np.flatnonzero(present)
     count = enough_lists(exam, lists)
-    known = (nearest != ABSENT).sum(axis=1)
-    least = np.take_along_axis(nearness, np.maximum(known - 1, 0)[:, None], axis=1)[:, 0]
-    least[~same] = np.inf
-    new = np.flatnonzero((present & ~same)[present])
-    come = entries(exam.rows, lists, new, least[items], count)
+    last_known = np.maximum(_known(nearest) - 1, 0)[:, None]
+    least = np.where(change.same, np.take_along_axis(nearness, last_known, axis=1)[:, 0], np.inf)
+    new = np.flatnonzero(~change.same[items])
+    come = entries(exam.rows, lists, new, least[items].astype(np.float32), count)
     come = Entries(items[come.row], items[come.neighbour], come.score)
     who, ordinals, scores = with_entries(nearest, nearness, come)
     nearest[who], nearness[who] = ordinals, scores
-    known = (nearest != ABSENT).sum(axis=1)
-    short = np.flatnonzero((known < min(last.kept, len(items) - 1))[present])
+    short = np.flatnonzero(_known(nearest)[items] < min(last.kept, len(items) - 1))
     found = nearest_others(exam.rows, lists, short, width, count)
     nearest[items[short]] = _named(found.ordinals, items)
     nearness[items[short]] = found.scores
     return nearest, nearness
 
 
-def _left(last: Space, now: Ordinals, was: Ordinals) -> tuple[NDArray[np.int32], Floats]:
-    """What is left of the last neighbours of the items that `was` names: those that are the same, moved up."""
+def _nothing_near(count: int, width: int) -> tuple[NDArray[np.int32], Floats]:
+    """(count, width) neighbours and cosines, of which none is known yet."""
+    nothing = np.full((count, width), ABSENT, dtype=np.int32)
+    return nothing, np.full((count, width), -np.inf, dtype=np.float32)
+
+
+def _known(nearest: NDArray[np.int32]) -> NDArray[np.int64]:
+    """(n,) how many neighbours each has."""
+    return np.asarray((nearest != ABSENT).sum(axis=1))
+
+
+def _left(last: Space, change: _Change) -> tuple[NDArray[np.int32], Floats]:
+    """(same, width) what is left of the last neighbours of the items that are the same, moved up."""
+    was = change.was[change.same]
     nearest = last.nearest[was]
-    left = np.where(nearest == ABSENT, ABSENT, now[nearest]).astype(np.int32)
+    left = np.where(nearest == ABSENT, ABSENT, change.now[nearest]).astype(np.int32)
     nearness = np.where(left == ABSENT, -np.inf, last.nearness[was]).astype(np.float32)
     order = np.argsort(left == ABSENT, axis=1, kind="stable")
     return np.take_along_axis(left, order, axis=1), np.take_along_axis(nearness, order, axis=1)
@@ -300,16 +327,6 @@ def _whitened(raw: Floats, present: Mask, whitening: Whitening) -> Floats:
     for some in blocks(len(raw), BLOCK):
         raw[some][present[some]] = whitening.apply(raw[some][present[some]])
     return raw
-
-
-def _same(rows: Floats, present: Mask, last: Space, was: Ordinals) -> Mask:
-    """(n,) True for an item whose vector is the one it had."""
-    same: Mask = present & (was != ABSENT) & last.present[was]
-    for some in blocks(len(rows), BLOCK):
-        here = np.flatnonzero(same[some]) + some.start
-        apart = np.abs(rows[here] - last.rows[was[here]]).max(axis=1, initial=0)
-        same[here] = apart < ROUNDING
-    return same
 
 
 def _lists(index: VectorIndex, indexed: Floats) -> Lists:

@@ -216,8 +216,10 @@ def test_days_of_small_changes_leave_no_trace_of_what_went(kind: str) -> None:
     assert made.changed == 230
     np.testing.assert_array_equal(made.whitening.matrix, matrix)
     assert recall(made) == 1.0 if kind == "exact" else recall(made) >= 0.95
-    ids, made = built(changed(then, seed=2), kind, (ids, made))  # more than a tenth, all together
+    then = changed(then, seed=2)  # more than a tenth, all together
+    ids, made = built(then, kind, (ids, made))
     assert made.changed == 0
+    np.testing.assert_array_equal(made.rows, built(then, kind)[1].rows)
     assert not np.array_equal(made.whitening.matrix, matrix)
     assert recall(made) == 1.0 if kind == "exact" else recall(made) >= 0.95
 
