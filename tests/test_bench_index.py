@@ -15,7 +15,7 @@ def test_the_index_benchmark_ends_with_its_figures(items: int, kind: str, least:
 
     out = StringIO()
     with redirect_stdout(out):
-        assert main(["--items", str(items), "--queries", "5", "--runs", "2", "--json"]) == 0
+        assert main(["--items", str(items), "--queries", "20", "--runs", "2", "--json"]) == 0
     figures = json.loads(out.getvalue().splitlines()[-1])
     assert (figures["items"], figures["kind"]) == (items, kind)
     assert figures["index_recall@10"] >= least
