@@ -224,6 +224,12 @@ def rebuild(
             "--force", help="Build and publish although nothing changed or the gate refuses"
         ),
     ] = False,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full", help="Build everything anew, as if there were no snapshot; vectors are kept"
+        ),
+    ] = False,
 ) -> None:
     """Build a snapshot from the catalogue and its events, measure it, and publish it if it is good."""
     from recsys.evaluation.report import table
@@ -231,7 +237,7 @@ def rebuild(
 
     settings = _settings()
     with _database(settings) as engine, Bars(out, err) as bars:
-        outcome = run(engine, settings, bars, force=force)
+        outcome = run(engine, settings, bars, force=force, full=full)
     out.print(table(outcome.evaluation))
     _tell_problems(outcome.vectors)
     if outcome.overruled:

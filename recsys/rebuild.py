@@ -4,7 +4,7 @@ It works on a copy of the world as it is at one moment, in a folder of its own. 
 changes until the one rename at the end; killed at any moment, the old snapshot still serves.
 """
 
-import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,32 +21,34 @@ from recsys.catalogue.item_table import ItemTable
 from recsys.catalogue.items import read_items
 from recsys.catalogue.lists import catalogue_of, log_of, read_lists
 from recsys.catalogue.times import to_us
-from recsys.config import EventSettings, PreferenceSettings, Settings, SnapshotSettings
+from recsys.config import Settings
 from recsys.embedding.encoder import Encoder
 from recsys.embedding.image import load_image_encoder
 from recsys.embedding.text import item_text, load_text_encoder
 from recsys.embedding.vectors import Embedded, embed_items
-from recsys.errors import BuildError, GateRefused, SnapshotError
+from recsys.errors import BuildError, GateRefused
 from recsys.evaluation.backtest import Evaluation, backtest
+from recsys.evaluation.learning import found_by
 from recsys.evaluation.past import Found
 from recsys.evaluation.report import html
-from recsys.evaluation.result import BLEND, COLD_ALONE, FIRST_EVENT, FIRST_VISITS, HEADLINE, Slice
+from recsys.evaluation.result import comparable
 from recsys.evaluation.split import TEST, Plan, by_parts
-from recsys.evaluation.words import SLICES, interval
+from recsys.gate import floors, gate, probe
 from recsys.index.space import Space, build_space
 from recsys.preference.cold import ContentPrior
-from recsys.preference.models import fit_preference
-from recsys.ranking.candidates import Query
+from recsys.preference.models import Preference, fit_preference
 from recsys.ranking.filters import on_sale
-from recsys.ranking.recommender import Recommender
-from recsys.snapshot import FORMAT, Artefacts, Manifest, Snapshots, library_versions, new_id
-
-UNUSED_BY_A_BUILD = {"home", "threads", "database", "snapshots", "serving"}
-"""Settings that do not change what a build makes."""
-
-
-FLOORS = (COLD_ALONE, FIRST_EVENT, FIRST_VISITS)
-"""Slices of an evaluation that have a bar of their own."""
+from recsys.reuse import FILE as STAGES
+from recsys.reuse import Inputs, Last
+from recsys.snapshot import (
+    FORMAT,
+    Artefacts,
+    Manifest,
+    Snapshots,
+    library_versions,
+    made_by,
+    new_id,
+)
 
 
 class Progress(Protocol):
@@ -86,37 +88,125 @@ class Outcome:
     """Why the gate would have refused, had `force` not been given."""
 
 
-def rebuild(engine: Engine, settings: Settings, progress: Progress, force: bool = False) -> Outcome:
-    """Build, evaluate and publish. Raises GateRefused, RebuildRunning, BuildError; then nothing changed."""
+def rebuild(
+    engine: Engine,
+    settings: Settings,
+    progress: Progress,
+    force: bool = False,
+    full: bool = False,
+) -> Outcome:
+    """Build, evaluate and publish. Raises GateRefused, RebuildRunning, BuildError; then nothing changed.
+
+    force: although nothing changed, or the gate refuses. full: with nothing taken from the snapshot being served,
+    as if it were the first build; only vectors are kept, which lie apart, each beside its content's hash.
+    """
     check_schema(engine)
     snapshots = Snapshots(settings.home / "snapshots")
     with snapshots.rebuilding():
         started = datetime.now(UTC)
         world = read_world(engine, progress)
         found = embed(world.items, settings, progress)
-        current = current_manifest(snapshots)
-        digest = inputs_digest(world, found, settings)
-        if current is not None and current.inputs_digest == digest and not force:
-            stored = stored_evaluation(snapshots, current.id)
-            return Outcome(current, stored, found, changed=False, overruled=None)
-        content = arrange(world.items, found, settings, progress)
-        last = stored_evaluation(snapshots, current.id) if current else None
-        start = found_by(last) if last else None
-        evaluation = evaluate(world, content, settings, progress, start=start)
-        artefacts = fit(world, content, evaluation, settings, started, progress)
-        manifest = describe(new_id(started), started, digest, world, artefacts, evaluation)
-        refusal = (
-            gate(manifest, current, settings.snapshots)
-            or floors(evaluation, last, settings)
-            or probe(artefacts, settings, started)
-        )
+        last = Last.of(snapshots)
+        inputs = Inputs.of(world.items, world.log, found)
+        unchanged = last is not None and last.manifest.inputs_digest == inputs.everything(settings)
+        if last and last.evaluation and unchanged and not (force or full):
+            return Outcome(last.manifest, last.evaluation, found, changed=False, overruled=None)
+        making = _Making(world, found, inputs, settings, started, progress)
+        build = making.build(None if full else last)
+        refusal = build.refusal(last, settings)
+        if refusal and build.evaluation.takes_over:
+            progress.task("learning again: what an earlier build learned does no longer do")
+            build = making.build(None if full else last, anew=True)
+            refusal = build.refusal(last, settings)
         if refusal and not force:
             raise GateRefused(
-                f"{refusal}. {_kept(current)} `recsys rebuild --force` publishes it all the same"
+                f"{refusal}. {_kept(last)} `recsys rebuild --force` publishes it all the same"
             )
-        sealed = publish(snapshots, artefacts, manifest, evaluation, progress)
+        sealed = publish(
+            snapshots, build.artefacts, build.manifest, build.evaluation, progress, build.stages
+        )
         snapshots.prune(settings.snapshots.keep)
-    return Outcome(sealed, evaluation, found, changed=True, overruled=refusal)
+    return Outcome(sealed, build.evaluation, found, changed=True, overruled=refusal)
+
+
+@dataclass(frozen=True)
+class _Build:
+    """What is ready to be published, once the gate lets it."""
+
+    artefacts: Artefacts
+    evaluation: Evaluation
+    manifest: Manifest
+    stages: Mapping[str, str]
+    """Stage -> digest of what it was made from."""
+
+    def refusal(self, last: Last | None, settings: Settings) -> str | None:
+        """Why it must not be published; None if it may be."""
+        then = last.evaluation if last else None
+        rival = then if then and comparable(self.evaluation, then) else None
+        return (
+            gate(self.manifest, last.manifest if last else None, rival, settings.snapshots)
+            or floors(self.evaluation, rival, settings)
+            or probe(self.artefacts, settings, self.manifest.built_at)
+        )
+
+
+@dataclass(frozen=True)
+class _Making:
+    """A world with its vectors, on the way to a build."""
+
+    world: World
+    found: Mapping[str, Embedded]
+    inputs: Inputs
+    settings: Settings
+    started: datetime
+    progress: Progress
+
+    def build(self, last: Last | None, anew: bool = False) -> _Build:
+        """Make every stage, or take it from the last snapshot. anew: settings and weights are learned again."""
+        content = arrange(
+            self.world.items, self.found, self.settings, self.progress, self.inputs, last
+        )
+        measuring = self.inputs.evaluation(self.settings)
+        evaluation = self._evaluation(content, last, measuring, anew)
+        fitting = self.inputs.preference(_found(evaluation, self.settings), self.settings)
+        fitted = last.fitted(fitting) if last else None
+        artefacts = fit(
+            self.world,
+            content,
+            evaluation,
+            self.settings,
+            self.started,
+            self.progress,
+            fitted,
+        )
+        manifest = describe(
+            new_id(self.started),
+            self.started,
+            self.inputs.everything(self.settings),
+            self.world,
+            artefacts,
+            evaluation,
+        )
+        spaces = {
+            f"space {name}": self.inputs.space(name, self.settings) for name in content.spaces
+        }
+        stages = {"made by": made_by(), "evaluation": measuring, "preference": fitting, **spaces}
+        return _Build(artefacts, evaluation, manifest, stages)
+
+    def _evaluation(
+        self, content: Content, last: Last | None, digest: str, anew: bool
+    ) -> Evaluation:
+        known = last.evaluation if last else None
+        if last and not anew and (same := last.measured(digest)):
+            return same
+        return evaluate(
+            self.world,
+            content,
+            self.settings,
+            self.progress,
+            start=found_by(known) if known else None,
+            last=None if anew else known,
+        )
 
 
 def publish(
@@ -125,12 +215,17 @@ def publish(
     manifest: Manifest,
     evaluation: Evaluation,
     progress: Progress,
+    stages: Mapping[str, str] | None = None,
 ) -> Manifest:
-    """Seal a build with its evaluation and its report beside it, and serve it."""
+    """Seal a build with its evaluation and its report beside it, and serve it.
+
+    stages: what each was made from; None: the next build makes all of them anew.
+    """
     progress.task("sealing the snapshot")
     extras = {
         "evaluation.json": evaluation.to_json(),
         "report.html": html(evaluation, f"Snapshot {manifest.id}"),
+        STAGES: json.dumps(stages or {}, indent=1),
     }
     sealed = snapshots.seal(artefacts, manifest, extras)
     snapshots.publish(sealed.id)
@@ -175,15 +270,24 @@ def embed(items: ItemTable, settings: Settings, progress: Progress) -> dict[str,
 
 
 def arrange(
-    items: ItemTable, found: Mapping[str, Embedded], settings: Settings, progress: Progress
+    items: ItemTable,
+    found: Mapping[str, Embedded],
+    settings: Settings,
+    progress: Progress,
+    inputs: Inputs | None = None,
+    last: Last | None = None,
 ) -> Content:
-    """Vectors -> spaces: whitened, indexed, with every item's neighbours."""
+    """Vectors -> spaces: whitened, indexed, with every item's neighbours.
+
+    inputs, last: what they are made from, and a snapshot that may hold the same; None: nothing is reused.
+    """
     spaces: dict[str, Space] = {}
     priors: dict[str, ContentPrior] = {}
     for name, vectors in found.items():
         if len(vectors.table.ids):
             advance = progress.task(f"finding neighbours: {name}", len(items))
-            spaces[name] = build_space(items.ids, vectors.table, settings.index, advance)
+            same = last.space(name, inputs.space(name, settings)) if inputs and last else None
+            spaces[name] = same or build_space(items.ids, vectors.table, settings.index, advance)
             rows, _ = vectors.table.aligned(items.ids)
             priors[name] = ContentPrior(rows, spaces[name].neighbours, spaces[name].similarity)
     return Content(spaces, priors)
@@ -210,10 +314,12 @@ def evaluate(
     plan: Plan | None = None,
     start: Found | None = None,
     beside: bool = True,
+    last: Evaluation | None = None,
 ) -> Evaluation:
     """Measure what this world's models would have suggested. plan: None for what the settings ask.
 
-    start: settings that the last build found. beside: with baselines.
+    start: settings that the last build found. beside: with baselines. last: what it learned is taken over
+    while it holds.
     """
     return backtest(
         world.items,
@@ -225,6 +331,7 @@ def evaluate(
         plan,
         start,
         beside,
+        last,
     )
 
 
@@ -235,16 +342,19 @@ def fit(
     settings: Settings,
     at: datetime,
     progress: Progress,
+    fitted: Preference | None = None,
 ) -> Artefacts:
-    """Fit on everything, with the settings and the weights that the evaluation taught. at: when the world was so."""
-    if found := found_by(evaluation):
-        update = {"preference": found.preference, "events": found.events}
-        settings = settings.model_copy(update=update)
-    preference = fit_preference(
+    """Fit on everything, with the settings and the weights that the evaluation taught. at: when the world was so.
+
+    fitted: models that were fitted on the very same; None: there are none.
+    """
+    found = _found(evaluation, settings)
+    update = {"preference": found.preference, "events": found.events}
+    preference = fitted or fit_preference(
         world.log,
         len(world.items),
         content.priors,
-        settings,
+        settings.model_copy(update=update),
         _named(progress, "fitting on all events: "),
     )
     popularity = replace(preference.popularity, as_of=to_us(at))
@@ -260,6 +370,11 @@ def fit(
         hides_seen,
         ranker,
     )
+
+
+def _found(evaluation: Evaluation, settings: Settings) -> Found:
+    """The settings that an evaluation found; those given where nothing was measured."""
+    return found_by(evaluation) or Found(settings.preference, settings.events)
 
 
 def _named(progress: Progress, prefix: str) -> Callable[[str], None]:
@@ -303,118 +418,10 @@ def describe(
     )
 
 
-def gate(new: Manifest, current: Manifest | None, settings: SnapshotSettings) -> str | None:
-    """Why the new build must not be published; None if it may be."""
-    if not new.counts["available"]:
-        return "no item is available, published and not expired: there would be nothing to show"
-    if current is not None:
-        least = (1 - settings.max_shrink) * current.counts["available"]
-        if new.counts["available"] < least:
-            return (
-                f"the catalogue shrank from {current.counts['available']} available items to "
-                f"{new.counts['available']}, more than snapshots.max_shrink = {settings.max_shrink:g} allows"
-            )
-        if current.metrics and not new.metrics:
-            return (
-                "too few events are left to measure this build, though the current one was measured"
-            )
-    if not new.metrics:
-        return None
-    mine, bars = new.metrics["blend.ndcg@10"], {"popularity": new.metrics["popularity.ndcg@10"]}
-    if current is not None and current.metrics:
-        bars["the current snapshot"] = current.metrics["blend.ndcg@10"]
-    for name, bar in bars.items():
-        if not mine >= (1 - settings.tolerance) * bar:  # also refuses NaN
-            return (
-                f"NDCG@10 on held-out events is {mine:.4f}, that of {name} {bar:.4f}: "
-                f"lower by more than snapshots.tolerance = {settings.tolerance:g}"
-            )
-    return None
-
-
-def floors(new: Evaluation, current: Evaluation | None, settings: Settings) -> str | None:
-    """Why those of whom little is known would be served too badly by the new build; None if they would not.
-
-    They are few, so only what their whole interval says counts.
-    """
-    least, tolerance = settings.evaluation.min_queries, settings.snapshots.tolerance
-    bars = {"popularity": (new, "popularity"), "the current snapshot": (current, BLEND)}
-    for name, (evaluation, model) in bars.items():
-        for group in FLOORS:
-            mine, other = _slice(new, BLEND, group), _slice(evaluation, model, group)
-            if min(mine.n, other.n) < least:
-                continue
-            found, bar = mine.metrics[HEADLINE], other.metrics[HEADLINE].value
-            if found.high is not None and found.high < (1 - tolerance) * bar:
-                return (
-                    f"NDCG@10 of {SLICES[group]} ({group}) on held-out events is {interval(found, '.4f')}, "
-                    f"that of {name} {bar:.4f}: lower by more than snapshots.tolerance = {tolerance:g}"
-                )
-    return None
-
-
-def _slice(evaluation: Evaluation | None, model: str, group: str) -> Slice:
-    """One without queries where it was not measured."""
-    measured = evaluation.models.get(model) if evaluation else None
-    return (measured.slices if measured else {}).get(group, Slice(n=0, metrics={}))
-
-
-def probe(artefacts: Artefacts, settings: Settings, at: datetime) -> str | None:
-    """Ask the very artefacts that would be served, as a newcomer and on the page of the best-known item.
-
-    Why an answer is not sound, or None.
-    """
-    recommender = Recommender.of(artefacts, settings.ranking)
-    best_known = np.array([int(artefacts.preference.support.argmax())])
-    for query in (Query(at=at, limit=10), Query(at=at, limit=10, context=best_known)):
-        slate = recommender.recommend(query)
-        if slate.failed:
-            return f"the sources {', '.join(slate.failed)} fail"
-        if not all(np.isfinite(item.score) for item in slate.items):
-            return "a score is not finite"
-    return None
-
-
 def inputs_digest(world: World, found: Mapping[str, Embedded], settings: Settings) -> str:
     """Equal for two worlds, vectors and settings from which the same snapshot would be built."""
-    digest = hashlib.sha256(settings.model_dump_json(exclude=UNUSED_BY_A_BUILD).encode())
-    digest.update(repr(sorted(library_versions().items())).encode())
-    for batch in world.items.data.to_batches():
-        digest.update(batch.serialize())
-    for name in sorted(found):
-        table = found[name].table
-        digest.update(f"{name} {table.card.fingerprint}".encode() + table.rows.tobytes())
-        digest.update("\0".join(table.ids).encode())
-    for actor in world.log.actors:
-        digest.update(actor.encode() + b"\0")
-    log = world.log
-    for column in (log.actor, log.item, log.type, log.value, log.time):
-        digest.update(np.ascontiguousarray(column).tobytes())
-    return digest.hexdigest()
+    return Inputs.of(world.items, world.log, found).everything(settings)
 
 
-def current_manifest(snapshots: Snapshots) -> Manifest | None:
-    """The manifest being served; None if there is none, or none that can be read: then a rebuild mends it."""
-    try:
-        return snapshots.verify(snapshots.current_id())
-    except SnapshotError:
-        return None
-
-
-def stored_evaluation(snapshots: Snapshots, snapshot: str) -> Evaluation:
-    """The evaluation that was sealed with a snapshot."""
-    return Evaluation.from_json(
-        (snapshots.folder / snapshot / "evaluation.json").read_text(encoding="utf-8")
-    )
-
-
-def found_by(evaluation: Evaluation) -> Found | None:
-    """The settings that an evaluation found; None where nothing was measured."""
-    if not evaluation.measured:
-        return None
-    preference = PreferenceSettings.model_validate(evaluation.preference)
-    return Found(preference, EventSettings.model_validate(evaluation.events))
-
-
-def _kept(current: Manifest | None) -> str:
-    return f"{current.id} stays published." if current else "Nothing is published."
+def _kept(last: Last | None) -> str:
+    return f"{last.manifest.id} stays published." if last else "Nothing is published."

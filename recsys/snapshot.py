@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -266,6 +267,16 @@ def new_id(at: datetime) -> str:
 def library_versions() -> dict[str, str]:
     """The versions of what made a snapshot."""
     return {name: version(name) for name in LIBRARIES}
+
+
+@cache
+def made_by() -> str:
+    """A digest of the libraries and of this package's own source: what was made by another is not reused."""
+    digest = hashlib.sha256(f"{FORMAT} {sorted(library_versions().items())}".encode())
+    folder = Path(__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def sha256(path: Path) -> str:

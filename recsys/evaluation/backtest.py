@@ -16,12 +16,13 @@ from recsys.catalogue.event_log import EventLog
 from recsys.catalogue.items import ItemTable
 from recsys.catalogue.times import from_us
 from recsys.config import Settings
-from recsys.evaluation.baselines import WHY_LEFT_OUT, baseline_slates
+from recsys.evaluation.baselines import WHY_LEFT_OUT, baseline_slates, popularity_slates
+from recsys.evaluation.basis import basis_of, outdated
 from recsys.evaluation.judge import Slates, differences, judge, judge_alone
-from recsys.evaluation.learning import Learned, learn
+from recsys.evaluation.learning import Learned, learn, taken_over
 from recsys.evaluation.metrics import Shelf, padded
-from recsys.evaluation.past import Found, Past
-from recsys.evaluation.result import BLEND, Estimate, Evaluation, Period
+from recsys.evaluation.past import MEASURED_SETTINGS, Found, Past
+from recsys.evaluation.result import BLEND, Basis, Estimate, Evaluation, Period
 from recsys.evaluation.split import LIMIT, Exam, Plan, Question, make_plan
 from recsys.identity import Ordinals
 from recsys.index.space import Space
@@ -34,9 +35,6 @@ from recsys.threads import one_blas_thread
 
 __all__ = ["Evaluation", "backtest"]
 
-MEASURED_SETTINGS = {"events", "embedding", "index", "preference", "ranking", "evaluation"}
-"""Sections of the settings that figures depend on; no other is copied, least of all the database's."""
-
 
 def backtest(
     items: ItemTable,
@@ -48,12 +46,14 @@ def backtest(
     plan: Plan | None = None,
     start: Found | None = None,
     beside: bool = True,
+    last: Evaluation | None = None,
 ) -> Evaluation:
     """Measure what models of the known events suggest to those who then liked something else.
 
     progress is told the name of each step as it starts. plan: None for what the settings' protocol asks.
     start: settings from which the search sets out, such as those that the last build found.
     beside: False leaves out the baselines, which take longer than the blend where everybody is asked.
+    last: what it learned is taken over while it holds (`basis`), and of the baselines popularity alone is asked.
     Equal inputs give an equal outcome, but for `seconds`.
     """
     past = Past(items, spaces, priors, settings)
@@ -63,9 +63,9 @@ def backtest(
     outcome = _nothing_yet(past, log, plan)
     if reason := _too_little(log, plan.test, settings):
         return outcome.model_copy(update={"reason": reason})
-    learned = learn(past, plan, start, steps)
+    learned, basis = _learned(past, log, plan, start, last, steps)
     past, test = past.having(learned.found), _as_served(plan.test, learned)
-    slates, preference = _answer(past, test, learned, beside, steps)
+    slates, preference = _answer(past, test, learned, beside, basis.builds > 0, steps)
     with steps("measuring"):
         known = np.bincount(test.known.item, minlength=len(items)) > 0
         models = judge(test, slates, _shelf(past, preference), known, settings.evaluation)
@@ -74,12 +74,13 @@ def backtest(
         "measured": True,
         "preference": learned.found.preference.model_dump(mode="json"),
         "events": learned.found.events.model_dump(mode="json"),
+        "basis": basis,
         "hides_seen": learned.hides_seen,
         "weights": learned.weights,
         "ranker": learned.trial,
         "models": models,
-        "train_only": _train_only(past, plan, learned, steps),
-        "left_out": _left_out(models, beside),
+        "train_only": {} if basis.builds else _train_only(past, plan, learned, steps),
+        "left_out": {} if basis.builds else _left_out(models, beside),
         "difference": difference,
         "seconds": steps.seconds,
     }
@@ -132,10 +133,27 @@ def _too_little(log: EventLog, test: Exam, settings: Settings) -> str:
     return ""
 
 
+def _learned(
+    past: Past,
+    log: EventLog,
+    plan: Plan,
+    start: Found | None,
+    last: Evaluation | None,
+    steps: _Steps,
+) -> tuple[Learned, Basis]:
+    """What the last evaluation learned, else what is learned now."""
+    now = basis_of(past, log, plan)
+    then = last.basis if last else None
+    why = outdated(then, now, plan)
+    if last and then and not why:
+        return taken_over(last), then.model_copy(update={"builds": then.builds + 1})
+    return learn(past, plan, start, steps), now.model_copy(update={"because": why})
+
+
 def _answer(
-    past: Past, exam: Exam, learned: Learned, beside: bool, steps: _Steps
+    past: Past, exam: Exam, learned: Learned, beside: bool, few: bool, steps: _Steps
 ) -> tuple[Slates, Preference]:
-    """Let the blend, and every baseline beside it, answer every question."""
+    """Let the blend, and every baseline beside it, answer every question. few: of the baselines, popularity alone."""
     with steps("fitting models for test"):
         preference = past.fit(exam.known)
     with steps("asking the blend"):
@@ -143,11 +161,14 @@ def _answer(
         slates = {BLEND: _slates(recommender, exam.questions)}
     if not beside:
         return slates, preference
+    popular = preference.popularity.popular
+    queries = [question.query for question in exam.questions]
+    if few:
+        with steps("asking popularity"):
+            return slates | popularity_slates(popular, past.items, queries), preference
     with steps("fitting baselines"):
         scorers = fit_baselines(exam.known, preference, past.content, past.settings)
     with steps("asking the baselines"), one_blas_thread():  # their products are too small to share
-        popular = preference.popularity.popular
-        queries = [question.query for question in exam.questions]
         return slates | baseline_slates(scorers, popular, past.items, queries), preference
 
 

@@ -46,3 +46,31 @@ def baseline_slates(
             best = allowed[best_of(np.nan_to_num(scores[allowed], nan=LAST), LIMIT)]
             slates[name][row, : len(best)] = best
     return slates
+
+
+def popularity_slates(
+    popular: Floats, items: ItemTable, queries: Sequence[Query]
+) -> dict[str, Ordinals]:
+    """The row `popularity` of `baseline_slates`, without a look at the items that nobody gets to see."""
+    slates = np.full((len(queries), LIMIT), ABSENT, dtype=np.int64)
+    sieve = Sieve(items, Conditions(items))
+    by_popularity = np.argsort(-popular, kind="stable")
+    place = np.empty_like(by_popularity)
+    place[by_popularity] = np.arange(len(place))
+    for row, query in enumerate(queries):
+        order = by_popularity
+        if query.rerank is not None:
+            order = query.rerank[np.argsort(place[query.rerank])]
+        best = _first_allowed(order, query, sieve)
+        slates[row, : len(best)] = best
+    return {"popularity": slates}
+
+
+def _first_allowed(order: Ordinals, query: Query, sieve: Sieve) -> Ordinals:
+    """At most LIMIT that every filter keeps, looking no further than it takes."""
+    depth = 4 * LIMIT + len(query.seen)
+    while True:
+        allowed = sieve.keep(Block((query,)), Lists.of([order[:depth]]))[0].items
+        if len(allowed) >= LIMIT or depth >= len(order):
+            return allowed[:LIMIT]
+        depth *= 4

@@ -11,11 +11,11 @@ from typing import Protocol
 
 import numpy as np
 
-from recsys.config import Settings
+from recsys.config import EventSettings, PreferenceSettings, Settings
 from recsys.evaluation.blending import Rehearsed, segments, with_history
 from recsys.evaluation.new_items import learn_new_items
 from recsys.evaluation.past import Found, Past, Weights
-from recsys.evaluation.result import Trial
+from recsys.evaluation.result import Evaluation, Trial
 from recsys.evaluation.search import search, search_again
 from recsys.evaluation.split import Exam, Plan, Question
 from recsys.evaluation.trial import try_ranker
@@ -50,7 +50,7 @@ class Learned:
     """Segments with too few questions are absent, and so are new items."""
     hides_seen: bool
     fitted: Preference | None = None
-    """The models of the rehearsal; None where it taught nothing."""
+    """The models of the rehearsal; None where there was none."""
     trial: Trial | None = None
     """How a ranker did; None where none was to be tried."""
 
@@ -58,6 +58,22 @@ class Learned:
     def ranker(self) -> str | None:
         """LightGBM's text of the ranker that is to be used, if any."""
         return self.trial.served if self.trial else None
+
+
+def taken_over(evaluation: Evaluation) -> Learned:
+    """What an evaluation learned that measured something."""
+    found = found_by(evaluation)
+    if found is None:
+        raise ValueError("an evaluation that measured nothing has learned nothing")
+    return Learned(found, evaluation.weights, evaluation.hides_seen, trial=evaluation.ranker)
+
+
+def found_by(evaluation: Evaluation) -> Found | None:
+    """The settings that an evaluation found; None where nothing was measured."""
+    if not evaluation.measured:
+        return None
+    preference = PreferenceSettings.model_validate(evaluation.preference)
+    return Found(preference, EventSettings.model_validate(evaluation.events))
 
 
 def learn(past: Past, plan: Plan, start: Found | None, steps: Steps) -> Learned:

@@ -20,6 +20,9 @@ from recsys.ranking.recommender import Recommender
 from recsys.snapshot import Artefacts
 from recsys.threads import one_blas_thread
 
+MEASURED_SETTINGS = {"events", "embedding", "index", "preference", "ranking", "evaluation"}
+"""Sections of the settings that figures depend on; no other is copied, least of all the database's."""
+
 Weights = dict[str, dict[str, float]]
 """Segment -> source -> weight."""
 

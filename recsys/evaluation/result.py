@@ -89,6 +89,23 @@ class Trial(Document):
         return self.model if self.used else None
 
 
+class Basis(Document):
+    """What settings and weights were learned from: enough to tell later whether they still hold."""
+
+    made_with: str
+    """A digest of the settings, the libraries and the encoders."""
+    events: list[int]
+    """Hashes of a sample of the events."""
+    items: list[int]
+    """Hashes of a sample of the items and what they contain."""
+    until: int | None
+    """Microseconds: the newest event of the validation part; None: there is none."""
+    builds: int = 0
+    """Builds that took over what was learned, the one at hand included; 0: it learned itself."""
+    because: str = ""
+    """Why the build that learned did so."""
+
+
 class Evaluation(Document):
     """How the blend and the baselines did on held-out events; without models, why that is not known."""
 
@@ -106,6 +123,8 @@ class Evaluation(Document):
     """Settings of the models of taste, as found on validation; empty when nothing was measured."""
     events: dict[str, Any] = {}
     """What events weigh, as found on validation; empty when nothing was measured."""
+    basis: Basis | None = None
+    """What settings and weights were learned from; None when nothing was measured."""
     hides_seen: bool = True
     """Whether what a viewer had seen was left out: as set, else as found better on validation."""
     weights: dict[str, dict[str, float]] = {}
@@ -129,6 +148,11 @@ class Evaluation(Document):
         baselines = [name for name in self.models if name != BLEND]
         return max(baselines, key=lambda name: self.models[name].metrics[HEADLINE].value)
 
+    @property
+    def takes_over(self) -> bool:
+        """Whether settings and weights are an earlier build's; then of the baselines only popularity was asked."""
+        return self.basis is not None and self.basis.builds > 0
+
     def metrics(self) -> dict[str, float]:
         """`model.metric` -> value on the main set; empty when nothing was measured."""
         return {
@@ -145,3 +169,16 @@ class Evaluation(Document):
     def from_json(cls, text: str) -> "Evaluation":
         """Raises pydantic's ValidationError for a document of another form."""
         return cls.model_validate_json(text)
+
+
+def comparable(one: Evaluation, other: Evaluation) -> bool:
+    """Whether figures of both answer the same kind of question: else neither is better than the other."""
+    return _asked(one) == _asked(other)
+
+
+def _asked(evaluation: Evaluation) -> tuple[object, ...]:
+    """The protocol by its name, how much is held out and hidden, and what counts as a like."""
+    how, events = (evaluation.settings.get(name, {}) for name in ("evaluation", "events"))
+    likes = sorted(name for name, weight in events.get("weights", {}).items() if weight > 0)
+    name = evaluation.protocol.partition(":")[0]
+    return name, how.get("test"), how.get("cold_items"), events.get("rating_neutral"), likes

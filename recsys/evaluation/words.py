@@ -148,7 +148,7 @@ def headline(evaluation: Evaluation) -> str:
     behind = [name for name, (_, _, high) in found if high is not None and high < 0]
     ahead = [name for name, (_, low, _) in found if low is not None and low > 0]
     level = [name for name, _ in found if name not in behind + ahead]
-    if not behind and not level:
+    if not behind and not level and not evaluation.takes_over:
         return "The blend is ahead of every single model."
     said = [f"behind {_listed(behind)}"] if behind else []
     said += [f"level with {_listed(level)}"] if level else []
@@ -169,8 +169,9 @@ def evidence(evaluation: Evaluation) -> str:
     best = evaluation.best_baseline
     mine, other = (evaluation.models[name].metrics[HEADLINE].value for name in (BLEND, best))
     gain = f" ({mine / other - 1:+.1%})" if other > 0 else ""
+    rank = "" if evaluation.takes_over else ", the best single model"
     return (
-        f"NDCG@10 is {mine:.3f}, against {other:.3f} for {best}, the best single model{gain}. "
+        f"NDCG@10 is {mine:.3f}, against {other:.3f} for {best}{rank}{gain}. "
         f"The difference, query by query, is {interval(evaluation.difference[best], '+.3f')} "
         f"over {queries(evaluation):,} queries."
     )
@@ -195,6 +196,18 @@ def trial(found: Trial) -> str:
         f"A ranker (LambdaMART), taught by the earlier queries of validation, changed the blend's NDCG@20 on "
         f"the {found.queries:,} later ones by {interval(found.gain, '+.3f')}: {outcome}."
     )
+
+
+def learned(evaluation: Evaluation) -> list[str]:
+    """Whose settings and weights were measured, a paragraph at the most."""
+    basis = evaluation.basis
+    if basis is None or not basis.builds:
+        return []
+    ago = "by the last build" if basis.builds == 1 else f"{basis.builds} builds ago"
+    return [
+        f"Settings and weights are those learned {ago}, when all single models were measured: events, items and "
+        "settings are nearly the same."
+    ]
 
 
 def queries(evaluation: Evaluation) -> int:
@@ -252,4 +265,11 @@ def footnotes(evaluation: Evaluation) -> list[str]:
     ]
     alone = [train_only(evaluation)] if evaluation.train_only else []
     tried = [trial(evaluation.ranker)] if evaluation.ranker else []
-    return [*alone, *tried, *evaluation.protocol.splitlines(), *left_out, *unfitted]
+    return [
+        *learned(evaluation),
+        *alone,
+        *tried,
+        *evaluation.protocol.splitlines(),
+        *left_out,
+        *unfitted,
+    ]

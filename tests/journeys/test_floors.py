@@ -4,7 +4,7 @@ import pytest
 
 from recsys.config import Settings
 from recsys.evaluation.result import Estimate, Evaluation, Measured, Slice
-from recsys.rebuild import floors
+from recsys.gate import floors
 
 SLICES = ("cold items among themselves", "first event", "first visits")
 

@@ -190,7 +190,7 @@ def test_killed_at_any_moment_a_rebuild_leaves_a_sound_snapshot_serving(
     Without texts: most moments would fall into the loading of the encoder, where nothing is written yet.
     """
     snapshots = Snapshots(home / "snapshots")
-    started = partial(start, home, "rebuild", "--force", RECSYS_EMBEDDING__TEXT_MODEL="none")
+    started = partial(start, home, "rebuild", "--full", RECSYS_EMBEDDING__TEXT_MODEL="none")
     began = time.monotonic()
     assert started().wait() == 0
     length = time.monotonic() - began

@@ -1,0 +1,98 @@
+"""May a build be published? What it measured, against popularity and the snapshot that it would replace."""
+
+from datetime import datetime
+
+import numpy as np
+
+from recsys.config import Settings, SnapshotSettings
+from recsys.evaluation.result import (
+    BLEND,
+    COLD_ALONE,
+    FIRST_EVENT,
+    FIRST_VISITS,
+    HEADLINE,
+    Evaluation,
+    Slice,
+)
+from recsys.evaluation.words import SLICES, interval
+from recsys.ranking.candidates import Query
+from recsys.ranking.recommender import Recommender
+from recsys.snapshot import Artefacts, Manifest
+
+FLOORS = (COLD_ALONE, FIRST_EVENT, FIRST_VISITS)
+"""Slices of an evaluation that have a bar of their own."""
+
+
+def gate(
+    new: Manifest, current: Manifest | None, rival: Evaluation | None, settings: SnapshotSettings
+) -> str | None:
+    """Why the new build must not be published; None if it may be.
+
+    rival: the current snapshot's evaluation; None where its figures are not comparable with the new ones.
+    """
+    if not new.counts["available"]:
+        return "no item is available, published and not expired: there would be nothing to show"
+    if current is not None:
+        least = (1 - settings.max_shrink) * current.counts["available"]
+        if new.counts["available"] < least:
+            return (
+                f"the catalogue shrank from {current.counts['available']} available items to "
+                f"{new.counts['available']}, more than snapshots.max_shrink = {settings.max_shrink:g} allows"
+            )
+    theirs = rival.metrics() if rival else {}
+    if not new.metrics:
+        left = "too few events are left to measure this build, though the current one was measured"
+        return left if theirs else None
+    mine, bars = new.metrics["blend.ndcg@10"], {"popularity": new.metrics["popularity.ndcg@10"]}
+    if theirs:
+        bars["the current snapshot"] = theirs["blend.ndcg@10"]
+    for name, bar in bars.items():
+        if not mine >= (1 - settings.tolerance) * bar:  # also refuses NaN
+            return (
+                f"NDCG@10 on held-out events is {mine:.4f}, that of {name} {bar:.4f}: "
+                f"lower by more than snapshots.tolerance = {settings.tolerance:g}"
+            )
+    return None
+
+
+def floors(new: Evaluation, current: Evaluation | None, settings: Settings) -> str | None:
+    """Why those of whom little is known would be served too badly by the new build; None if they would not.
+
+    They are few, so only what their whole interval says counts.
+    """
+    least, tolerance = settings.evaluation.min_queries, settings.snapshots.tolerance
+    bars = {"popularity": (new, "popularity"), "the current snapshot": (current, BLEND)}
+    for name, (evaluation, model) in bars.items():
+        for group in FLOORS:
+            mine, other = _slice(new, BLEND, group), _slice(evaluation, model, group)
+            if min(mine.n, other.n) < least:
+                continue
+            found, bar = mine.metrics[HEADLINE], other.metrics[HEADLINE].value
+            if found.high is not None and found.high < (1 - tolerance) * bar:
+                return (
+                    f"NDCG@10 of {SLICES[group]} ({group}) on held-out events is {interval(found, '.4f')}, "
+                    f"that of {name} {bar:.4f}: lower by more than snapshots.tolerance = {tolerance:g}"
+                )
+    return None
+
+
+def _slice(evaluation: Evaluation | None, model: str, group: str) -> Slice:
+    """One without queries where it was not measured."""
+    measured = evaluation.models.get(model) if evaluation else None
+    return (measured.slices if measured else {}).get(group, Slice(n=0, metrics={}))
+
+
+def probe(artefacts: Artefacts, settings: Settings, at: datetime) -> str | None:
+    """Ask the very artefacts that would be served, as a newcomer and on the page of the best-known item.
+
+    Why an answer is not sound, or None.
+    """
+    recommender = Recommender.of(artefacts, settings.ranking)
+    best_known = np.array([int(artefacts.preference.support.argmax())])
+    for query in (Query(at=at, limit=10), Query(at=at, limit=10, context=best_known)):
+        slate = recommender.recommend(query)
+        if slate.failed:
+            return f"the sources {', '.join(slate.failed)} fail"
+        if not all(np.isfinite(item.score) for item in slate.items):
+            return "a score is not finite"
+    return None
