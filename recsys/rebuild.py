@@ -34,6 +34,7 @@ from recsys.evaluation.report import html
 from recsys.evaluation.result import comparable
 from recsys.evaluation.split import TEST, Plan, by_parts
 from recsys.gate import floors, gate, probe
+from recsys.identity import IdMap, ItemId
 from recsys.index.space import Space, build_space
 from recsys.preference.cold import ContentPrior
 from recsys.preference.models import Preference, fit_preference
@@ -262,6 +263,7 @@ def embed(items: ItemTable, settings: Settings, progress: Progress) -> dict[str,
     texts = [item_text(row, names) for row in items.data.select(list(columns)).to_pylist()]
     images = [tuple(locations or ()) for locations in items.data["images"].to_pylist()]
     found: dict[str, Embedded] = {}
+    progress.task("embedding: loading the encoders")
     if any(texts) and (encoder := load_text_encoder(settings.embedding)):
         found["text"] = _embed("texts", items, texts, encoder, settings, progress)
     if any(images) and (pictures := load_image_encoder(settings.embedding)):
@@ -287,10 +289,19 @@ def arrange(
         if len(vectors.table.ids):
             advance = progress.task(f"finding neighbours: {name}", len(items))
             same = last.space(name, inputs.space(name, settings)) if inputs and last else None
-            spaces[name] = same or build_space(items.ids, vectors.table, settings.index, advance)
+            spaces[name] = same or build_space(
+                items.ids, vectors.table, settings.index, advance, *_before(name, last)
+            )
             rows, _ = vectors.table.aligned(items.ids)
             priors[name] = ContentPrior(rows, spaces[name].neighbours, spaces[name].similarity)
     return Content(spaces, priors)
+
+
+def _before(name: str, last: Last | None) -> tuple[Space | None, IdMap[ItemId] | None]:
+    """A kind of content as the last snapshot has it, and its items; neither where there is none."""
+    if last is None or last.artefacts is None:
+        return None, None
+    return last.artefacts.spaces.get(name), last.artefacts.items.ids
 
 
 def _embed(

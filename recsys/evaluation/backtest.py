@@ -7,7 +7,7 @@ test: known events -> models, blend, baselines -> questions of the test -> Evalu
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import numpy as np
@@ -147,7 +147,10 @@ def _learned(
     why = outdated(then, now, plan)
     if last and then and not why:
         return taken_over(last), then.model_copy(update={"builds": then.builds + 1})
-    return learn(past, plan, start, steps), now.model_copy(update={"because": why})
+    learned = learn(past, plan, start, steps)
+    if plan.train_only is None:
+        learned = replace(learned, fitted=None)  # not needed any more, and large
+    return learned, now.model_copy(update={"because": why})
 
 
 def _answer(
