@@ -30,7 +30,7 @@ from recsys.index.space import Space
 from recsys.locks import only_one
 from recsys.preference.models import Preference
 
-FORMAT = 4
+FORMAT = 5
 """Raised whenever an older reader could misread a newer folder."""
 
 LIBRARIES = (

@@ -108,10 +108,10 @@ class Opinion(Protocol):
     def scores(self, items: Lists) -> Floats:
         """(m,) scores of all items, higher is better; NaN where this source cannot judge."""
 
-    def because(self, items: Lists) -> Ordinals | None:
+    def because(self, items: Lists, wanted: Mask) -> Ordinals | None:
         """(m,) position in its query's `seeds` of what speaks most for each; `ABSENT` where nothing does.
 
-        None where it never names one.
+        wanted: (m,) False where it need not be found out. None from a source that never names a seed.
         """
 
 

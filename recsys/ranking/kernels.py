@@ -539,11 +539,17 @@ def strongest_seeds(
     weights: Floats,
     item_starts: Ordinals,
     items: Ordinals,
+    wanted: Mask,
 ) -> Ordinals:
-    """(m,) for each item, which seed of its query has the largest positive weight * W[seed, item]; `FREE`: none."""
+    """(m,) for each item, which seed of its query has the largest positive weight * W[seed, item]; `FREE`: none.
+
+    Not looked for where it is not wanted ((m,)).
+    """
     found = np.full(len(items), FREE, dtype=np.int64)
     for n in range(len(starts) - 1):
         for m in range(item_starts[n], item_starts[n + 1]):
+            if not wanted[m]:
+                continue
             most = 0.0
             for k in range(starts[n], starts[n + 1]):
                 first, last = indptr[seeds[k]], indptr[seeds[k] + 1]

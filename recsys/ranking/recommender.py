@@ -303,16 +303,19 @@ class Recommender:
         nobody = np.full(len(items.items), ABSENT)
         if not parts:
             return nobody, nobody
-        spoken = {name: opinion for name, opinion in opinions.items() if name in parts}
-        because = _heard(spoken, lambda opinion: opinion.because(items), failed)
-        seeds = np.full((len(parts), len(items.items)), ABSENT)
-        table = np.empty(seeds.shape, dtype=np.float32)
-        speaks = np.empty(len(parts), dtype=bool)
-        for row, (name, part) in enumerate(parts.items()):
-            table[row] = part
-            speaks[row] = speaks_for_itself(name, block.first.words is not None)
-            if (positions := because.get(name)) is not None:
-                seeds[row] = positions
+        names = list(parts)
+        table = np.stack(list(parts.values()))
+        searched = block.first.words is not None
+        speaks = np.array([speaks_for_itself(name, searched) for name in names], dtype=bool)
+        said = table[speaks].max(axis=0, initial=0)
+        louder = table > said  # only these can be the reason instead
+        asked = {
+            name: (opinions[name], wanted)
+            for name, wanted in zip(names, louder, strict=True)
+            if name in opinions and wanted.any()
+        }
+        because = _heard(asked, lambda one: one[0].because(items, one[1]), failed)
+        seeds = np.stack([nobody if (at := because.get(n)) is None else at for n in names])
         return kernels.reasons(table, seeds, speaks)
 
 

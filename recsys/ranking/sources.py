@@ -82,7 +82,7 @@ class RowOpinion:
         """The sums; 0 for a known item that no seed leads to, NaN where no seed has a row."""
         return kernels.look_up(self.table, items.starts, items.items, self.source.known)
 
-    def because(self, items: Lists) -> Ordinals:
+    def because(self, items: Lists, wanted: Mask) -> Ordinals:
         """The seed with the largest positive part."""
         W, seeds = self.source.weights, self.seeds
         return kernels.strongest_seeds(
@@ -94,6 +94,7 @@ class RowOpinion:
             self.weights,
             items.starts,
             items.items,
+            wanted,
         )
 
 
@@ -135,7 +136,7 @@ class DirectionOpinion:
             self.rows, self.vectors, self.known, items.starts, items.items, self.present
         )
 
-    def because(self, items: Lists) -> None:
+    def because(self, items: Lists, wanted: Mask) -> None:
         """All that was liked, no single seed."""
 
 
@@ -201,7 +202,7 @@ class AgainOpinion:
         scores[_each(np.diff(self.liked.starts) == 0, items)] = np.nan
         return scores
 
-    def because(self, items: Lists) -> Ordinals:
+    def because(self, items: Lists, wanted: Mask) -> Ordinals:
         """The item itself."""
         place = kernels.places_in(items.starts, items.items, self.liked.starts, self.liked.items)
         return np.where(place >= 0, self.positions[place], ABSENT) if len(self.wish) else place
@@ -253,7 +254,7 @@ class SpaceOpinion:
         """The largest of what is left of each similarity, 0 for what is not near; NaN for items without a vector."""
         return kernels.look_up(self.table, items.starts, items.items, self.space.present)
 
-    def because(self, items: Lists) -> Ordinals:
+    def because(self, items: Lists, wanted: Mask) -> Ordinals:
         """The nearest seed."""
         at = kernels.find(self.table, items.starts, items.items)
         near = np.flatnonzero(at >= 0)
@@ -287,7 +288,7 @@ class WordsOpinion:
             space.rows, self._words, asked, items.starts, items.items, space.present
         )
 
-    def because(self, items: Lists) -> None:
+    def because(self, items: Lists, wanted: Mask) -> None:
         """The words are the reason, no seed."""
 
 
@@ -364,7 +365,7 @@ class StandingOpinion:
             scores[_each(~self.known, items)] = np.nan
         return scores
 
-    def because(self, items: Lists) -> None:
+    def because(self, items: Lists, wanted: Mask) -> None:
         """Nothing the viewer did."""
 
 
@@ -419,5 +420,5 @@ class NewOpinion:
             self.source.published, half_life, self.at, items.starts, items.items
         )
 
-    def because(self, items: Lists) -> None:
+    def because(self, items: Lists, wanted: Mask) -> None:
         """Nothing the viewer did."""

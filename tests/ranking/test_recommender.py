@@ -303,7 +303,7 @@ class BrokenLater:
     def scores(self, items: Lists) -> np.ndarray:
         raise RuntimeError("out of order")
 
-    def because(self, items: Lists) -> Ordinals:
+    def because(self, items: Lists, wanted: Mask) -> Ordinals:
         raise RuntimeError("out of order")
 
 

@@ -48,7 +48,7 @@ class Asked:
         return self.opinion.scores(Lists.of([items]))
 
     def because(self, items: Ordinals) -> Ordinals:
-        return self.opinion.because(Lists.of([items]))
+        return self.opinion.because(Lists.of([items]), np.ones(len(items), dtype=bool))
 
 
 def ask(source: Source, asked: Query) -> Asked:
