@@ -1,5 +1,6 @@
 """The benchmarks of speed: that their worlds are what they say, and that their last line can be read."""
 
+import json
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -76,3 +77,17 @@ def test_a_world_is_published_with_its_history_and_answers(tmp_path: Path) -> No
     slate = recommender.recommend(Query(manifest.built_at, 10, where=some))
     assert len(slate.items) == 10
     assert not slate.failed
+
+
+def test_the_batch_benchmark_ends_with_its_figures(tmp_path: Path) -> None:
+    import batch
+    import make_world
+
+    home, out = tmp_path / "world", StringIO()
+    sizes = ("--items", "300", "--users", "40", "--events", "900")
+    with redirect_stdout(out):
+        assert make_world.main(["--home", str(home), *sizes]) == 0
+        assert batch.main(["--home", str(home), "--users", "30", "--runs", "2", "--json"]) == 0
+    figures = json.loads(out.getvalue().splitlines()[-1])
+    assert figures["users"] == 30
+    assert figures["batch_ratio_low"] <= figures["batch_ratio"] <= figures["batch_ratio_high"]

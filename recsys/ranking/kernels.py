@@ -688,10 +688,14 @@ def read_histories(
     starts: Ordinals,
     items: Ordinals,
     types: Items,
-    strengths: Floats,
+    values: Floats,
     times: Ordinals,
+    says: Floats,
+    rating: Mask,
     telling: Mask,
     hides: Mask,
+    neutral: float,
+    scale: float,
     half_life_us: float,
     visit_us: int,
     longest_read: int,
@@ -699,8 +703,9 @@ def read_histories(
 ) -> tuple[Ordinals, Ordinals, Floats, Items, Floats, Ordinals, Ordinals, Ordinals]:
     """Lists of events, newest first -> histories and what was seen. See `viewer.read_viewer`.
 
-    telling, hides: (types,) whether an event is read at all, and whether it makes an item seen. Of each list the
-    first `longest_read` telling events of known items are read, and `longest` distinct items with a weight kept.
+    says, rating, telling, hides: (types,) what an event says, whether its value is a rating (that is `scale` above
+    `neutral` at best), whether it is read at all, and whether it makes an item seen. Of each list the first
+    `longest_read` telling events of known items are read, and `longest` distinct items with a weight kept.
     Gives the lists (starts, items, weights, loudest types, visits on which each was liked), the moment of the newest
     event of each (`FREE`: none), and the lists of seen items (starts, items), ascending.
     """
@@ -727,20 +732,26 @@ def read_histories(
             if read == 0:
                 moments[n] = times[k]
             read += 1
+            strength = says[types[k]]
+            if rating[types[k]]:
+                place_on_scale = np.float32((values[k] - neutral) / scale)
+                if np.isnan(place_on_scale):
+                    place_on_scale = np.float32(0)  # a rating without a value says nothing
+                strength *= min(max(place_on_scale, np.float32(-1)), np.float32(1))
             place = _first_place(items[k], size)
             while keys[place] != FREE and keys[place] != items[k]:
                 place = (place + 1) & (size - 1)
             if keys[place] == FREE:
                 keys[place], slots[place] = items[k], distinct
                 own[distinct], newest[distinct] = items[k], times[k]
-                kinds[distinct], loud[distinct] = types[k], abs(strengths[k])
+                kinds[distinct], loud[distinct] = types[k], abs(strength)
                 distinct += 1
             slot = slots[place]
-            sums[slot] += strengths[k]
+            sums[slot] += strength
             hidden[slot] |= hides[types[k]]
-            if abs(strengths[k]) > loud[slot]:
-                loud[slot], kinds[slot] = abs(strengths[k]), types[k]
-            if strengths[k] > 0:
+            if abs(strength) > loud[slot]:
+                loud[slot], kinds[slot] = abs(strength), types[k]
+            if strength > 0:
                 if items[k] != last_like or abs(times[k] - last_time) >= visit_us:
                     liked_on[slot] += 1
                 last_like, last_time = items[k], times[k]

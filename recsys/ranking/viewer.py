@@ -4,7 +4,7 @@ The request path, batch scoring and evaluation all come through `read_viewer`, s
 always make the same query.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from recsys.catalogue.event_log import EventLog
 from recsys.config import EventSettings
-from recsys.identity import Ordinals
-from recsys.preference.interactions import DAY, event_strength
+from recsys.identity import Floats, Mask, Ordinals
+from recsys.preference.interactions import DAY, RATING
 from recsys.ranking import kernels
 from recsys.ranking.block import ends
 from recsys.ranking.candidates import History
@@ -35,22 +35,52 @@ def telling_types(settings: EventSettings) -> list[str]:
     return [name for name, weight in settings.weights.items() if weight or name in settings.seen]
 
 
+@dataclass(frozen=True, eq=False)
+class Weighing:
+    """What each type of event says, as arrays over the types: made once, used for many viewers."""
+
+    names: tuple[str, ...]
+    codes: Mapping[str, int]
+    """Name -> position."""
+    weights: Floats
+    ratings: Mask
+    """Whether the event's value is on the rating scale."""
+    telling: Mask
+    hides: Mask
+    """Whether an event of the type makes its item a seen one."""
+    settings: EventSettings
+
+    @classmethod
+    def of(cls, names: Sequence[str], settings: EventSettings) -> "Weighing":
+        """names: of all types that may occur."""
+        told = set(telling_types(settings))
+        return cls(
+            tuple(names),
+            {name: code for code, name in enumerate(names)},
+            np.array([settings.weights.get(name, 0.0) for name in names], dtype=np.float32),
+            np.array([name == RATING for name in names], dtype=bool),
+            np.array([name in told for name in names], dtype=bool),
+            np.array([name in settings.seen for name in names], dtype=bool),
+            settings,
+        )
+
+
 def read_viewer(
     items: Ordinals,
     types: NDArray[np.integer],
     values: NDArray[np.float32],
     times: NDArray[np.int64],
-    type_names: Sequence[str],
-    settings: EventSettings,
+    weighing: Weighing,
 ) -> Viewer:
     """Make a viewer from (m,) events in any order; `items` may hold `ABSENT` (left out), `values` NaN.
 
-    An item met several times counts once, with the sum of its strengths clipped to [-1, 1] and decayed by
-    the age of its newest event against the viewer's newest: absolute time would only scale all alike.
+    types: positions in `weighing.names`. An item met several times counts once, with the sum of its strengths
+    clipped to [-1, 1] and decayed by the age of its newest event against the viewer's newest: absolute time would
+    only scale all alike.
     """
     order = np.argsort(-times, kind="stable")
     events = (items[order], types[order], values[order], times[order])
-    return _read(np.array([0, len(items)]), *events, type_names, settings)[0]
+    return _read(np.array([0, len(items)]), *events, weighing)[0]
 
 
 def viewer_of(log: EventLog, events: Ordinals, settings: EventSettings) -> Viewer:
@@ -68,8 +98,7 @@ def viewers_of(log: EventLog, events: Sequence[Ordinals], settings: EventSetting
         log.type[newest_first],
         log.value[newest_first],
         log.time[newest_first],
-        log.types,
-        settings,
+        Weighing.of(log.types, settings),
     )
 
 
@@ -79,37 +108,39 @@ def _read(
     types: NDArray[np.integer],
     values: NDArray[np.float32],
     times: NDArray[np.int64],
-    type_names: Sequence[str],
-    settings: EventSettings,
+    weighing: Weighing,
 ) -> list[Viewer]:
     """A viewer from each list of events, newest first."""
-    told = set(telling_types(settings))
-    telling = np.array([name in told for name in type_names], dtype=bool)
-    hides = np.array([name in settings.seen for name in type_names], dtype=bool)
-    strengths = event_strength(types, values, type_names, settings)
-    ends_, found, weights, loudest, visits, newest, seen_ends, seen = kernels.read_histories(
+    settings = weighing.settings
+    history_ends, found, weights, loudest, visits, newest, seen_ends, seen = kernels.read_histories(
         starts,
         items,
-        types.astype(np.int32),
-        strengths,
+        types.astype(np.int32, copy=False),
+        values,
         times,
-        telling,
-        hides,
+        weighing.weights,
+        weighing.ratings,
+        weighing.telling,
+        weighing.hides,
+        settings.rating_neutral,
+        settings.rating_best - settings.rating_neutral,
         settings.half_life_days * DAY,
         DAY,
         LONGEST_READ,
         settings.history,
     )
-    viewers = []
-    names = [type_names[code] for code in loudest.tolist()]
-    for n in range(len(starts) - 1):
-        first, last = int(ends_[n]), int(ends_[n + 1])
-        history = History(
-            found[first:last],
-            weights[first:last],
-            tuple(names[first:last]),
-            visits[first:last],
-            int(newest[n]) if newest[n] != kernels.FREE else None,
+    names = [weighing.names[code] for code in loudest.tolist()]
+    edges, seen_edges = history_ends.tolist(), seen_ends.tolist()
+    return [
+        Viewer(
+            History(
+                found[edges[n] : edges[n + 1]],
+                weights[edges[n] : edges[n + 1]],
+                tuple(names[edges[n] : edges[n + 1]]),
+                visits[edges[n] : edges[n + 1]],
+                None if moment == kernels.FREE else moment,
+            ),
+            seen[seen_edges[n] : seen_edges[n + 1]],
         )
-        viewers.append(Viewer(history, seen[seen_ends[n] : seen_ends[n + 1]]))
-    return viewers
+        for n, moment in enumerate(newest.tolist())
+    ]

@@ -16,12 +16,12 @@ from sqlalchemy import Engine
 
 from recsys.catalogue.database import reading
 from recsys.catalogue.items import withdrawn_since
-from recsys.config import EventSettings, Settings
+from recsys.config import Settings
 from recsys.errors import DatabaseError, NoSnapshot, SnapshotError
 from recsys.identity import ItemId, Ordinals
 from recsys.ranking.candidates import History, Query, Quota, Where
 from recsys.ranking.recommender import Recommender
-from recsys.ranking.viewer import telling_types
+from recsys.ranking.viewer import Weighing, telling_types
 from recsys.serving.metrics import Metrics
 from recsys.serving.words import Words
 from recsys.snapshot import Artefacts, Manifest, Snapshots
@@ -50,7 +50,7 @@ class Served:
     recommender: Recommender
     withdrawn: Ordinals
     """Items deleted, or no longer on offer, by a change since it was built."""
-    weighing: EventSettings
+    weighing: Weighing
     """What events weigh."""
     telling: tuple[str, ...]
     """Event types that are read of a history."""
@@ -192,9 +192,14 @@ class Live:
         with self._lock:
             self._gone = set(self._changed(manifest.built_at)[0])
             weighing = self._settings.events.taking(recommender.events)
-            telling = tuple(telling_types(weighing))
             withdrawn = self._ordinals(recommender)
-            self._served = Served(manifest, recommender, withdrawn, weighing, telling)
+            self._served = Served(
+                manifest,
+                recommender,
+                withdrawn,
+                Weighing.of(tuple(weighing.weights), weighing),
+                tuple(telling_types(weighing)),
+            )
             self._read_all_at = datetime.now(UTC)
         self._metrics.serves(manifest)
         log.info("serving snapshot %s", manifest.id)

@@ -83,14 +83,12 @@ def _read(events: Sequence[Told], served: Served) -> Viewer:
     if not events:
         return NOBODY
     items, types, values, times = zip(*events, strict=True)
-    names = tuple(dict.fromkeys(types))
-    codes = {name: code for code, name in enumerate(names)}
+    codes = served.weighing.codes
     return read_viewer(
         served.recommender.items.ids.ordinals(items),
         np.array([codes[name] for name in types], dtype=np.int32),
         np.array(values, dtype=np.float32),
         np.array(times, dtype=np.int64),
-        names,
         served.weighing,
     )
 

@@ -5,7 +5,7 @@ from recsys.catalogue.times import EPOCH
 from recsys.config import EventSettings
 from recsys.ranking.block import Block
 from recsys.ranking.candidates import CONTEXT, History, Query
-from recsys.ranking.viewer import Viewer, read_viewer
+from recsys.ranking.viewer import Viewer, Weighing, read_viewer
 
 DAY = 86_400_000_000
 TYPES = ("dislike", "impression", "like", "purchase", "rating", "view")
@@ -19,8 +19,7 @@ def read(*events: tuple[int, str, float, float], **settings: object) -> Viewer:
         np.array([TYPES.index(name) for name in types], dtype=np.int16),
         np.array(values, dtype=np.float32),
         (np.array(days) * DAY).astype(np.int64),
-        TYPES,
-        EventSettings(**settings),
+        Weighing.of(TYPES, EventSettings(**settings)),
     )
 
 

@@ -1,0 +1,106 @@
+"""Several workers are one server: the same answers, one count of requests, and none missed when one dies."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import worlds
+
+from recsys.catalogue.database import connect, migrate
+from recsys.config import Settings
+
+WORKERS = 3
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
+    """Process and address of `recsys serve --workers 3`."""
+    settings = Settings(home=tmp_path_factory.mktemp("home"))
+    engine = connect(settings)
+    migrate(engine)
+    worlds.fill(engine)
+    worlds.publish(settings.home, worlds.build(engine, settings))
+    engine.dispose()
+    own = {"RECSYS_HOME": str(settings.home), "RECSYS_EMBEDDING__TEXT_MODEL": "none"}
+    command = [sys.executable, "-m", "recsys", "serve", "--port", "0", "--workers", str(WORKERS)]
+    with subprocess.Popen(
+        command, env=os.environ | own | {"COLUMNS": "200"}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        url = re.findall(r"http://\S+", process.stdout.readline())[0]
+        until(lambda: ready(url))
+        yield process.pid, url
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+
+
+def ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/ready").is_success
+    except httpx.TransportError:
+        return False
+
+
+def until(holds, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it never came to hold"
+        time.sleep(0.05)
+
+
+def workers_of(pid: int) -> set[int]:
+    return {int(pid) for pid in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def slate(url: str) -> list[tuple[str, float]]:
+    """Of one request on a connection of its own, so that any worker may take it."""
+    reply = httpx.get(f"{url}/v1/users/42/recommendations?limit=5").raise_for_status().json()
+    return [(place["item_id"], place["score"]) for place in reply["items"]]
+
+
+def requests_counted(url: str) -> float:
+    line = r'^recsys_requests_total\{method="GET",route="/v1/users/.*\} (\S+)$'
+    return sum(map(float, re.findall(line, httpx.get(f"{url}/metrics").text, re.MULTILINE)))
+
+
+def test_every_worker_gives_the_same_answer_and_all_are_counted(server: tuple[int, str]) -> None:
+    pid, url = server
+    assert len(workers_of(pid)) == WORKERS
+    before = requests_counted(url)
+    slates = [slate(url) for _ in range(40)]
+    assert all(found == slates[0] for found in slates)
+    assert len(slates[0]) == 5
+    assert requests_counted(url) - before == 40
+
+
+def test_an_event_told_to_one_worker_counts_for_all_of_them(server: tuple[int, str]) -> None:
+    _, url = server
+    first = slate(url)[0][0]
+    event = {"user_id": "42", "item_id": first, "type": "purchase"}
+    httpx.post(f"{url}/v1/events", json=event).raise_for_status()
+    assert all(first not in dict(slate(url)) for _ in range(20))
+
+
+def test_an_item_deleted_at_one_worker_is_gone_from_all(server: tuple[int, str]) -> None:
+    _, url = server
+    first = slate(url)[0][0]
+    httpx.delete(f"{url}/v1/items/{first}").raise_for_status()
+    time.sleep(1)
+    assert all(first not in dict(slate(url)) for _ in range(20))
+
+
+def test_a_worker_that_dies_is_replaced(server: tuple[int, str]) -> None:
+    pid, url = server
+    before = workers_of(pid)
+    victim = min(before)
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: len(workers_of(pid) - {victim}) == WORKERS)
+    assert workers_of(pid) & before == before - {victim}
+    assert len(slate(url)) == 5
