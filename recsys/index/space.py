@@ -99,13 +99,6 @@ class Space:
         found.ordinals[filled] = self._items[found.ordinals[filled]]
         return found
 
-    def cosine(self, items: Ordinals, seeds: Ordinals) -> Floats:
-        """(len(items), len(seeds)) cosine; NaN where either has no vector."""
-        cosine: Floats = self.rows[items] @ self.rows[seeds].T
-        cosine[~self.present[items]] = np.nan
-        cosine[:, ~self.present[seeds]] = np.nan
-        return cosine
-
     def encode_query(self, vectors: Floats) -> Floats:
         """(q, dim) vectors straight from the encoder, brought into this space."""
         return self.whitening.apply(vectors)

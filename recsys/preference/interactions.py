@@ -61,12 +61,6 @@ def event_strength(
     return np.asarray(weights[codes] * graded, dtype=np.float32)
 
 
-def decay(time: NDArray[np.int64], newest: int, half_life_days: float) -> Floats:
-    """What is left of an event at `time` when the clock reads `newest`: half after each half-life."""
-    age = np.maximum(newest - time, 0) / DAY
-    return np.exp2(-age / half_life_days).astype(np.float32)
-
-
 def faded(weights: Floats, fading: float) -> Floats:
     """What is left of the weights of a history, newest first: exp(-fading) for each newer one."""
     return np.asarray(weights * np.exp(-fading * np.arange(len(weights))), dtype=np.float32)

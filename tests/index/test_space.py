@@ -97,14 +97,6 @@ def test_an_items_own_raw_vector_as_query_lands_on_the_item() -> None:
     np.testing.assert_array_equal(made.search(query, 1).ordinals[:, 0], WITH_VECTORS[:5])
 
 
-def test_cosine_is_unknown_where_either_side_has_no_vector() -> None:
-    made = space()
-    cosine = made.cosine(np.array([1, 3, 5]), np.array([2, 0]))
-    assert cosine.dtype == np.float32
-    np.testing.assert_allclose(cosine[[0, 2], 0], made.rows[[1, 5]] @ made.rows[2], atol=1e-6)
-    assert np.isnan(cosine[1]).all() and np.isnan(cosine[:, 1]).all()
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_loaded_space_is_the_space_that_was_saved(tmp_path: Path, kind: str) -> None:
     made = space(kind)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recsys.config import EventSettings
-from recsys.preference.interactions import decay, event_strength, interactions
+from recsys.preference.interactions import event_strength, interactions
 
 DAY = 86_400_000_000
 SETTINGS = EventSettings()
@@ -33,11 +33,6 @@ def strength(name, value):
 )
 def test_an_event_counts_as_its_type_and_rating_say(name, value, expected):
     assert strength(name, value) == pytest.approx(expected)
-
-
-def test_an_event_counts_half_after_each_half_life_and_never_more_than_whole():
-    days = np.array([0, 10, 20, 30, 40]) * DAY
-    assert decay(days, 30 * DAY, 10.0) == pytest.approx([1 / 8, 1 / 4, 1 / 2, 1, 1])
 
 
 def found(make_log, events, longest=200):

@@ -330,8 +330,9 @@ def test_one_source_alone_gives_its_own_order(recommender: Recommender, source: 
     page = ordinals(recommender, "space-5")
     slate = recommender.recommend(Query(at=NOW, limit=5, context=page, sources=frozenset({source})))
     shown = ordinals(recommender, *(set(recommender.items.ids) - worlds.NOT_SHOWN - {"space-5"}))
-    cosine = recommender.spaces[source].cosine(np.sort(shown), page)[:, 0]
-    nearest = np.sort(shown)[np.argsort(-np.nan_to_num(cosine, nan=-9), kind="stable")[:5]]
+    space, others = recommender.spaces[source], np.sort(shown)
+    cosine = np.where(space.present[others], space.rows[others] @ space.rows[page[0]], -9)
+    nearest = others[np.argsort(-cosine, kind="stable")[:5]]
     assert ids(slate) == recommender.items.ids.external(nearest)
     assert set(slate.retrieved) == {source}
 

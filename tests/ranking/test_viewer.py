@@ -3,6 +3,7 @@ import pytest
 
 from recsys.catalogue.times import EPOCH
 from recsys.config import EventSettings
+from recsys.preference.interactions import event_strength
 from recsys.ranking.block import Block
 from recsys.ranking.candidates import CONTEXT, History, Query
 from recsys.ranking.viewer import Viewer, Weighing, read_viewer
@@ -24,6 +25,15 @@ def read(*events: tuple[int, str, float, float], **settings: object) -> Viewer:
 
 
 NAN = np.nan
+
+
+@pytest.mark.parametrize("value", [NAN, 5.0, 4.0, 3.0, 1.0, -40.0])
+@pytest.mark.parametrize("kind", TYPES)
+def test_an_event_weighs_in_a_history_what_it_does_in_training(kind: str, value: float) -> None:
+    values, settings = np.array([value], dtype=np.float32), EventSettings()
+    expected = event_strength(np.array([TYPES.index(kind)]), values, TYPES, settings)
+    history = read((7, kind, value, 0)).history
+    assert history.weights == pytest.approx(expected[expected != 0])
 
 
 def test_history_is_newest_first_and_halves_with_age() -> None:
