@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -87,11 +86,8 @@ class Exam:
         """k: others compared; all, where there are fewer."""
         size = min(sample, len(rows))
         asked = np.sort(np.random.default_rng(seed).choice(len(rows), size, replace=False))
-        k = min(k + 1, len(rows))
-        if not k:
-            return cls(rows, asked, np.empty((0, 0), dtype=np.float32))
-        scores, _ = faiss.knn(rows[asked], rows, k, metric=faiss.METRIC_INNER_PRODUCT)
-        return cls(rows, asked, scores[:, 1:])
+        near = exact_search(rows, rows[asked], min(k + 1, len(rows)))
+        return cls(rows, asked, near.scores[:, 1:])
 
     def recall(self, index: VectorIndex, k: int = 10) -> float:
         """Share of the k nearest others that `index` finds."""
