@@ -1,6 +1,6 @@
 """How fast is a text query answered by the product's index, and how much does it find? Beside exact FAISS search.
 
-usage: python scripts/bench/index.py [--items 1000000] [--queries 500] [--runs 5] [--json]
+usage: python scripts/bench/index.py [--items 1000000] [--queries 200] [--runs 5] [--json]
 
 The vectors are a made-up catalogue's (worldly.py); the queries are further items of the same clusters, which
 are not in the index. A tenth of them is put to both, one after the other and one at a time, on one thread each:
@@ -90,7 +90,7 @@ def recall_of(exact: faiss.Index, ours: VectorIndex, queries: Floats) -> float:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--items", type=int, default=1_000_000)
-    parser.add_argument("--queries", type=int, default=500)
+    parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="the last line is a JSON object")
