@@ -258,9 +258,9 @@ class PreferenceSettings(Section):
 class RankingSettings(Section):
     """How candidates become a slate."""
 
-    candidates: Positive = 150
+    candidates: Positive = 300
     """Items asked of each source."""
-    pool: Positive = 500
+    pool: Positive = 1_000
     """Candidates scored by every source at the most."""
     hide_seen: Literal["learn", "yes", "no"] = "learn"
     """Leave out what a viewer has seen (`events.seen`): learned, unless you know. A request may say otherwise."""
