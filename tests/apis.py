@@ -68,8 +68,8 @@ def running(settings: Settings) -> Iterator[httpx.Client]:
         thread.join()
 
 
-def until(holds: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait for something to become true."""
+def until(holds: Callable[[], bool], seconds: float = 180) -> None:
+    """Wait for something to become true; what is used for the first time is compiled meanwhile."""
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "waited in vain"

@@ -81,7 +81,9 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     package = [path for path in (ROOT / "recsys").rglob("*") if path.is_file()]
-    files = {path.relative_to(ROOT).as_posix() for path in package if path.suffix != ".pyc"}
+    files = {
+        path.relative_to(ROOT).as_posix() for path in package if "__pycache__" not in path.parts
+    }
     assert files - names == set()
 
 

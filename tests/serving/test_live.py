@@ -42,7 +42,12 @@ def test_a_new_snapshot_and_a_rollback_are_picked_up(api: Api) -> None:
     until(lambda: serving(api.client) == newer)
     assert api.snapshots.rollback() == api.snapshot
     until(lambda: serving(api.client) == api.snapshot)
-    assert metric(api.client, 'recsys_snapshot_info{built_at="') == 1
+    lines = api.client.get("/metrics").text.splitlines()
+    told = [line for line in lines if line.startswith("recsys_snapshot_info{")]
+    in_use = [line for line in told if line.endswith(" 1.0")]
+    assert len(told) == 2
+    assert len(in_use) == 1
+    assert f'snapshot="{api.snapshot}"' in in_use[0]
 
 
 def test_new_items_are_recommended_after_the_next_build(api: Api) -> None:
