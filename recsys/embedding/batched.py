@@ -58,9 +58,6 @@ class BatchedModel:
     def encode(self, texts: Sequence[str]) -> Floats:
         """(len(texts), dim) unit rows. Not for two threads at once: tokenizers do not bear it."""
         rows = np.empty((len(texts), self._dim), dtype=np.float32)
-        if len(texts) == 1:
-            self._fill(rows, [0], self._tokens(texts))
-            return unit_rows(rows)
         with _one_core_each() as threads, ThreadPoolExecutor(threads) as pool:
             running: deque[Future[None]] = deque()
             for places, tokens in self._batches(texts):

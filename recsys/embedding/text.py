@@ -9,12 +9,13 @@ torch is imported when a model is first loaded: commands that embed nothing stay
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recsys.config import EmbeddingSettings
-from recsys.embedding.batched import batched
+from recsys.embedding.batched import BatchedModel, batched
 from recsys.embedding.encoder import EncoderCard, unit_rows
 from recsys.errors import EncoderError
 from recsys.identity import Floats
@@ -32,7 +33,11 @@ class TextEncoder:
 
     def __init__(self, model: "SentenceTransformer", card: EncoderCard, batch_size: int) -> None:
         self._model, self._card, self._batch_size = model, card, batch_size
-        self._batched = batched(model, card.dim, batch_size)
+
+    @cached_property
+    def _batched(self) -> BatchedModel | None:
+        """Made for the first call with many texts: searches need none, and its threads do not survive a fork."""
+        return batched(self._model, self._card.dim, self._batch_size)
 
     @property
     def card(self) -> EncoderCard:
@@ -51,7 +56,7 @@ class TextEncoder:
         return self._encode(contents, self._model.encode_query)
 
     def _encode(self, contents: Sequence[str], plain: Callable[..., Floats]) -> Floats:
-        if self._batched is not None:
+        if len(contents) > 1 and self._batched is not None:
             return self._batched.encode(contents)
         return encode_texts(plain, contents, self._card.dim, self._batch_size)
 

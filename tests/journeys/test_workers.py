@@ -2,36 +2,29 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
-import worlds
-
-from recsys.catalogue.database import connect, migrate
-from recsys.config import Settings
 
 WORKERS = 3
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
-    """Process and address of `recsys serve --workers 3`."""
-    settings = Settings(home=tmp_path_factory.mktemp("home"))
-    engine = connect(settings)
-    migrate(engine)
-    worlds.fill(engine)
-    worlds.publish(settings.home, worlds.build(engine, settings))
-    engine.dispose()
-    own = {"RECSYS_HOME": str(settings.home), "RECSYS_EMBEDDING__TEXT_MODEL": "none"}
+def server(built_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
+    """Process and address of `recsys serve --workers 3` over a shop, with its text encoder."""
+    home = shutil.copytree(built_home, tmp_path_factory.mktemp("workers") / "home")
+    own = {"RECSYS_HOME": str(home), "COLUMNS": "200"}
     command = [sys.executable, "-m", "recsys", "serve", "--port", "0", "--workers", str(WORKERS)]
     with subprocess.Popen(
-        command, env=os.environ | own | {"COLUMNS": "200"}, stdout=subprocess.PIPE, text=True
+        command, env=os.environ | own, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         url = re.findall(r"http://\S+", process.stdout.readline())[0]
@@ -48,7 +41,7 @@ def ready(url: str) -> bool:
         return False
 
 
-def until(holds, seconds: float = 60) -> None:
+def until(holds, seconds: float = 180) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it never came to hold"
@@ -61,7 +54,7 @@ def workers_of(pid: int) -> set[int]:
 
 def slate(url: str) -> list[tuple[str, float]]:
     """Of one request on a connection of its own, so that any worker may take it."""
-    reply = httpx.get(f"{url}/v1/users/42/recommendations?limit=5").raise_for_status().json()
+    reply = httpx.get(f"{url}/v1/users/c4/recommendations?limit=5").raise_for_status().json()
     return [(place["item_id"], place["score"]) for place in reply["items"]]
 
 
@@ -83,7 +76,7 @@ def test_every_worker_gives_the_same_answer_and_all_are_counted(server: tuple[in
 def test_an_event_told_to_one_worker_counts_for_all_of_them(server: tuple[int, str]) -> None:
     _, url = server
     first = slate(url)[0][0]
-    event = {"user_id": "42", "item_id": first, "type": "purchase"}
+    event = {"user_id": "c4", "item_id": first, "type": "purchase"}
     httpx.post(f"{url}/v1/events", json=event).raise_for_status()
     assert all(first not in dict(slate(url)) for _ in range(20))
 
@@ -91,9 +84,18 @@ def test_an_event_told_to_one_worker_counts_for_all_of_them(server: tuple[int, s
 def test_an_item_deleted_at_one_worker_is_gone_from_all(server: tuple[int, str]) -> None:
     _, url = server
     first = slate(url)[0][0]
-    httpx.delete(f"{url}/v1/items/{first}").raise_for_status()
+    httpx.delete(f"{url}/v1/items/{quote(first, safe='')}").raise_for_status()
     time.sleep(1)
     assert all(first not in dict(slate(url)) for _ in range(20))
+
+
+def test_every_worker_understands_words(server: tuple[int, str]) -> None:
+    """The encoder was loaded before the workers were."""
+    _, url = server
+    for n in range(12):
+        asked = {"text": f"something to dig in the garden, {n}", "limit": 3}
+        reply = httpx.post(f"{url}/v1/search", json=asked, timeout=30).raise_for_status().json()
+        assert any(place["item_id"].startswith("Garden/") for place in reply["items"])
 
 
 def test_a_worker_that_dies_is_replaced(server: tuple[int, str]) -> None:
