@@ -115,6 +115,16 @@ class ItemTable:
             np.int32
         )
 
+    @cached_property
+    def category_codes(self) -> tuple[Ordinals, Ordinals, int]:
+        """Rows ascending and the codes of their categories, each pair once, and how many categories there are."""
+        lists = self.data["categories"].combine_chunks()
+        row = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64)
+        names = pc.list_flatten(lists).dictionary_encode()
+        code = names.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        rows, codes = np.unique(np.stack([row, code]), axis=1)
+        return rows, codes, len(names.dictionary)
+
     def with_category(self, name: str) -> Ordinals:
         """Rows in this category, ascending; the name must match exactly."""
         return self._by_category.get(name, NOTHING)

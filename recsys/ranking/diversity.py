@@ -7,7 +7,6 @@ of one brand or of one category in a slate.
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.compute as pc
 
 from recsys.catalogue.item_table import ItemTable
 from recsys.identity import Floats, Ordinals
@@ -32,22 +31,13 @@ class Groups:
     @classmethod
     def of(cls, items: ItemTable) -> "Groups":
         """Number them."""
-        lists = items.data["categories"].combine_chunks()
-        item = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64)
-        names = pc.list_flatten(lists).dictionary_encode()
-        code = names.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-        branded = np.flatnonzero(items.brand_codes >= 0)
-        pairs = np.concatenate(
-            [
-                np.stack([branded, items.brand_codes[branded]]),
-                np.stack([item, code + len(items.brands)]),
-            ],
-            axis=1,
-        )
-        pairs = np.unique(pairs, axis=1)  # a category named twice counts once
-        counts = np.bincount(pairs[0], minlength=len(items))
-        total = len(items.brands) + len(names.dictionary)
-        return cls(ends(counts), pairs[1].astype(np.int32), len(items.brands), total)
+        rows, codes, count = items.category_codes
+        branded, brands = np.flatnonzero(items.brand_codes >= 0), len(items.brands)
+        row = np.concatenate([branded, rows])
+        code = np.concatenate([items.brand_codes[branded], codes + brands])
+        order = np.argsort(row, kind="stable")
+        counts = np.bincount(row, minlength=len(items))
+        return cls(ends(counts), code[order].astype(np.int32), brands, brands + count)
 
     def most(self, quota: Quota) -> Items:
         """(count,) how many items of each group a slate may hold."""

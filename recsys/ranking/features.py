@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recsys.catalogue.item_table import ALWAYS, ItemTable
@@ -100,12 +99,7 @@ def _mean_of_known(values: Floats) -> np.float32:
 
 
 def _categories(items: ItemTable) -> Sparse:
-    lists = items.data["categories"].combine_chunks()
-    item = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64)
-    names = pc.list_flatten(lists).dictionary_encode()
-    code = names.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    pairs = np.unique(np.stack([item, code]), axis=1)  # one named twice counts once
-    counts = np.bincount(pairs[0], minlength=len(items))
+    rows, codes, count = items.category_codes
+    counts = np.bincount(rows, minlength=len(items))
     ends = np.concatenate([[0], np.cumsum(counts)])
-    shares = 1 / counts[pairs[0]]
-    return assemble(shares, pairs[1], ends, (len(items), max(1, len(names.dictionary))))
+    return assemble(1 / counts[rows], codes, ends, (len(items), max(1, count)))

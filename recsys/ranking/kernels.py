@@ -22,7 +22,6 @@ Items = NDArray[np.int32]
 FREE = -1
 """A place of a table that holds no item; also the answer where there is none."""
 
-
 Table = tuple[Ordinals, Items, Ordinals, Ordinals, Items, Floats, Items]
 """Items and what is said of them, for each query, found by hashing with open addressing.
 
@@ -46,6 +45,28 @@ def _first_place(item: int, size: int) -> int:
     """Where to look for an item first."""
     spread = np.uint64(item) * np.uint64(0x9E3779B97F4A7C15)
     return np.int64(spread >> np.uint64(33)) & (size - 1)  # type: ignore[return-value]
+
+
+@compiled
+def _entry(
+    places: Items,
+    edge: int,
+    size: int,
+    items: NDArray[Any],
+    first: int,
+    count: int,
+    item: int,
+) -> int:
+    """Where among the `count` entries from `first` on an item is; `count` if it is not, and then it is put there."""
+    place = _first_place(item, size)
+    while places[edge + place] != FREE:
+        at = int(places[edge + place])
+        if items[first + at] == item:
+            return at
+        place = (place + 1) & (size - 1)
+    places[edge + place] = count
+    items[first + count] = item
+    return count
 
 
 @compiled_sum
@@ -130,18 +151,11 @@ def add_rows(
         for k in range(starts[n], starts[n + 1]):
             weight = weights[k]
             for entry in range(indptr[seeds[k]], indptr[seeds[k] + 1]):
-                item = indices[entry]
-                place = _first_place(item, size)
-                while places[edge + place] != FREE and items[first + places[edge + place]] != item:
-                    place = (place + 1) & (size - 1)
-                at = places[edge + place]
-                if at == FREE:
-                    places[edge + place] = count
-                    items[first + count] = item
-                    values[first + count] = weight * data[entry]
+                at = _entry(places, edge, size, items, first, count, indices[entry])
+                if at == count:
+                    values[first + at] = 0
                     count += 1
-                else:
-                    values[first + at] += weight * data[entry]
+                values[first + at] += weight * data[entry]
         counts[n] = count
     return edges, places, firsts[:queries], counts, items, values, np.empty(0, dtype=np.int32)
 
@@ -174,17 +188,10 @@ def nearest_rows(
                 if item == FREE:
                     break
                 near = np.float32(left[k] * similarity[seeds[k], c])
-                place = _first_place(item, size)
-                while places[edge + place] != FREE and items[first + places[edge + place]] != item:
-                    place = (place + 1) & (size - 1)
-                at = places[edge + place]
-                if at == FREE:
-                    at = count
-                    places[edge + place], items[first + at] = at, item
+                at = _entry(places, edge, size, items, first, count, item)
+                if at == count or near > values[first + at]:
                     values[first + at], nearest[first + at] = near, k
-                    count += 1
-                elif near > values[first + at]:
-                    values[first + at], nearest[first + at] = near, k
+                count = max(count, at + 1)
         counts[n] = count
     return edges, places, firsts[:queries], counts, items, values, nearest
 
@@ -386,20 +393,14 @@ def merge(starts: Ordinals, items: Ordinals, limit: int) -> tuple[Ordinals, Ordi
             length = starts[s, n + 1] - starts[s, n]
             longest, total = max(longest, length), total + length
         size = _size(total, total)
-        there = np.full(size, FREE, dtype=np.int32)
-        end = ends[n]
+        places = np.full(size, FREE, dtype=np.int32)
+        count = 0
         for rank in range(longest):
             for s in range(sources):
-                if starts[s, n] + rank < starts[s, n + 1] and end < ends[n] + limit:
+                if starts[s, n] + rank < starts[s, n + 1] and count < limit:
                     item = items[starts[s, n] + rank]
-                    place = _first_place(item, size)
-                    while there[place] != FREE and there[place] != item:
-                        place = (place + 1) & (size - 1)
-                    if there[place] == FREE:
-                        there[place] = item
-                        found[end] = item
-                        end += 1
-        ends[n + 1] = end
+                    count = max(count, 1 + _entry(places, 0, size, found, ends[n], count, item))
+        ends[n + 1] = ends[n] + count
     return ends, found[: ends[queries]]
 
 
@@ -717,8 +718,7 @@ def read_histories(
     for n in range(queries):
         count = starts[n + 1] - starts[n]
         size = _size(count, count)
-        keys = np.full(size, FREE, dtype=np.int32)
-        slots = np.empty(size, dtype=np.int64)
+        places = np.full(size, FREE, dtype=np.int32)
         own, sums = np.empty(count, np.int64), np.zeros(count, np.float64)
         newest, kinds = np.empty(count, np.int64), np.empty(count, np.int32)
         loud, liked_on = np.zeros(count, np.float32), np.zeros(count, np.float32)
@@ -738,15 +738,10 @@ def read_histories(
                 if np.isnan(place_on_scale):
                     place_on_scale = np.float32(0)  # a rating without a value says nothing
                 strength *= min(max(place_on_scale, np.float32(-1)), np.float32(1))
-            place = _first_place(items[k], size)
-            while keys[place] != FREE and keys[place] != items[k]:
-                place = (place + 1) & (size - 1)
-            if keys[place] == FREE:
-                keys[place], slots[place] = items[k], distinct
-                own[distinct], newest[distinct] = items[k], times[k]
-                kinds[distinct], loud[distinct] = types[k], abs(strength)
+            slot = _entry(places, 0, size, own, 0, distinct, items[k])
+            if slot == distinct:
+                newest[slot], kinds[slot], loud[slot] = times[k], types[k], abs(strength)
                 distinct += 1
-            slot = slots[place]
             sums[slot] += strength
             hidden[slot] |= hides[types[k]]
             if abs(strength) > loud[slot]:
