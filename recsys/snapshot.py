@@ -30,7 +30,7 @@ from recsys.index.space import Space
 from recsys.locks import only_one
 from recsys.preference.models import Preference
 
-FORMAT = 5
+FORMAT = 6
 """Raised whenever an older reader could misread a newer folder."""
 
 LIBRARIES = (

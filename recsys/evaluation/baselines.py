@@ -8,10 +8,9 @@ from recsys.catalogue.items import ItemTable
 from recsys.evaluation.exam import LIMIT
 from recsys.identity import ABSENT, Floats, Ordinals
 from recsys.preference.baselines import Scorer
-from recsys.ranking.block import Block, Lists
+from recsys.ranking.block import Block, Lists, best_of
 from recsys.ranking.candidates import Query
 from recsys.ranking.filters import Conditions, Sieve
-from recsys.ranking.sources import best_of
 
 LAST = float(np.finfo(np.float32).min)
 """Stands for an unknown score where the slate must be filled all the same."""
@@ -40,7 +39,7 @@ def baseline_slates(
         allowed = by_popularity
         if query.rerank is not None:
             allowed = allowed[np.isin(allowed, query.rerank)]
-        allowed = sieve.keep(Block((query,)), Lists.of([allowed]))[0].items
+        allowed = sieve.keep(Block((query,)), Lists.of([allowed])).items
         for name, score in scorers.items():
             scores = score(query.history.items, query.history.weights)
             best = allowed[best_of(np.nan_to_num(scores[allowed], nan=LAST), LIMIT)]
@@ -70,7 +69,7 @@ def _first_allowed(order: Ordinals, query: Query, sieve: Sieve) -> Ordinals:
     """At most LIMIT that every filter keeps, looking no further than it takes."""
     depth = 4 * LIMIT + len(query.seen)
     while True:
-        allowed = sieve.keep(Block((query,)), Lists.of([order[:depth]]))[0].items
+        allowed = sieve.keep(Block((query,)), Lists.of([order[:depth]])).items
         if len(allowed) >= LIMIT or depth >= len(order):
             return allowed[:LIMIT]
         depth *= 4

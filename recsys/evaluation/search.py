@@ -29,7 +29,9 @@ from recsys.preference.sparse import Sparse, assemble, sharpened
 from recsys.preference.transitions import fit_transitions, sequences
 from recsys.ranking.blend import DEPTH
 from recsys.ranking.block import Block
-from recsys.ranking.sources import NEWEST_SEEDS, AgainSource
+from recsys.ranking.kernels import NEWEST_SEEDS
+from recsys.ranking.knowledge import Again, knowing
+from recsys.ranking.sources import Alone
 from recsys.threads import one_blas_thread
 
 LEAST_GAIN = 0.002
@@ -140,8 +142,9 @@ def search_again(
     block = Block([question.query for question in questions])
 
     def judge(s: PreferenceSettings) -> float:
-        source = AgainSource("again", returns, s.again_fading, s.again_power)
-        found = source.consider(block).best(DEPTH)
+        again = Again(s.again_fading, s.again_power)
+        knowledge = knowing(len(returns), {"returns": returns}, again=again)
+        found = Alone("again", knowledge, block).best(DEPTH)
         return _mean_ndcg(padded(found, DEPTH), [question.targets for question in questions])
 
     return climb(judge, found, ladders)

@@ -49,10 +49,10 @@ MOST_CHANGED = 0.1
 ROUNDING = 1e-5
 """Numbers of a vector that differ by less are the same."""
 
-ARRAYS = ("rows", "present", "nearest", "nearness", "mean", "matrix")
+ARRAYS = ("rows", "codes", "present", "nearest", "nearness", "mean", "matrix")
 """Saved as `<prefix>.<name>.npy`."""
 
-ABOUT = ("card", "kind", "recall", "kept", "changed")
+ABOUT = ("card", "kind", "recall", "kept", "changed", "scale")
 """Saved in `<prefix>.space.json`."""
 
 
@@ -62,6 +62,9 @@ class Space:
 
     rows: Floats
     """(n, dim) float32 whitened unit rows; zero where an item has no vector."""
+    codes: NDArray[np.int8]
+    """(n, dim) rows * scale: a quarter of the memory to read where many are compared, and hardly less exact."""
+    scale: float
     present: Mask
     """(n,) True where an item has a vector."""
     nearest: NDArray[np.int32]
@@ -105,7 +108,13 @@ class Space:
 
     def write(self, folder: Path, prefix: str) -> None:
         """Save as `<prefix>.*` files in `folder`."""
-        arrays = (self.rows, self.present, self.nearest, self.nearness)
+        arrays: tuple[NDArray[Any], ...] = (
+            self.rows,
+            self.codes,
+            self.present,
+            self.nearest,
+            self.nearness,
+        )
         whitening = (self.whitening.mean, self.whitening.matrix)
         for name, array in zip(ARRAYS, (*arrays, *whitening), strict=True):
             np.save(folder / f"{prefix}.{name}.npy", array, allow_pickle=False)
@@ -118,7 +127,7 @@ class Space:
     @classmethod
     def load(cls, folder: Path, prefix: str) -> "Space":
         """Read what `write` saved; arrays stay on disk until used. Raises SnapshotCorrupt naming the file."""
-        rows, present, nearest, nearness, mean, matrix = (
+        rows, codes, present, nearest, nearness, mean, matrix = (
             _load_array(folder / f"{prefix}.{name}.npy") for name in ARRAYS
         )
         about = _load_about(folder / f"{prefix}.space.json")
@@ -129,9 +138,10 @@ class Space:
         index = load_index(about["kind"], folder / f"{prefix}.faiss", _only(rows, present))
         return cls(
             rows,
-            present,
-            nearest,
-            nearness,
+            codes,
+            present=present,
+            nearest=nearest,
+            nearness=nearness,
             whitening=Whitening(mean, matrix),
             index=index,
             **about,
@@ -181,8 +191,11 @@ def build_space(
     nearest, nearness = _nothing_near(len(rows), width)
     items = np.flatnonzero(present)
     nearest[items], nearness[items] = _named(found.ordinals, items), found.scores
+    codes, scale = coded(rows)
     return Space(
         rows=rows,
+        codes=codes,
+        scale=scale,
         present=present,
         nearest=nearest,
         nearness=nearness,
@@ -217,9 +230,12 @@ def _succeed(
     exam = Exam.of(_only(rows, present), max(10, settings.neighbours), sample=200)
     index = _index_of(last, change, present, exam)
     nearest, nearness = _mended(last, change, present, exam, _lists(index, exam.rows))
+    codes, scale = coded(rows)
     return replace(
         last,
         rows=rows,
+        codes=codes,
+        scale=scale,
         present=present,
         nearest=nearest,
         nearness=nearness,
@@ -292,6 +308,18 @@ def _mended(
     nearest[items[short]] = _named(found.ordinals, items)
     nearness[items[short]] = found.scores
     return nearest, nearness
+
+
+def coded(rows: Floats) -> tuple[NDArray[np.int8], float]:
+    """Rows in a byte for each number: rows * scale, rounded, and the scale."""
+    largest = max(
+        (float(np.abs(rows[some]).max(initial=0)) for some in blocks(len(rows), BLOCK)), default=0.0
+    )
+    scale = 127 / (largest or 1.0)
+    codes = np.empty(rows.shape, dtype=np.int8)
+    for some in blocks(len(rows), BLOCK):
+        codes[some] = np.rint(rows[some] * np.float32(scale))
+    return codes, scale
 
 
 def _nothing_near(count: int, width: int) -> tuple[NDArray[np.int32], Floats]:

@@ -39,18 +39,10 @@ class Factors:
         A negative weight is confidence that the item is not wanted. Items without factors are passed
         over; a history without a liked item that has factors gives zeros.
         """
-        tastes, _ = self.fold_in_all(np.array([0, len(items)]), items, weights)
-        return np.asarray(tastes[0])
-
-    def fold_in_all(
-        self, starts: Ordinals, items: Ordinals, weights: Floats
-    ) -> tuple[Floats, Mask]:
-        """(q, d) the same for q histories, one behind the other: that of n at starts[n]:starts[n + 1].
-
-        And (q,) True where something liked has factors.
-        """
-        parts = (self.items, self.present, self._precision, self._inverse, self.alpha)
-        return _fold_in(*parts, starts, items, weights)
+        taste = np.empty(self.items.shape[1], dtype=np.float32)
+        parts = (self.items, self.precision, self.inverse, self.alpha)
+        taste_of(*parts, items, weights.astype(np.float32, copy=False), taste)
+        return taste
 
     @cached_property
     def present(self) -> Mask:
@@ -58,13 +50,14 @@ class Factors:
         return ~np.isnan(self.items[:, 0])
 
     @cached_property
-    def _precision(self) -> NDArray[np.float64]:
+    def precision(self) -> NDArray[np.float64]:
         """(d, d) what a history's own items are added to."""
         return self.gram.astype(np.float64) + self.ridge * np.eye(len(self.gram))
 
     @cached_property
-    def _inverse(self) -> NDArray[np.float64]:
-        return np.asarray(np.linalg.inv(self._precision), dtype=np.float64)
+    def inverse(self) -> NDArray[np.float64]:
+        """(d, d) of the precision."""
+        return np.asarray(np.linalg.inv(self.precision), dtype=np.float64)
 
     def score(self, items: Ordinals, weights: Floats) -> Floats:
         """(n,) how well each item meets the taste; NaN for items without factors, or without a taste."""
@@ -115,47 +108,45 @@ def _als(X: Sparse, settings: PreferenceSettings, seed: int) -> Floats:
 
 
 @compiled
-def _fold_in(
+def taste_of(
     factors: Floats,
-    present: Mask,
     precision: NDArray[np.float64],
     inverse: NDArray[np.float64],
     alpha: float,
-    starts: Ordinals,
     items: Ordinals,
     weights: Floats,
-) -> tuple[Floats, Mask]:
-    """Solve (P + Y' E Y) x = Y' v of each history: as it is, or for a short one by Woodbury's identity.
+    taste: Floats,
+) -> bool:
+    """Solve (P + Y' E Y) x = Y' v of a history into `taste` ((d,)): as it is, or if short by Woodbury's identity.
 
-    With Z = Y P^-1 and K = Z Y', x = Z' (v - (E^-1 + K)^-1 K v): a system as small as the history.
+    With Z = Y P^-1 and K = Z Y', x = Z' (v - (E^-1 + K)^-1 K v): a system as small as the history. False, and
+    zeros, where nothing liked has factors.
     """
     d = factors.shape[1]
-    found = np.zeros((len(starts) - 1, d), dtype=np.float32)
-    known = np.zeros(len(starts) - 1, dtype=np.bool_)
-    for n in range(len(starts) - 1):
-        used = np.empty(starts[n + 1] - starts[n], dtype=np.int64)
-        m = 0
-        for k in range(starts[n], starts[n + 1]):
-            if present[items[k]] and weights[k] != 0:
-                used[m] = k
-                m += 1
-                known[n] |= weights[k] > 0
-        if not known[n]:
-            continue
-        Y, extra, v = np.empty((m, d)), np.empty(m), np.zeros(m)
+    used = np.empty(len(items), dtype=np.int64)
+    m, known = 0, False
+    for k in range(len(items)):
+        if weights[k] != 0 and not np.isnan(factors[items[k], 0]):
+            used[m] = k
+            m += 1
+            known |= weights[k] > 0
+    if not known:
+        taste[:] = 0
+        return False
+    Y, extra, v = np.empty((m, d)), np.empty(m), np.zeros(m)
+    for k in range(m):
+        Y[k] = factors[items[used[k]]]
+        extra[k] = alpha * abs(weights[used[k]])
+        if weights[used[k]] > 0:
+            v[k] = 1 + extra[k]
+    if m < d:
+        Z = Y @ inverse
+        K = Z @ Y.T
+        S = K.copy()
         for k in range(m):
-            Y[k] = factors[items[used[k]]]
-            extra[k] = alpha * abs(weights[used[k]])
-            if weights[used[k]] > 0:
-                v[k] = 1 + extra[k]
-        if m < d:
-            Z = Y @ inverse
-            K = Z @ Y.T
-            S = K.copy()
-            for k in range(m):
-                S[k, k] += 1 / extra[k]
-            found[n] = Z.T @ (v - np.linalg.solve(S, K @ v))
-        else:
-            A = precision + (Y.T * extra) @ Y
-            found[n] = np.linalg.solve(A, Y.T @ v)
-    return found, known
+            S[k, k] += 1 / extra[k]
+        taste[:] = Z.T @ (v - np.linalg.solve(S, K @ v))
+    else:
+        A = precision + (Y.T * extra) @ Y
+        taste[:] = np.linalg.solve(A, Y.T @ v)
+    return True

@@ -1,21 +1,17 @@
 """Several queries at a time, and what passes between the steps of ranking.
 
-    Block -> Source.consider -> Opinion.best -> Sieve -> Opinion.scores -> blend -> diversity -> Slates
-
-Sources find items; then *every* source scores everything that was found and kept, so that an item is judged on
-all that is known of it, whichever way it came in. A request is a block of one; batch scoring and evaluation ask in
-larger ones.
+A request is a block of one; batch scoring and evaluation ask in larger ones.
 """
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys.catalogue.times import to_us
-from recsys.identity import Floats, Mask, Ordinals
+from recsys.identity import Floats, Ordinals
 from recsys.ranking import kernels
 from recsys.ranking.candidates import Query
 
@@ -34,9 +30,7 @@ class Lists:
     @classmethod
     def of(cls, lists: Sequence[Ordinals]) -> "Lists":
         """Put lists side by side."""
-        if len(lists) == 1:
-            return cls(np.array([0, len(lists[0])]), lists[0])
-        return cls(ends([len(one) for one in lists]), np.concatenate(lists))
+        return cls(ends([len(one) for one in lists]), _joined(lists))
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -47,6 +41,19 @@ class Lists:
     def count(self, n: int) -> int:
         """Items in list n."""
         return int(self.starts[n + 1] - self.starts[n])
+
+
+NOWHERE = Lists(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+"""Not even empty lists: where something is to be found first."""
+
+
+def best_of(scores: Floats, limit: int) -> Ordinals:
+    """Positions of the `limit` highest finite scores, best first; the lower position wins a tie.
+
+    A score that is not finite never outranks one that is.
+    """
+    every = np.arange(len(scores))
+    return kernels.best_of_lists(np.array([0, len(scores)]), every, scores, limit)[1]
 
 
 def ends(lengths: Sequence[int] | Ordinals) -> Ordinals:
@@ -66,25 +73,25 @@ class Block:
         seeds = [query.seeds for query in queries]
         self.seeds = Lists.of([each.items for each in seeds])
         """What is on the page, and then the history, newest first: `Query.seeds` of each."""
-        self.weights: Floats = _joined([each.weights for each in seeds])
-        """(m,) of the seeds, before any fading."""
-        self.newer: Ordinals = _joined([each.newer for each in seeds])
-        """(m,) how many items of the history are newer than each seed."""
-        self.page: Ordinals = np.array([len(query.context) for query in queries])
-        """(q,) how many seeds are on the page."""
-        self.at: Ordinals = np.array([to_us(query.at) for query in queries])
-        """(q,) microseconds."""
+        self.asked = kernels.Asked(
+            self.seeds.starts,
+            self.seeds.items,
+            _joined([each.weights for each in seeds]),
+            _joined([each.newer for each in seeds]),
+            _joined([each.visits for each in seeds]),
+            np.array([len(query.context) for query in queries]),
+            np.array([to_us(query.at) for query in queries]),
+        )
 
     def __len__(self) -> int:
         return len(self.queries)
 
-    def tastes(self, fading: float) -> Floats:
-        """(m,) what each seed weighs for a model in which a taste fades like this."""
-        return kernels.fade(self.seeds.starts, self.page, self.weights, self.newer, fading)
-
 
 def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    """Never read-only: to the compiler that would be another kind of array, and another program."""
+    if len(parts) == 1 and parts[0].flags.writeable:
+        return parts[0]
+    return np.concatenate(parts)
 
 
 def alike(queries: Sequence[Query], most: int = TOGETHER) -> Iterator[list[int]]:
@@ -94,37 +101,3 @@ def alike(queries: Sequence[Query], most: int = TOGETHER) -> Iterator[list[int]]
         groups.setdefault(query.kind, []).append(position)
     for positions in groups.values():
         yield from (positions[n : n + most] for n in range(0, len(positions), most))
-
-
-class Opinion(Protocol):
-    """What one source makes of the queries of a block: worked out once, asked as often as needed."""
-
-    def best(self, limit: int, allowed: Mask) -> Lists:
-        """Up to `limit` distinct items for each query, best first; none where it has nothing to say.
-
-        allowed: (n,) only these; empty: all.
-        """
-
-    def scores(self, items: Lists) -> Floats:
-        """(m,) scores of all items, higher is better; NaN where this source cannot judge."""
-
-    def because(self, items: Lists, wanted: Mask) -> Ordinals | None:
-        """(m,) position in its query's `seeds` of what speaks most for each; `ABSENT` where nothing does.
-
-        wanted: (m,) False where it need not be found out. None from a source that never names a seed.
-        """
-
-
-class Source(Protocol):
-    """One way of finding items and of judging them. Stateless and thread-safe."""
-
-    @property
-    def name(self) -> str:
-        """Names its part of every score."""
-
-    @property
-    def finder(self) -> str:
-        """The source that finds for it: itself, or another one if it only judges."""
-
-    def consider(self, block: Block) -> Opinion:
-        """Read the queries once."""

@@ -57,6 +57,8 @@ class Seeds:
     """As in the history; 1 for what is on the page."""
     newer: Ordinals
     """How many items of the history are newer; 0 for what is on the page."""
+    visits: Floats
+    """As in the history; 1 for what is on the page."""
     types: tuple[str, ...]
     """As in the history; `CONTEXT` for what is on the page."""
 
@@ -113,7 +115,7 @@ class Query:
     """Items not to show again."""
     exclude: Ordinals = field(default_factory=lambda: NOTHING)
     withdrawn: Ordinals = field(default_factory=lambda: NOTHING)
-    """Items deleted, hidden or run out since the snapshot was built."""
+    """Items deleted, hidden or run out since the snapshot was built, ascending."""
     words: Floats | None = None
     """(dim,) unit vector of a text query in the snapshot's text space."""
     rerank: Ordinals | None = None
@@ -129,14 +131,18 @@ class Query:
     def seeds(self) -> Seeds:
         """Context and history as one. What is on the page is no part of the history."""
         history, newer = self.history, np.arange(len(self.history))
+        visits = history.visits
+        if visits is None:
+            visits = np.ones(len(history), dtype=np.float32)
         if not len(self.context):
-            return Seeds(history.items, history.weights, newer, history.types)
+            return Seeds(history.items, history.weights, newer, visits, history.types)
         rest = ~np.isin(history.items, self.context)
         page, left = self.context, history.only(rest)
         return Seeds(
             np.concatenate([page, left.items]),
             np.concatenate([np.ones(len(page), dtype=np.float32), left.weights]),
             np.concatenate([np.zeros(len(page), dtype=np.int64), newer[rest]]),
+            np.concatenate([np.ones(len(page), dtype=np.float32), visits[rest]]),
             (CONTEXT,) * len(page) + left.types,
         )
 

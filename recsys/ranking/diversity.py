@@ -7,6 +7,7 @@ of one brand or of one category in a slate.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys.catalogue.item_table import ItemTable
 from recsys.identity import Floats, Ordinals
@@ -51,7 +52,8 @@ def diversify(
     chosen: Lists,
     items: Ordinals,
     scores: Floats,
-    rows: Floats,
+    codes: NDArray[np.int8],
+    scale: float,
     strength: float,
     limit: int,
     groups: Groups | None = None,
@@ -59,16 +61,16 @@ def diversify(
 ) -> tuple[Lists, Floats]:
     """Choose at most `limit` of each list one by one, each time the best after its penalty that the quota allows.
 
-    chosen: positions in `items` and `scores`, best first. The penalty is strength * (best score - worst score) *
-    largest cosine of `rows` ((n, d) unit rows; zero: no vector, no penalty) to what was chosen before, never
-    negative. Gives the positions, and their penalties (<= 0). A candidate's value only falls as others are chosen,
-    so score + penalty never rises along a slate.
+    chosen: positions in `items` and `scores`, best first. codes: (n, d) unit rows * scale; zero: no vector. The penalty
+    is strength * (best score - worst score) * largest cosine to what was chosen before, never negative. Gives the
+    positions, and their penalties (<= 0). A candidate's value only falls as others are chosen, so score + penalty
+    never rises along a slate.
     """
     if groups is not None and quota is not None:
         own = (groups.ends, groups.codes, groups.most(quota))
     else:
         own = (np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.int32))
     starts, picks, penalties = kernels.spread_out(
-        chosen.starts, chosen.items, items, scores, rows, strength, *own, limit
+        chosen.starts, chosen.items, items, scores, codes, scale, strength, *own, limit
     )
     return Lists(starts, picks), penalties

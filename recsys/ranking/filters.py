@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recsys.catalogue.item_table import ItemTable
 from recsys.identity import NOTHING, Mask, Ordinals
@@ -29,19 +28,13 @@ class Sieve:
     items: ItemTable
     conditions: "Conditions"
 
-    def keep(self, block: Block, found: Lists) -> tuple[Lists, NDArray[np.int64]]:
-        """What every filter lets pass, and (q, len(FILTERS)) how many items each took out."""
-        items, queries = self.items, block.queries
-        withdrawn = Lists.of([np.sort(query.withdrawn) for query in queries])
-        excluded = Lists.of([np.sort(_joined(query.exclude, query.context)) for query in queries])
-        seen = Lists.of([np.sort(query.seen) for query in queries])
-        starts, kept, removed = kernels.sieve(
-            found.starts,
-            found.items,
-            block.at,
-            items.available,
-            items.shown_from,
-            items.expires_at,
+    def forbidden(self, block: Block) -> kernels.Forbidden:
+        """What must not be shown to each query of a block."""
+        queries = block.queries
+        withdrawn = Lists.of([query.withdrawn for query in queries])
+        excluded = Lists.of([_joined(query.exclude, query.context) for query in queries])
+        seen = Lists.of([query.seen for query in queries])
+        return kernels.Forbidden(
             withdrawn.starts,
             withdrawn.items,
             excluded.starts,
@@ -50,7 +43,19 @@ class Sieve:
             seen.items,
             self.conditions.of(block.first.where).mask,
         )
-        return Lists(starts, kept), removed
+
+    def keep(self, block: Block, found: Lists) -> Lists:
+        """What every filter lets pass of any items."""
+        items, at = self.items, block.asked.at
+        dates = (items.available, items.shown_from, items.expires_at)
+        told = self.forbidden(block)
+        return Lists(*kernels.sieve(found.starts, found.items, at, *dates, told))
+
+
+def nothing_forbidden(block: Block) -> kernels.Forbidden:
+    """Everything may be shown to everybody."""
+    none = (np.zeros(len(block) + 1, dtype=np.int64), np.empty(0, dtype=np.int64))
+    return kernels.Forbidden(*none, *none, *none, ALL.mask)
 
 
 def _joined(one: Ordinals, other: Ordinals) -> Ordinals:

@@ -1,34 +1,93 @@
 """The inner loops of ranking, compiled to machine code.
 
 They work on a block of queries at a time, without the interpreter's lock. Lists of different length lie one
-behind the other: those of query n are at `starts[n]:starts[n + 1]`. What a source says of items is kept in one
-`Table` for each query, to be found by item.
+behind the other: those of query n are at `starts[n]:starts[n + 1]`.
+
+    Knowledge, Asked -> find -> judge -> standardise -> pick -> explain
+
+`find` keeps all that is said of an item of a query in one row of values, to be found by hashing with open addressing:
+whatever leads to an item, it is met once.
 """
 
 # ruff: noqa: PLR0912, PLR0915  loops are not calls here: a kernel is one function
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys.compiling import compiled, compiled_sum
 from recsys.identity import Floats, Mask, Ordinals
+from recsys.preference.factors import taste_of
+from recsys.ranking.knowledge import (
+    AGAIN,
+    COOCCURRENCE,
+    FACTORS,
+    IMAGE,
+    IMAGE_TASTE,
+    LINEAR,
+    NEW,
+    POPULAR,
+    SOURCES,
+    TEXT,
+    TEXT_TASTE,
+    TRANSITIONS,
+    TRENDING,
+    Knowledge,
+    Near,
+    Rows,
+)
 
 Items = NDArray[np.int32]
 """(m,) item ordinals, half as wide as `Ordinals`."""
 
 FREE = -1
-"""A place of a table that holds no item; also the answer where there is none."""
+"""A place that holds no item; also the answer where there is none."""
 
-Table = tuple[Ordinals, Items, Ordinals, Ordinals, Items, Floats, Items]
-"""Items and what is said of them, for each query, found by hashing with open addressing.
+NEWEST_SEEDS = 50
+"""Content similarity looks at this many of the newest seeds: older ones add cost and hardly any accuracy."""
 
-edges (q + 1,), places: the places of query n are at edges[n]:edges[n + 1]; each holds where in its entries an item
-is, or `FREE`. starts (q,), counts (q,): its entries are at starts[n]:starts[n] + counts[n] of items, values and, where
-one seed stands for each item, seeds (its position in the list of seeds). Of a query without places nothing is known.
-"""
+N_SOURCES = len(SOURCES)
+
+COLUMNS = 8
+"""Of a row of values: a quarter to a half of what the cache fetches at once."""
+
+(BY_COOCCURRENCE, BY_TRANSITIONS, BY_LINEAR, BY_AGAIN, BY_TEXT, BY_IMAGE, TEXT_SEED, IMAGE_SEED) = (
+    range(COLUMNS)
+)
+"""What each source that leads somewhere says of an item (0: nothing), and which seed is nearest (`FREE`: none)."""
+
+UNAVAILABLE, EXCLUDED, SEEN, NOT_ALLOWED = range(4)
+"""Why an item is left out, in the order in which it is asked."""
+
+
+class Asked(NamedTuple):
+    """q queries: what they set out from, (m,) seeds one behind the other, newest first behind what is on the page."""
+
+    starts: Ordinals
+    seeds: Ordinals
+    weights: Floats
+    newer: Ordinals
+    """(m,) how many items of the history are newer than each; 0 on the page."""
+    visits: Floats
+    page: Ordinals
+    """(q,) how many seeds are on the page."""
+    at: Ordinals
+    """(q,) microseconds."""
+
+
+class Forbidden(NamedTuple):
+    """What must not be shown: for each query lists of items, ascending, and a condition for all."""
+
+    withdrawn_starts: Ordinals
+    withdrawn: Ordinals
+    excluded_starts: Ordinals
+    excluded: Ordinals
+    seen_starts: Ordinals
+    seen: Ordinals
+    allowed: Mask
+    """(n,) empty: everything is allowed."""
 
 
 @compiled
@@ -79,346 +138,6 @@ def _dot(one: Floats, other: Floats) -> np.float32:
 
 
 @compiled
-def fade(
-    starts: Ordinals, fixed: Ordinals, weights: Floats, newer: Ordinals, fading: float
-) -> Floats:
-    """(m,) weights of histories after their fading: exp(-fading) for each newer item.
-
-    The first `fixed[n]` of each list are on the page: they weigh 1, and all others together 1.
-    """
-    faded = np.empty(len(weights), dtype=np.float32)
-    for n in range(len(starts) - 1):
-        head = starts[n] + fixed[n]
-        total = 0.0
-        for k in range(head, starts[n + 1]):
-            faded[k] = weights[k] * math.exp(-fading * newer[k])
-            total += abs(faded[k])
-        if fixed[n]:
-            for k in range(starts[n], head):
-                faded[k] = 1
-            for k in range(head, starts[n + 1]):
-                faded[k] = faded[k] / (total or 1.0)
-    return faded
-
-
-@compiled
-def liked(
-    starts: Ordinals, seeds: Ordinals, weights: Floats, there: Mask, fading: float, limit: int
-) -> tuple[Ordinals, Ordinals, Ordinals, Floats]:
-    """Of each list, the first at most `limit` seeds that are liked and of which something is known (there: (n,)).
-
-    Gives the lists, each one's position in the given list, and what fading has left of it, never 0.
-    """
-    ends = np.zeros(len(starts), dtype=np.int64)
-    found, left = np.empty(len(seeds), np.int64), np.empty(len(seeds), np.float32)
-    positions = np.empty(len(seeds), np.int64)
-    end = 0
-    for n in range(len(starts) - 1):
-        for k in range(starts[n], starts[n + 1]):
-            if weights[k] > 0 and there[seeds[k]] and end - ends[n] < limit:
-                position = k - starts[n]
-                found[end], positions[end] = seeds[k], position
-                left[end] = math.exp(-min(fading * position, 60.0))
-                end += 1
-        ends[n + 1] = end
-    return ends, found[:end], positions[:end], left[:end]
-
-
-@compiled
-def add_rows(
-    indptr: NDArray[Any],
-    indices: NDArray[Any],
-    data: Floats,
-    starts: Ordinals,
-    seeds: Ordinals,
-    weights: Floats,
-) -> Table:
-    """weights @ W[seeds] of each query, W in CSR form. It names no seeds: see `strongest_seeds`."""
-    queries, width = len(starts) - 1, len(indptr) - 1
-    edges, firsts = np.zeros(queries + 1, dtype=np.int64), np.zeros(queries + 1, dtype=np.int64)
-    for n in range(queries):
-        entries = 0
-        for k in range(starts[n], starts[n + 1]):
-            entries += indptr[seeds[k] + 1] - indptr[seeds[k]]
-        edges[n + 1] = edges[n] + _size(entries, width)
-        firsts[n + 1] = firsts[n] + min(entries, width)
-    places = np.full(edges[queries], FREE, dtype=np.int32)
-    items = np.empty(firsts[queries], dtype=np.int32)
-    values = np.empty(firsts[queries], dtype=np.float32)
-    counts = np.zeros(queries, dtype=np.int64)
-    for n in range(queries):
-        edge, size, first, count = edges[n], edges[n + 1] - edges[n], firsts[n], 0
-        for k in range(starts[n], starts[n + 1]):
-            weight = weights[k]
-            for entry in range(indptr[seeds[k]], indptr[seeds[k] + 1]):
-                at = _entry(places, edge, size, items, first, count, indices[entry])
-                if at == count:
-                    values[first + at] = 0
-                    count += 1
-                values[first + at] += weight * data[entry]
-        counts[n] = count
-    return edges, places, firsts[:queries], counts, items, values, np.empty(0, dtype=np.int32)
-
-
-@compiled
-def nearest_rows(
-    neighbours: Items,
-    similarity: Floats,
-    starts: Ordinals,
-    seeds: Ordinals,
-    left: Floats,
-) -> Table:
-    """The largest left[k] * similarity to a seed of what is among the neighbours of one, and which seed that is."""
-    queries, width = len(starts) - 1, neighbours.shape[1]
-    edges, firsts = np.zeros(queries + 1, dtype=np.int64), np.zeros(queries + 1, dtype=np.int64)
-    for n in range(queries):
-        entries = (starts[n + 1] - starts[n]) * width
-        edges[n + 1] = edges[n] + _size(entries, len(neighbours))
-        firsts[n + 1] = firsts[n] + min(entries, len(neighbours))
-    places = np.full(edges[queries], FREE, dtype=np.int32)
-    items = np.empty(firsts[queries], dtype=np.int32)
-    values = np.empty(firsts[queries], dtype=np.float32)
-    nearest = np.empty(firsts[queries], dtype=np.int32)
-    counts = np.zeros(queries, dtype=np.int64)
-    for n in range(queries):
-        edge, size, first, count = edges[n], edges[n + 1] - edges[n], firsts[n], 0
-        for k in range(starts[n], starts[n + 1]):
-            for c in range(width):
-                item = neighbours[seeds[k], c]
-                if item == FREE:
-                    break
-                near = np.float32(left[k] * similarity[seeds[k], c])
-                at = _entry(places, edge, size, items, first, count, item)
-                if at == count or near > values[first + at]:
-                    values[first + at], nearest[first + at] = near, k
-                count = max(count, at + 1)
-        counts[n] = count
-    return edges, places, firsts[:queries], counts, items, values, nearest
-
-
-@compiled
-def find(table: Table, starts: Ordinals, items: Ordinals) -> Items:
-    """(m,) for items of lists, where among all entries each is; `FREE`: nowhere."""
-    edges, places, firsts, _, known, _, _ = table
-    found = np.full(len(items), FREE, dtype=np.int32)
-    for n in range(len(starts) - 1):
-        edge, size, first = edges[n], edges[n + 1] - edges[n], firsts[n]
-        if size:
-            for k in range(starts[n], starts[n + 1]):
-                place = _first_place(items[k], size)
-                at = places[edge + place]
-                while at != FREE and known[first + at] != items[k]:
-                    place = (place + 1) & (size - 1)
-                    at = places[edge + place]
-                if at != FREE:
-                    found[k] = first + at
-    return found
-
-
-@compiled
-def look_up(table: Table, starts: Ordinals, items: Ordinals, known: Mask) -> Floats:
-    """(m,) what a table says of lists of items; 0 for a known item that is not in it, NaN for an unknown one.
-
-    NaN where nothing is known of a query.
-    """
-    edges, values = table[0], table[5]
-    at = find(table, starts, items)
-    found = np.empty(len(items), dtype=np.float32)
-    for n in range(len(starts) - 1):
-        silent = edges[n] == edges[n + 1]
-        for k in range(starts[n], starts[n + 1]):
-            if silent or not known[items[k]]:
-                found[k] = np.nan
-            else:
-                found[k] = values[at[k]] if at[k] != FREE else np.float32(0)
-    return found
-
-
-@compiled
-def _threshold(values: Floats, count: int, rank: int) -> float:
-    """The value at this rank (0: the highest) of the first `count`; reorders them (Hoare's quickselect)."""
-    low, high = 0, count - 1
-    while low < high:
-        pivot = values[(low + high) // 2]
-        i, j = low, high
-        while i <= j:
-            while values[i] > pivot:
-                i += 1
-            while values[j] < pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if rank <= j:
-            high = j
-        elif rank >= i:
-            low = i
-        else:
-            break
-    return float(values[rank])
-
-
-@compiled
-def _before(values: Floats, items: NDArray[Any], one: int, other: int) -> bool:
-    """The order of every list, of two places: the higher value first, the lower item among equals."""
-    if values[one] == values[other]:
-        return bool(items[one] < items[other])
-    return bool(values[one] > values[other])
-
-
-@compiled
-def _sort(places: Ordinals, count: int, values: Floats, items: NDArray[Any]) -> None:
-    """Best first, in place (heapsort)."""
-    for last in range(count // 2 - 1, -count, -1):
-        root, end = last, count
-        if last < 0:  # the heap is made: its top, the last in order, goes behind
-            root, end = 0, count + last
-            places[0], places[end] = places[end], places[0]
-        while 2 * root + 1 < end:
-            child = 2 * root + 1
-            if child + 1 < end and _before(values, items, places[child], places[child + 1]):
-                child += 1
-            if not _before(values, items, places[root], places[child]):
-                break
-            places[root], places[child] = places[child], places[root]
-            root = child
-
-
-@compiled
-def _best(
-    places: Ordinals, count: int, values: Floats, items: NDArray[Any], limit: int, spare: Floats
-) -> int:
-    """Brings the `limit` best of the first `count` places to the front, best first. Gives how many there are."""
-    if count > limit:
-        for k in range(count):
-            spare[k] = values[places[k]]
-        least = _threshold(spare, count, limit - 1)
-        above, equal = 0, 0
-        for k in range(count):
-            above += values[places[k]] > least
-        wanted = limit - above
-        ties = np.empty(count, dtype=np.int64)
-        kept = 0
-        for k in range(count):
-            if values[places[k]] > least:
-                places[kept] = places[k]
-                kept += 1
-            elif values[places[k]] == least:
-                ties[equal] = places[k]
-                equal += 1
-        if equal > wanted:
-            _sort(ties, equal, values, items)
-        for k in range(wanted):
-            places[kept + k] = ties[k]
-        count = limit
-    _sort(places, count, values, items)
-    return count
-
-
-@compiled
-def best_of_table(table: Table, allowed: Mask, limit: int) -> tuple[Ordinals, Ordinals]:
-    """Lists of the at most `limit` items with the highest values above 0, best first. allowed: (n,); empty: all."""
-    _, _, firsts, counts, items, values, _ = table
-    queries = len(firsts)
-    most = 0
-    for n in range(queries):
-        most = max(most, counts[n])
-    starts, found = np.zeros(queries + 1, np.int64), np.empty(queries * min(limit, most), np.int64)
-    places, spare = np.empty(most, np.int64), np.empty(most, np.float32)
-    for n in range(queries):
-        count = 0
-        for at in range(firsts[n], firsts[n] + counts[n]):
-            if values[at] > 0 and (len(allowed) == 0 or allowed[items[at]]):
-                places[count] = at
-                count += 1
-        count = _best(places, count, values, items, limit, spare)
-        starts[n + 1] = starts[n] + count
-        for k in range(count):
-            found[starts[n] + k] = items[places[k]]
-    return starts, found[: starts[queries]]
-
-
-@compiled
-def best_of_lists(
-    starts: Ordinals, items: Ordinals, values: Floats, limit: int
-) -> tuple[Ordinals, Ordinals]:
-    """Lists of the positions of the at most `limit` highest finite values of each list, best first.
-
-    The lower item comes first among equals. A value that is not finite never outranks one that is.
-    """
-    queries = len(starts) - 1
-    ends, found = np.zeros(queries + 1, dtype=np.int64), np.empty(len(items), dtype=np.int64)
-    places, spare = np.empty(len(items), np.int64), np.empty(len(items), np.float32)
-    for n in range(queries):
-        count = 0
-        for k in range(starts[n], starts[n + 1]):
-            if np.isfinite(values[k]):
-                places[count] = k
-                count += 1
-        count = _best(places, count, values, items, limit, spare)
-        ends[n + 1] = ends[n] + count
-        found[ends[n] : ends[n + 1]] = places[:count]
-    return ends, found[: ends[queries]]
-
-
-@compiled
-def walk(order: Ordinals, first: Ordinals, allowed: Mask, limit: int) -> tuple[Ordinals, Ordinals]:
-    """A list for each entry of `first`: from there on, the next at most `limit` allowed items of an order."""
-    starts = np.zeros(len(first) + 1, dtype=np.int64)
-    found = np.empty(len(first) * limit, dtype=np.int64)
-    for n in range(len(first)):
-        size, k = starts[n], first[n]
-        while size < starts[n] + limit and k < len(order):
-            if len(allowed) == 0 or allowed[order[k]]:
-                found[size] = order[k]
-                size += 1
-            k += 1
-        starts[n + 1] = size
-    return starts, found[: starts[len(first)]]
-
-
-@compiled
-def merge(starts: Ordinals, items: Ordinals, limit: int) -> tuple[Ordinals, Ordinals]:
-    """The union of several sources' lists: each gives its best first, at most `limit` items a query.
-
-    starts: (sources, queries + 1) into the items of all.
-    """
-    sources, queries = starts.shape[0], starts.shape[1] - 1
-    ends = np.zeros(queries + 1, dtype=np.int64)
-    found = np.empty(min(len(items), queries * limit), dtype=np.int64)
-    for n in range(queries):
-        longest, total = 0, 0
-        for s in range(sources):
-            length = starts[s, n + 1] - starts[s, n]
-            longest, total = max(longest, length), total + length
-        size = _size(total, total)
-        places = np.full(size, FREE, dtype=np.int32)
-        count = 0
-        for rank in range(longest):
-            for s in range(sources):
-                if starts[s, n] + rank < starts[s, n + 1] and count < limit:
-                    item = items[starts[s, n] + rank]
-                    count = max(count, 1 + _entry(places, 0, size, found, ends[n], count, item))
-        ends[n + 1] = ends[n] + count
-    return ends, found[: ends[queries]]
-
-
-@compiled
-def places_in(starts: Ordinals, items: Ordinals, set_starts: Ordinals, sets: Ordinals) -> Ordinals:
-    """(m,) for items of a list, their position in the set of their query, each set ascending; `FREE`: not in it."""
-    found = np.full(len(items), FREE, dtype=np.int64)
-    for n in range(len(starts) - 1):
-        first, last = set_starts[n], set_starts[n + 1]
-        if first < last:
-            for k in range(starts[n], starts[n + 1]):
-                place = first + np.searchsorted(sets[first:last], items[k])
-                if place < last and sets[place] == items[k]:
-                    found[k] = place
-    return found
-
-
-@compiled
 def _holds(sets: Ordinals, first: int, last: int, item: int) -> bool:
     """Whether an item is in the ascending set sets[first:last]."""
     while first < last:
@@ -432,6 +151,737 @@ def _holds(sets: Ordinals, first: int, last: int, item: int) -> bool:
     return False
 
 
+@compiled_sum
+def _code_dot(codes: NDArray[np.int8], vector: Floats) -> np.float32:
+    """Inner product of a coded vector and a plain one."""
+    total = np.float32(0)
+    for c in range(len(vector)):
+        total += np.float32(codes[c]) * vector[c]
+    return total
+
+
+@compiled_sum
+def _codes_dot(one: NDArray[np.int8], other: NDArray[np.int8]) -> int:
+    """Inner product of two coded vectors."""
+    total = np.int32(0)
+    for c in range(len(one)):
+        total += np.int32(one[c]) * np.int32(other[c])
+    return int(total)
+
+
+@compiled
+def _key(bits: int, item: int) -> int:
+    """A number that is the lower, the higher the float32 of these bits; among equals, the lower the item."""
+    if bits == -0x80000000:  # minus zero
+        bits = 0
+    ascending = np.int64(bits) ^ ((np.int64(bits) >> 31) & 0x7FFFFFFF)
+    return np.int64((~ascending << 32) | item)  # type: ignore[return-value]
+
+
+@compiled
+def _sort(keys: Ordinals, places: Ordinals, count: int) -> None:
+    """Both in the order of the keys, in place (quicksort; the larger part waits)."""
+    stack = np.empty(128, dtype=np.int64)
+    stack[0], stack[1] = 0, count - 1
+    waiting = 2
+    while waiting:
+        waiting -= 2
+        low, high = stack[waiting], stack[waiting + 1]
+        while high - low > 12:
+            pivot, i, j = keys[(low + high) // 2], low, high
+            while i <= j:
+                while keys[i] < pivot:
+                    i += 1
+                while keys[j] > pivot:
+                    j -= 1
+                if i <= j:
+                    keys[i], keys[j] = keys[j], keys[i]
+                    places[i], places[j] = places[j], places[i]
+                    i += 1
+                    j -= 1
+            if j - low > high - i:
+                stack[waiting], stack[waiting + 1], low = low, j, i
+            else:
+                stack[waiting], stack[waiting + 1], high = i, high, j
+            waiting += 2
+        for k in range(low + 1, high + 1):
+            key, place, i = keys[k], places[k], k
+            while i > low and keys[i - 1] > key:
+                keys[i], places[i] = keys[i - 1], places[i - 1]
+                i -= 1
+            keys[i], places[i] = key, place
+
+
+@compiled
+def _bring_forward(keys: Ordinals, places: Ordinals, count: int, limit: int) -> int:
+    """The `limit` lowest of `count` keys to the front, in order, with their places (Hoare's quickselect)."""
+    if limit < count:
+        low, high, rank = 0, count - 1, limit - 1
+        while low < high:
+            pivot, i, j = keys[(low + high) // 2], low, high
+            while i <= j:
+                while keys[i] < pivot:
+                    i += 1
+                while keys[j] > pivot:
+                    j -= 1
+                if i <= j:
+                    keys[i], keys[j] = keys[j], keys[i]
+                    places[i], places[j] = places[j], places[i]
+                    i += 1
+                    j -= 1
+            if rank <= j:
+                high = j
+            elif rank >= i:
+                low = i
+            else:
+                break
+        count = limit
+    _sort(keys, places, count)
+    return count
+
+
+@compiled
+def best_of_lists(
+    starts: Ordinals, items: Ordinals, values: Floats, limit: int
+) -> tuple[Ordinals, Ordinals]:
+    """Lists of the positions of the at most `limit` highest finite values of each list, best first.
+
+    The lower item comes first among equals. A value that is not finite never outranks one that is.
+    """
+    queries = len(starts) - 1
+    ends, found = np.zeros(queries + 1, dtype=np.int64), np.empty(len(items), dtype=np.int64)
+    keys, places = np.empty(len(items), np.int64), np.empty(len(items), np.int64)
+    bits = values.view(np.int32)
+    for n in range(queries):
+        count = 0
+        for k in range(starts[n], starts[n + 1]):
+            if np.isfinite(values[k]):
+                keys[count], places[count] = _key(bits[k], items[k]), k
+                count += 1
+        count = _bring_forward(keys, places, count, limit)
+        ends[n + 1] = ends[n] + count
+        found[ends[n] : ends[n + 1]] = places[:count]
+    return ends, found[: ends[queries]]
+
+
+@compiled
+def _fade(asked: Asked, n: int, fading: float, faded: Floats) -> None:
+    """The weights of query n's seeds for a model in which a taste fades: exp(-fading) for each newer item.
+
+    What is on the page weighs 1, and then all others together 1.
+    """
+    first, last = asked.starts[n], asked.starts[n + 1]
+    head = first + asked.page[n]
+    total = 0.0
+    for k in range(head, last):
+        faded[k - first] = asked.weights[k] * math.exp(-fading * asked.newer[k])
+        total += abs(faded[k - first])
+    if head > first:
+        faded[: head - first] = 1
+        for k in range(head, last):
+            faded[k - first] = faded[k - first] / (total or 1.0)
+
+
+@compiled
+def _left(position: int, fading: float) -> float:
+    """What fading leaves of a liked seed's likeness; never 0."""
+    return math.exp(-min(fading * position, 60.0))
+
+
+@compiled
+def _judges(knowledge: Knowledge, source: int, item: int) -> bool:
+    """Whether a source knows an item at all."""
+    return bool((knowledge.facts[item].judged_by >> source) & 1)
+
+
+@compiled
+def _find(places: Ordinals, size: int, item: int) -> int:
+    """Where among the entries an item is; `FREE`: nowhere."""
+    place = _first_place(item, size)
+    held = places[place]
+    while held != FREE and (held >> 32) != item:
+        place = (place + 1) & (size - 1)
+        held = places[place]
+    return int(held & 0xFFFFFFFF) if held != FREE else FREE
+
+
+@compiled
+def _at(places: Ordinals, size: int, items: Items, values: Floats, count: int, item: int) -> int:
+    """Where among the `count` entries an item is; `count` if it was not: then it is put there, with nothing said."""
+    place = _first_place(item, size)
+    held = places[place]
+    while held != FREE:
+        if (held >> 32) == item:
+            return int(held & 0xFFFFFFFF)
+        place = (place + 1) & (size - 1)
+        held = places[place]
+    places[place] = (np.int64(item) << 32) | count
+    items[count] = item
+    values[count, :TEXT_SEED] = 0
+    values[count, TEXT_SEED:] = FREE
+    return count
+
+
+@compiled
+def _row_entries(rows: Rows, asked: Asked, n: int) -> int:
+    total = 0
+    for k in range(asked.starts[n], asked.starts[n + 1]):
+        total += rows.indptr[asked.seeds[k] + 1] - rows.indptr[asked.seeds[k]]
+    return total
+
+
+@compiled
+def _add_rows(
+    rows: Rows,
+    column: int,
+    asked: Asked,
+    n: int,
+    faded: Floats,
+    places: Ordinals,
+    size: int,
+    items: Items,
+    values: Floats,
+    count: int,
+) -> int:
+    """weights @ W[seeds] into a column. Gives how many entries there are now."""
+    _fade(asked, n, rows.fading, faded)
+    first = asked.starts[n]
+    for k in range(first, asked.starts[n + 1]):
+        weight, seed = faded[k - first], asked.seeds[k]
+        for entry in range(rows.indptr[seed], rows.indptr[seed + 1]):
+            at = _at(places, size, items, values, count, rows.indices[entry])
+            count += at == count
+            values[at, column] += weight * rows.data[entry]
+    return count
+
+
+@compiled
+def _add_near(
+    near: Near,
+    source: int,
+    column: int,
+    seed_column: int,
+    knowledge: Knowledge,
+    asked: Asked,
+    n: int,
+    places: Ordinals,
+    size: int,
+    items: Items,
+    values: Floats,
+    count: int,
+) -> tuple[int, bool]:
+    """The largest of what is left of a similarity to a liked seed, and which seed that is, into two columns.
+
+    Gives how many entries there are now, and whether there was nothing to set out from.
+    """
+    first, liked = asked.starts[n], 0
+    for k in range(first, asked.starts[n + 1]):
+        seed = asked.seeds[k]
+        if asked.weights[k] <= 0 or not _judges(knowledge, source, seed):
+            continue
+        if liked == NEWEST_SEEDS:
+            break
+        liked += 1
+        left = _left(k - first, near.fading)
+        for c in range(near.kept):
+            item = near.neighbours[seed, c]
+            if item == FREE:
+                break
+            likeness = np.float32(left * near.similarity[seed, c])
+            at = _at(places, size, items, values, count, item)
+            count += at == count
+            if values[at, seed_column] < 0 or likeness > values[at, column]:
+                values[at, column], values[at, seed_column] = likeness, k - first
+    return count, liked == 0 or near.kept == 0
+
+
+@compiled
+def _add_again(
+    knowledge: Knowledge,
+    asked: Asked,
+    n: int,
+    places: Ordinals,
+    size: int,
+    items: Items,
+    values: Floats,
+    count: int,
+) -> tuple[int, bool]:
+    """How much what was liked is wished for again, into its column; and as for `_add_near`."""
+    again, nothing = knowledge.again, True
+    for k in range(asked.starts[n] + asked.page[n], asked.starts[n + 1]):
+        if asked.weights[k] > 0:
+            nothing = False
+            wish = asked.weights[k] * math.exp(-again.fading * asked.newer[k])
+            wish *= knowledge.facts[asked.seeds[k]].returns * asked.visits[k] ** again.power
+            if wish != 0:
+                at = _at(places, size, items, values, count, asked.seeds[k])
+                count += at == count
+                values[at, BY_AGAIN] = wish
+    return count, nothing
+
+
+@compiled
+def _best_of_column(
+    column: int,
+    items: Items,
+    values: Floats,
+    count: int,
+    allowed: Mask,
+    limit: int,
+    keys: Ordinals,
+    places: Ordinals,
+) -> int:
+    """The entries with the highest values above 0, best first, into `places`; gives how many."""
+    found, bits = 0, values.view(np.int32)
+    for at in range(count):
+        if values[at, column] > 0 and (len(allowed) == 0 or allowed[items[at]]):
+            keys[found], places[found] = _key(bits[at, column], items[at]), at
+            found += 1
+    return _bring_forward(keys, places, found, limit)
+
+
+@compiled
+def _walk(
+    order: Ordinals,
+    first: int,
+    allowed: Mask,
+    limit: int,
+    places: Ordinals,
+    size: int,
+    items: Items,
+    values: Floats,
+    count: int,
+    found: Ordinals,
+) -> tuple[int, int]:
+    """From a place of an order on, the entries of the next allowed items into `found`. Gives entries, and how many."""
+    k, taken = first, 0
+    while taken < limit and k < len(order):
+        item = order[k]
+        if len(allowed) == 0 or allowed[item]:
+            at = _at(places, size, items, values, count, item)
+            count += at == count
+            found[taken] = at
+            taken += 1
+        k += 1
+    return count, taken
+
+
+@compiled
+def _room(
+    knowledge: Knowledge,
+    asked: Asked,
+    n: int,
+    wanted: Mask,
+    finders: Mask,
+    limit: int,
+    listed: int,
+) -> int:
+    """Entries that a query may need at the most; at least 1."""
+    seeds = asked.starts[n + 1] - asked.starts[n]
+    room = 1 + listed
+    if wanted[COOCCURRENCE]:
+        room += _row_entries(knowledge.cooccurrence, asked, n)
+    if wanted[TRANSITIONS]:
+        room += _row_entries(knowledge.transitions, asked, n)
+    if wanted[LINEAR]:
+        room += _row_entries(knowledge.linear, asked, n)
+    if wanted[AGAIN]:
+        room += seeds
+    if wanted[TEXT]:
+        room += min(seeds, NEWEST_SEEDS) * knowledge.text.kept
+    if wanted[IMAGE]:
+        room += min(seeds, NEWEST_SEEDS) * knowledge.image.kept
+    for source in (POPULAR, TRENDING, NEW):
+        if finders[source]:
+            room += limit
+    return min(room, len(knowledge.facts) + 1)
+
+
+@compiled
+def find(
+    knowledge: Knowledge,
+    asked: Asked,
+    forbidden: Forbidden,
+    wanted: Mask,
+    finders: Mask,
+    named: bool,
+    limit: int,
+    pool: int,
+    given_starts: Ordinals,
+    given: Ordinals,
+    words_starts: Ordinals,
+    words: Ordinals,
+) -> tuple[Ordinals, Ordinals, Floats, Mask, Ordinals, Ordinals]:
+    """What the sources lead to, without what must not be shown.
+
+    wanted: (sources,) those whose opinion is asked. finders: those that find; each gives its best, at most `limit`,
+    and in turns they fill a pool. named: whether they were asked for by name. given: lists of items to be judged
+    in place of any found, if there are `given_starts`; words: lists of what the text source found, if there are any.
+    Gives lists (starts, items), what was said of each item (m, COLUMNS), which sources have nothing to say to a query
+    (q, sources), how many items each source found (q, sources), and how many were left out and why (q, 4).
+    """
+    queries = len(asked.page)
+    by_words, is_given = len(words_starts) > 0, len(given_starts) > 0
+    room, total, longest = 1, 0, 1
+    for n in range(queries):
+        listed = 0
+        if by_words:
+            listed += words_starts[n + 1] - words_starts[n]
+        if is_given:
+            listed += given_starts[n + 1] - given_starts[n]
+            total += given_starts[n + 1] - given_starts[n]
+        room = max(room, _room(knowledge, asked, n, wanted, finders, limit, listed))
+        longest = max(longest, asked.starts[n + 1] - asked.starts[n])
+    if not is_given:
+        total = queries * min(pool, room)
+    largest = _size(room, room)
+    places = np.empty(largest, dtype=np.int64)
+    items, values = np.empty(room, dtype=np.int32), np.empty((room, COLUMNS), dtype=np.float32)
+    marks, pooled = np.empty(room, dtype=np.uint8), np.empty(max(room, total), dtype=np.int64)
+    keys, order = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
+    lists, lengths = np.empty((N_SOURCES, limit), np.int64), np.zeros(N_SOURCES, np.int64)
+    faded = np.empty(longest, dtype=np.float32)
+    starts = np.zeros(queries + 1, dtype=np.int64)
+    kept, said = np.empty(total, np.int64), np.empty((total, COLUMNS), np.float32)
+    silent = np.zeros((queries, N_SOURCES), dtype=np.bool_)
+    retrieved = np.zeros((queries, N_SOURCES), dtype=np.int64)
+    removed = np.zeros((queries, 4), dtype=np.int64)
+    end = 0
+    for n in range(queries):
+        listed = 0
+        if by_words:
+            listed += words_starts[n + 1] - words_starts[n]
+        if is_given:
+            listed += given_starts[n + 1] - given_starts[n]
+        need = _room(knowledge, asked, n, wanted, finders, limit, listed)
+        size = _size(need, need)
+        places[:size] = FREE
+        count = 0
+        if wanted[COOCCURRENCE]:
+            rows = knowledge.cooccurrence
+            silent[n, COOCCURRENCE] = _row_entries(rows, asked, n) == 0
+            count = _add_rows(
+                rows, BY_COOCCURRENCE, asked, n, faded, places, size, items, values, count
+            )
+        if wanted[TRANSITIONS]:
+            rows = knowledge.transitions
+            silent[n, TRANSITIONS] = _row_entries(rows, asked, n) == 0
+            count = _add_rows(
+                rows, BY_TRANSITIONS, asked, n, faded, places, size, items, values, count
+            )
+        if wanted[LINEAR]:
+            rows = knowledge.linear
+            silent[n, LINEAR] = _row_entries(rows, asked, n) == 0
+            count = _add_rows(rows, BY_LINEAR, asked, n, faded, places, size, items, values, count)
+        if wanted[AGAIN]:
+            count, silent[n, AGAIN] = _add_again(
+                knowledge, asked, n, places, size, items, values, count
+            )
+        if wanted[TEXT] and not by_words:
+            count, silent[n, TEXT] = _add_near(
+                knowledge.text,
+                TEXT,
+                BY_TEXT,
+                TEXT_SEED,
+                knowledge,
+                asked,
+                n,
+                places,
+                size,
+                items,
+                values,
+                count,
+            )
+        if wanted[IMAGE]:
+            count, silent[n, IMAGE] = _add_near(
+                knowledge.image,
+                IMAGE,
+                BY_IMAGE,
+                IMAGE_SEED,
+                knowledge,
+                asked,
+                n,
+                places,
+                size,
+                items,
+                values,
+                count,
+            )
+        silent[n, TRENDING] = not named and asked.at[n] > knowledge.trending.until
+        chosen = 0
+        if is_given:
+            for k in range(given_starts[n], given_starts[n + 1]):
+                at = _at(places, size, items, values, count, given[k])
+                count += at == count
+                pooled[chosen] = at
+                chosen += 1
+            marks[:count] = 0
+        else:
+            lengths[:] = 0
+            for source, column in (
+                (COOCCURRENCE, BY_COOCCURRENCE),
+                (TRANSITIONS, BY_TRANSITIONS),
+                (LINEAR, BY_LINEAR),
+                (AGAIN, BY_AGAIN),
+                (TEXT, BY_TEXT),
+                (IMAGE, BY_IMAGE),
+            ):
+                if finders[source] and not (by_words and source == TEXT):
+                    lengths[source] = _best_of_column(
+                        column, items, values, count, forbidden.allowed, limit, keys, order
+                    )
+                    lists[source, : lengths[source]] = order[: lengths[source]]
+            if by_words and finders[TEXT]:
+                for k in range(words_starts[n], words_starts[n + 1]):
+                    at = _at(places, size, items, values, count, words[k])
+                    count += at == count
+                    lists[TEXT, lengths[TEXT]] = at
+                    lengths[TEXT] += 1
+            for source in (POPULAR, TRENDING, NEW):
+                if not finders[source] or silent[n, source]:
+                    continue
+                best, first = knowledge.newest, 0
+                if source == POPULAR:
+                    best = knowledge.popular.order
+                elif source == TRENDING:
+                    best = knowledge.trending.order
+                else:
+                    first = np.searchsorted(knowledge.moments, -asked.at[n])
+                count, lengths[source] = _walk(
+                    best,
+                    first,
+                    forbidden.allowed,
+                    limit,
+                    places,
+                    size,
+                    items,
+                    values,
+                    count,
+                    lists[source],
+                )
+            marks[:count] = 0
+            rank, more = 0, True
+            while more and chosen < pool:
+                more = False
+                for source in range(N_SOURCES):
+                    if rank < lengths[source] and chosen < pool:
+                        more = True
+                        at = lists[source, rank]
+                        if not marks[at]:
+                            marks[at] = 1
+                            pooled[chosen] = at
+                            chosen += 1
+                rank += 1
+            retrieved[n] = lengths
+        for k in range(forbidden.excluded_starts[n], forbidden.excluded_starts[n + 1]):
+            at = _find(places, size, forbidden.excluded[k])
+            if at != FREE:
+                marks[at] |= 2
+        for k in range(forbidden.seen_starts[n], forbidden.seen_starts[n + 1]):
+            at = _find(places, size, forbidden.seen[k])
+            if at != FREE:
+                marks[at] |= 4
+        gone, gone_end = forbidden.withdrawn_starts[n], forbidden.withdrawn_starts[n + 1]
+        for k in range(chosen):
+            at = pooled[k]
+            item = int(items[at])
+            fact = knowledge.facts[item]
+            if (
+                fact.shown_from > asked.at[n]
+                or fact.expires_at <= asked.at[n]
+                or _holds(forbidden.withdrawn, gone, gone_end, item)
+            ):
+                removed[n, UNAVAILABLE] += 1
+            elif marks[at] & 2:
+                removed[n, EXCLUDED] += 1
+            elif marks[at] & 4:
+                removed[n, SEEN] += 1
+            elif len(forbidden.allowed) and not forbidden.allowed[item]:
+                removed[n, NOT_ALLOWED] += 1
+            else:
+                kept[end] = item
+                said[end] = values[at]
+                end += 1
+        starts[n + 1] = end
+    return starts, kept[:end], said[:end], silent, retrieved, removed
+
+
+@compiled
+def _taste(
+    near: Near, source: int, knowledge: Knowledge, asked: Asked, n: int, taste: Floats
+) -> bool:
+    """The sum of what is left of the liked seeds' vectors, as a unit vector; False where there is none."""
+    taste[:] = 0
+    first = asked.starts[n]
+    for k in range(first, asked.starts[n + 1]):
+        seed = asked.seeds[k]
+        if asked.weights[k] > 0 and _judges(knowledge, source, seed):
+            codes, left = near.codes[seed], np.float32(_left(k - first, near.fading))
+            for c in range(len(taste)):
+                taste[c] += left * np.float32(codes[c])
+    square = _dot(taste, taste)
+    if square > 0:
+        taste /= np.float32(math.sqrt(square))
+    return bool(square > 0)
+
+
+@compiled
+def judge(
+    knowledge: Knowledge,
+    asked: Asked,
+    starts: Ordinals,
+    items: Ordinals,
+    said: Floats,
+    silent: Mask,
+    heard: Mask,
+) -> tuple[Floats, Floats]:
+    """What each source that is heard thinks of each item: (sources, m), NaN where it cannot judge; and (m,) `own`."""
+    facts, count = knowledge.facts, len(items)
+    scores = np.full((N_SOURCES, count), np.nan, dtype=np.float32)
+    own = np.empty(count, dtype=np.float32)
+    taste = np.empty(knowledge.factors.items.shape[1], dtype=np.float32)
+    text = np.empty(knowledge.text.codes.shape[1], dtype=np.float32)
+    image = np.empty(knowledge.image.codes.shape[1], dtype=np.float32)
+    faded = np.empty(len(asked.seeds), dtype=np.float32)
+    for n in range(len(starts) - 1):
+        first, last, at = starts[n], starts[n + 1], asked.at[n]
+        for k in range(first, last):
+            fact = facts[items[k]]
+            own[k] = fact.own
+            if heard[POPULAR]:
+                scores[POPULAR, k] = fact.popular
+            if heard[TRENDING] and not silent[n, TRENDING]:
+                scores[TRENDING, k] = fact.trending
+            if heard[NEW] and fact.published_at <= at:
+                age = at - fact.published_at
+                scores[NEW, k] = knowledge.half_life / (knowledge.half_life + age)
+            if heard[AGAIN] and not silent[n, AGAIN]:
+                scores[AGAIN, k] = said[k, BY_AGAIN]
+            for source, column in (
+                (COOCCURRENCE, BY_COOCCURRENCE),
+                (TRANSITIONS, BY_TRANSITIONS),
+                (LINEAR, BY_LINEAR),
+                (TEXT, BY_TEXT),
+                (IMAGE, BY_IMAGE),
+            ):
+                if heard[source] and not silent[n, source] and (fact.judged_by >> source) & 1:
+                    scores[source, k] = said[k, column]
+        if heard[FACTORS] and len(taste):
+            seeds = asked.seeds[asked.starts[n] : asked.starts[n + 1]]
+            weights = faded[: len(seeds)]
+            _fade(asked, n, knowledge.factors.fading, weights)
+            factors = knowledge.factors
+            if taste_of(
+                factors.items,
+                factors.precision,
+                factors.inverse,
+                factors.alpha,
+                seeds,
+                weights,
+                taste,
+            ):
+                for k in range(first, last):
+                    if _judges(knowledge, FACTORS, items[k]):
+                        scores[FACTORS, k] = _dot(factors.items[items[k]], taste)
+        if heard[TEXT_TASTE] and _taste(knowledge.text, TEXT, knowledge, asked, n, text):
+            scale = np.float32(1 / knowledge.text.scale)
+            for k in range(first, last):
+                if _judges(knowledge, TEXT_TASTE, items[k]):
+                    scores[TEXT_TASTE, k] = scale * _code_dot(knowledge.text.codes[items[k]], text)
+        if heard[IMAGE_TASTE] and _taste(knowledge.image, IMAGE, knowledge, asked, n, image):
+            scale = np.float32(1 / knowledge.image.scale)
+            for k in range(first, last):
+                if _judges(knowledge, IMAGE_TASTE, items[k]):
+                    scores[IMAGE_TASTE, k] = scale * _code_dot(
+                        knowledge.image.codes[items[k]], image
+                    )
+    return scores, own
+
+
+@compiled
+def _strongest_seed(rows: Rows, asked: Asked, n: int, faded: Floats, item: int) -> int:
+    """The position of the seed with the largest positive weight * W[seed, item]; `FREE`: none."""
+    first, most, found = asked.starts[n], 0.0, FREE
+    for k in range(first, asked.starts[n + 1]):
+        low, high = rows.indptr[asked.seeds[k]], rows.indptr[asked.seeds[k] + 1]
+        end = high
+        while low < high:
+            middle = (low + high) // 2
+            if rows.indices[middle] < item:
+                low = middle + 1
+            else:
+                high = middle
+        if low < end and rows.indices[low] == item:
+            part = faded[k - first] * rows.data[low]
+            if part > 0 and part >= most:
+                most, found = part, k - first
+    return found
+
+
+@compiled
+def explain(
+    knowledge: Knowledge,
+    asked: Asked,
+    starts: Ordinals,
+    items: Ordinals,
+    said: Floats,
+    parts: Floats,
+    sources: Ordinals,
+    speaks: Mask,
+) -> tuple[Ordinals, Ordinals]:
+    """For each of m items: which part is the reason, and the position of the seed that it names; `FREE` for none.
+
+    parts: (p, m). sources: (p,) of which source each is; `FREE`: of none. The largest positive part that names a
+    seed, or `speaks` for itself ((p,)).
+    """
+    count, n_parts = len(items), len(sources)
+    part, seed = np.full(count, FREE, dtype=np.int64), np.full(count, FREE, dtype=np.int64)
+    faded = np.empty((3, len(asked.seeds)), dtype=np.float32)
+    tried = np.empty(n_parts, dtype=np.bool_)
+    for n in range(len(starts) - 1):
+        ready = False
+        for m in range(starts[n], starts[n + 1]):
+            tried[:] = False
+            while True:
+                loudest = FREE
+                for p in range(n_parts):
+                    if not tried[p] and parts[p, m] > (parts[loudest, m] if loudest >= 0 else 0):
+                        loudest = p
+                if loudest == FREE:
+                    break
+                tried[loudest] = True
+                source, named = sources[loudest], FREE
+                if speaks[loudest]:
+                    part[m] = loudest
+                    break
+                if source in (COOCCURRENCE, TRANSITIONS, LINEAR):
+                    if not ready:
+                        _fade(asked, n, knowledge.cooccurrence.fading, faded[0])
+                        _fade(asked, n, knowledge.transitions.fading, faded[1])
+                        _fade(asked, n, knowledge.linear.fading, faded[2])
+                        ready = True
+                    if source == COOCCURRENCE:
+                        rows, row = knowledge.cooccurrence, 0
+                    elif source == TRANSITIONS:
+                        rows, row = knowledge.transitions, 1
+                    else:
+                        rows, row = knowledge.linear, 2
+                    named = _strongest_seed(rows, asked, n, faded[row], items[m])
+                elif source == TEXT:
+                    named = int(said[m, TEXT_SEED])
+                elif source == IMAGE:
+                    named = int(said[m, IMAGE_SEED])
+                elif source == AGAIN:
+                    first = asked.starts[n]
+                    for k in range(first + asked.page[n], asked.starts[n + 1]):
+                        if asked.seeds[k] == items[m] and asked.weights[k] > 0:
+                            named = k - first
+                if named != FREE:
+                    part[m], seed[m] = loudest, named
+                    break
+    return part, seed
+
+
 @compiled
 def sieve(
     starts: Ordinals,
@@ -440,56 +890,37 @@ def sieve(
     available: Mask,
     shown_from: Ordinals,
     expires_at: Ordinals,
-    withdrawn_starts: Ordinals,
-    withdrawn: Ordinals,
-    excluded_starts: Ordinals,
-    excluded: Ordinals,
-    seen_starts: Ordinals,
-    seen: Ordinals,
-    allowed: Mask,
-) -> tuple[Ordinals, Ordinals, Ordinals]:
-    """Lists without what must not be shown at (q,) moments. Withdrawn, excluded and seen items are ascending lists.
-
-    Gives the lists, and (q, 4) how many items are unavailable, excluded, seen, not allowed ((n,); empty: all are).
-    """
-    queries = len(starts) - 1
+    forbidden: Forbidden,
+) -> tuple[Ordinals, Ordinals]:
+    """Lists of any items without what must not be shown at (q,) moments: what `find` does with what it finds."""
+    queries, n_items = len(starts) - 1, len(available)
     ends, kept = np.zeros(queries + 1, dtype=np.int64), np.empty(len(items), dtype=np.int64)
-    removed = np.zeros((queries, 4), dtype=np.int64)
-    end = 0
+    hidden, end = np.zeros(n_items, dtype=np.bool_), 0
+    lists = (
+        (forbidden.withdrawn_starts, forbidden.withdrawn),
+        (forbidden.excluded_starts, forbidden.excluded),
+        (forbidden.seen_starts, forbidden.seen),
+    )
     for n in range(queries):
+        for edges, those in lists:
+            for k in range(edges[n], edges[n + 1]):
+                hidden[those[k]] = True
         for k in range(starts[n], starts[n + 1]):
             item = items[k]
             if (
-                not available[item]
-                or shown_from[item] > at[n]
-                or expires_at[item] <= at[n]
-                or _holds(withdrawn, withdrawn_starts[n], withdrawn_starts[n + 1], item)
+                available[item]
+                and shown_from[item] <= at[n]
+                and expires_at[item] > at[n]
+                and not hidden[item]
+                and (len(forbidden.allowed) == 0 or forbidden.allowed[item])
             ):
-                removed[n, 0] += 1
-            elif _holds(excluded, excluded_starts[n], excluded_starts[n + 1], item):
-                removed[n, 1] += 1
-            elif _holds(seen, seen_starts[n], seen_starts[n + 1], item):
-                removed[n, 2] += 1
-            elif len(allowed) and not allowed[item]:
-                removed[n, 3] += 1
-            else:
                 kept[end] = item
                 end += 1
+        for edges, those in lists:
+            for k in range(edges[n], edges[n + 1]):
+                hidden[those[k]] = False
         ends[n + 1] = end
-    return ends, kept[:end], removed
-
-
-@compiled
-def freshness(
-    published: Ordinals, half_life: float, at: Ordinals, starts: Ordinals, items: Ordinals
-) -> Floats:
-    """(m,) 1 for what is published right now, 1/2 after a half-life, 1/3 after two; NaN for what is not yet."""
-    found = np.empty(len(items), dtype=np.float32)
-    for n in range(len(starts) - 1):
-        for k in range(starts[n], starts[n + 1]):
-            age = at[n] - published[items[k]]
-            found[k] = half_life / (half_life + age) if age >= 0 else np.nan
-    return found
+    return ends, kept[:end]
 
 
 @compiled
@@ -507,59 +938,6 @@ def dots(
             for k in range(starts[n], starts[n + 1]):
                 if present[items[k]]:
                     found[k] = _dot(rows[items[k]], vector)
-    return found
-
-
-@compiled
-def mean_directions(
-    rows: Floats, starts: Ordinals, seeds: Ordinals, weights: Floats
-) -> tuple[Floats, Mask]:
-    """(q, d) for each list the sum of weights[k] * rows[seeds[k]] as a unit vector; and (q,) where there is one."""
-    width = rows.shape[1]
-    sums = np.zeros((len(starts) - 1, width), dtype=np.float32)
-    there = np.zeros(len(starts) - 1, dtype=np.bool_)
-    for n in range(len(starts) - 1):
-        for k in range(starts[n], starts[n + 1]):
-            row, weight = rows[seeds[k]], weights[k]
-            for c in range(width):
-                sums[n, c] += weight * row[c]
-        square = _dot(sums[n], sums[n])
-        if square > 0:
-            there[n] = True
-            sums[n] /= np.float32(math.sqrt(square))
-    return sums, there
-
-
-@compiled
-def strongest_seeds(
-    indptr: NDArray[Any],
-    indices: NDArray[Any],
-    data: Floats,
-    starts: Ordinals,
-    seeds: Ordinals,
-    weights: Floats,
-    item_starts: Ordinals,
-    items: Ordinals,
-    wanted: Mask,
-) -> Ordinals:
-    """(m,) for each item, which seed of its query has the largest positive weight * W[seed, item]; `FREE`: none.
-
-    Not looked for where it is not wanted ((m,)).
-    """
-    found = np.full(len(items), FREE, dtype=np.int64)
-    for n in range(len(starts) - 1):
-        for m in range(item_starts[n], item_starts[n + 1]):
-            if not wanted[m]:
-                continue
-            most = 0.0
-            for k in range(starts[n], starts[n + 1]):
-                first, last = indptr[seeds[k]], indptr[seeds[k] + 1]
-                place = first + np.searchsorted(indices[first:last], items[m])
-                if place < last and indices[place] == items[m]:
-                    part = weights[k] * data[place]
-                    if part > 0 and part >= most:
-                        most = part
-                        found[m] = k - starts[n]
     return found
 
 
@@ -606,7 +984,8 @@ def spread_out(
     chosen: Ordinals,
     items: Ordinals,
     scores: Floats,
-    rows: Floats,
+    codes: NDArray[np.int8],
+    scale: float,
     strength: float,
     group_ends: Ordinals,
     groups: Items,
@@ -615,9 +994,9 @@ def spread_out(
 ) -> tuple[Ordinals, Ordinals, Floats]:
     """Of each list of positions in `items`, best first, at most `limit` one by one: the best after its penalty.
 
-    The penalty is strength * (best - worst score) * largest cosine of `rows` to what was taken before. Of a group g
+    The penalty is strength * (best - worst score) * largest cosine to what was taken before. Of a group g
     at most most[g] items are taken; item i is in groups[group_ends[i]:group_ends[i + 1]] (most empty: no groups).
-    Gives the lists, and the penalties (<= 0).
+    codes: (n, d) unit rows * scale. Gives the lists, and the penalties (<= 0).
     """
     queries = len(starts) - 1
     ends = np.zeros(queries + 1, dtype=np.int64)
@@ -627,16 +1006,16 @@ def spread_out(
     for n in range(queries):
         places = chosen[starts[n] : starts[n + 1]]
         end, count = ends[n], len(places)
-        scale = np.float32(0)
+        price = np.float32(0)
         if count:
-            scale = np.float32(strength * (scores[places[0]] - scores[places[count - 1]]))
+            price = np.float32(strength * (scores[places[0]] - scores[places[count - 1]]))
         nearest = np.zeros(count, dtype=np.float32)
         open_ = np.ones(count, dtype=np.bool_)
         while end - ends[n] < limit:
             pick, best = -1, np.float32(-np.inf)
             for k in range(count):
                 if open_[k]:
-                    value = np.float32(scores[places[k]] - scale * nearest[k])
+                    value = np.float32(scores[places[k]] - price * nearest[k])
                     if value > best:
                         pick, best = k, value
             if pick < 0:
@@ -652,13 +1031,14 @@ def spread_out(
             if len(most):
                 for g in range(group_ends[item], group_ends[item + 1]):
                     taken[groups[g]] += 1
-            found[end], penalties[end] = places[pick], -scale * nearest[pick]
+            found[end], penalties[end] = places[pick], -price * nearest[pick]
             end += 1
-            if scale != 0:
-                row = rows[item]
+            if price != 0:
+                row = codes[item]
                 for k in range(count):
                     if open_[k]:
-                        nearest[k] = max(nearest[k], _dot(row, rows[items[places[k]]]))
+                        likeness = _codes_dot(row, codes[items[places[k]]]) / (scale * scale)
+                        nearest[k] = max(nearest[k], np.float32(likeness))
         ends[n + 1] = end
         if len(most):
             for k in range(ends[n], end):
@@ -666,22 +1046,6 @@ def spread_out(
                 for g in range(group_ends[item], group_ends[item + 1]):
                     taken[groups[g]] = 0
     return ends, found[: ends[queries]], penalties[: ends[queries]]
-
-
-@compiled
-def reasons(parts: Floats, seeds: Ordinals, speaks: Mask) -> tuple[Ordinals, Ordinals]:
-    """For each of m items: which part is the reason, and which seed; `FREE` for none.
-
-    parts, seeds: (p, m). The largest positive part that names a seed, or `speaks` for itself ((p,)).
-    """
-    count = parts.shape[1]
-    part, seed = np.full(count, FREE, dtype=np.int64), np.full(count, FREE, dtype=np.int64)
-    for m in range(count):
-        most = np.float32(0)
-        for p in range(parts.shape[0]):
-            if parts[p, m] > most and (seeds[p, m] >= 0 or speaks[p]):
-                most, part[m], seed[m] = parts[p, m], p, seeds[p, m]
-    return part, seed
 
 
 @compiled

@@ -1,46 +1,67 @@
-"""The one place where the stages are joined: a query in, an explained slate out."""
+"""The one place where the stages are joined: a query in, an explained slate out.
+
+find      items that any source leads to, without what must not be shown
+judge     what *every* source thinks of each, whichever way it came in
+blend     one score, in parts
+pick      the best, kept apart from one another
+explain   the reason of each
+"""
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys.catalogue.item_table import ItemTable
+from recsys.catalogue.times import to_us
 from recsys.config import EventSettings, RankingSettings
 from recsys.identity import ABSENT, NOTHING, Floats, Mask, Ordinals
 from recsys.index.space import Space
-from recsys.preference.interactions import DAY
-from recsys.preference.sparse import Sparse
 from recsys.ranking import kernels
 from recsys.ranking.blend import LED_BY_HISTORY, NEW_ITEMS, STARTING_WEIGHTS, Weights, blend
-from recsys.ranking.block import Block, Lists, Opinion, Source
+from recsys.ranking.block import NOWHERE, Block, Lists
 from recsys.ranking.candidates import Candidates, Query, Slate
 from recsys.ranking.diversity import Groups, diversify
 from recsys.ranking.features import Features
 from recsys.ranking.filters import Allowed, Conditions, Sieve, matches
+from recsys.ranking.knowledge import (
+    FINDERS,
+    PLACES,
+    SOURCES,
+    TEXT,
+    Knowledge,
+    Near,
+    knowledge_of,
+    known_sources,
+)
 from recsys.ranking.ranker import RANKER, Lift, Ranker
 from recsys.ranking.slates import FALLBACK, Account, Slates, speaks_for_itself
-from recsys.ranking.sources import (
-    AgainSource,
-    FactorSource,
-    NewSource,
-    RowSource,
-    SpaceSource,
-    StandingSource,
-    TasteSource,
-)
 from recsys.snapshot import Artefacts
 
 log = logging.getLogger(__name__)
 
-NEW_HALF_LIFE_DAYS = 14.0
-"""A new item's newness halves in this time."""
-
-Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The candidates of a block."""
+
+    items: Lists
+    said: Floats
+    """(m, kernels.COLUMNS) what those sources say of each that lead somewhere."""
+    silent: Mask
+    """(q, sources) True where a source has nothing to say to a query."""
+    retrieved: Mapping[str, Ordinals]
+    """Source -> (q,) how many items it found."""
+    removed: NDArray[np.int64]
+    """(q, filters) how many items each filter took out."""
+    widened: Sequence[Mapping[str, int]]
+    """For each query, where more items were taken from."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +69,12 @@ class Recommender:
     """Answers queries from one snapshot. Immutable and thread-safe: a new snapshot is a new recommender."""
 
     items: ItemTable
-    sources: tuple[Source, ...]
+    knowledge: Knowledge
+    sources: frozenset[str]
+    """Those of which the snapshot knows something."""
     sieve: Sieve
     weights: Mapping[str, Weights]
     """Segment -> weights of the blend."""
-    own: Floats
-    """(n,) what each item's own behaviour counts against what is lent to it: 0 for a new item, towards 1."""
     spaces: Mapping[str, Space]
     settings: RankingSettings
     hides_seen: bool
@@ -68,10 +89,10 @@ class Recommender:
         """Join what a build made."""
         return cls(
             artefacts.items,
-            _sources(artefacts),
+            knowledge_of(artefacts),
+            known_sources(artefacts),
             Sieve(artefacts.items, Conditions(artefacts.items)),
             STARTING_WEIGHTS | dict(artefacts.weights),
-            artefacts.preference.own,
             artefacts.spaces,
             settings,
             artefacts.hides_seen,
@@ -86,38 +107,138 @@ class Recommender:
     def answer(self, block: Block) -> Slates:
         """The slates of all queries of a block, each as if it had been asked alone."""
         failed: list[str] = []
-        ranker = self._ranker_for(block)
-        heard = self._speakers(block).union(ranker.sources if ranker else ())
-        opinions = self._consider(block, failed, heard)
-        allowed = self.sieve.conditions.of(block.first.where)
-        retrieved = self._retrieve(block, opinions, allowed, failed)
-        kept, removed = self.sieve.keep(block, self._pool(block, retrieved))
-        kept, widened = self._widen(block, kept, allowed)
-        chosen, parts = self._rank(block, opinions, heard, kept, failed, ranker)
+        weights, ranker = self._weights(block), self._ranker_for(block)
+        speakers = self._speakers(block, weights)
+        heard = speakers.union(ranker.sources if ranker else ()) & self.sources
+        found = self._find(block, heard, speakers, failed)
+        chosen, parts = self._rank(block, found, heard, weights, failed, ranker)
         if self._cut_short(block, chosen):
-            kept = self._everything(block, allowed)
-            chosen, parts = self._rank(block, opinions, heard, kept, failed, ranker)
-        picked = Lists(chosen.starts, kept.items[chosen.items])
-        reasons = self._reasons(block, opinions, picked, parts, failed)
-        account = Account(retrieved, removed, tuple(failed), widened)
+            found = self._everything(block, found, heard)
+            chosen, parts = self._rank(block, found, heard, weights, failed, ranker)
+        picked = Lists(chosen.starts, found.items.items[chosen.items])
+        reasons = self._reasons(block, picked, found.said[chosen.items], parts)
+        account = Account(found.retrieved, found.removed, tuple(failed), found.widened)
         total = _total(parts, len(picked.items))
         return Slates(block, picked, total, parts, *reasons, account)
+
+    def candidates(self, block: Block) -> Candidates:
+        """What `answer` would blend: the items found and kept, judged by every source."""
+        failed: list[str] = []
+        speakers = self._speakers(block, self._weights(block))
+        found = self._find(block, self.sources, speakers, failed)
+        scores, own = self._judge(block, found, self.sources, failed)
+        said = {name: scores[SOURCES.index(name)] for name in SOURCES if name in self.sources}
+        return Candidates(found.items.items, said, own, found.items.starts)
+
+    def _find(
+        self, block: Block, heard: Collection[str], speakers: Collection[str], failed: list[str]
+    ) -> Found:
+        """The candidates: given ones, all that meet a narrow condition, or what the speakers' finders lead to."""
+        allowed = self.sieve.conditions.of(block.first.where)
+        if block.first.rerank is not None:
+            given = [NOTHING if q.rerank is None else q.rerank for q in block.queries]
+            return self._judged(block, Lists.of(given), heard, "given")
+        if block.first.where and len(allowed.items) <= self.settings.pool:
+            found = self._judged(block, Lists.of([allowed.items] * len(block)), heard, "condition")
+        else:
+            finders = {FINDERS.get(name, name) for name in speakers}
+            words = self._by_words(block, allowed, failed) if "text" in finders else None
+            found = self._search(block, heard, finders, words)
+        return self._widen(block, found, heard, allowed)
+
+    def _judged(self, block: Block, given: Lists, heard: Collection[str], name: str) -> Found:
+        """Given items, to be judged in place of what is found."""
+        found = self._search(block, heard, (), None, given)
+        return replace(found, retrieved={name: np.diff(given.starts)})
+
+    def _search(
+        self,
+        block: Block,
+        heard: Collection[str],
+        finders: Collection[str],
+        words: Lists | None,
+        given: Lists = NOWHERE,
+    ) -> Found:
+        """words: what was found for the words of a search."""
+        if words is None:
+            searched = block.first.words is not None
+            words = Lists.of([NOTHING] * len(block)) if searched else NOWHERE
+        starts, items, said, silent, retrieved, removed = kernels.find(
+            self.knowledge,
+            block.asked,
+            self.sieve.forbidden(block),
+            _mask({*heard, *finders}),
+            _mask(finders),
+            block.first.sources is not None,
+            self.settings.candidates,
+            self.settings.pool,
+            given.starts,
+            given.items,
+            words.starts,
+            words.items,
+        )
+        told = {name: retrieved[:, n] for n, name in enumerate(SOURCES) if name in finders}
+        return Found(Lists(starts, items), said, silent, told, removed, [{}] * len(block))
+
+    def _by_words(self, block: Block, allowed: Allowed, failed: list[str]) -> Lists | None:
+        """What the index finds for the words of a search; None where there are none, or it fails."""
+        words = _words(block)
+        if words is None:
+            return None
+        limit = self.settings.candidates
+        among = allowed.items if block.first.where else None
+
+        def search() -> Lists:
+            found = self.spaces["text"].search(words, limit, among).ordinals
+            return Lists.of([row[row >= 0] for row in found])
+
+        return _calmly("text", search, failed)
+
+    def _judge(
+        self, block: Block, found: Found, heard: Collection[str], failed: list[str]
+    ) -> tuple[Floats, Floats]:
+        """(sources, m) scores, NaN where a source cannot judge or is not heard; and (m,) `own`."""
+        items = found.items
+        scores, own = kernels.judge(
+            self.knowledge,
+            block.asked,
+            items.starts,
+            items.items,
+            found.said,
+            found.silent,
+            _mask(heard),
+        )
+        words = _words(block)
+        if words is not None and "text" in heard:
+            space, every = self.spaces["text"], np.ones(len(block), dtype=bool)
+
+            def compare() -> Floats:
+                lists = (items.starts, items.items)
+                return kernels.dots(space.rows, words, every, *lists, space.present)
+
+            cosines = None if "text" in failed else _calmly("text", compare, failed)
+            scores[TEXT] = np.nan if cosines is None else cosines
+        return scores, own
 
     def _rank(
         self,
         block: Block,
-        opinions: Mapping[str, Opinion],
+        found: Found,
         heard: Collection[str],
-        kept: Lists,
+        weights: tuple[Weights, Weights],
         failed: list[str],
         ranker: Ranker | None,
     ) -> tuple[Lists, dict[str, Floats]]:
-        """Positions of the slates in `kept`, and the parts of their scores."""
-        candidates = self._judge(opinions, heard, kept, failed)
-        parts = blend(candidates, *self._weights(block))
+        """Positions of the slates among the candidates, and the parts of their scores."""
+        scores, own = self._judge(block, found, heard, failed)
+        said = {name: scores[n] for n, name in enumerate(SOURCES) if name in heard}
+        for name in failed:
+            said.pop(name, None)
+        candidates = Candidates(found.items.items, said, own, found.items.starts)
+        parts = blend(candidates, *weights)
         lifts = _lifted(ranker, block, candidates, parts, failed) if ranker else None
-        parts |= ({RANKER: lifts.scores} if lifts else {}) | self._boosts(block, kept)
-        chosen, parts = self._choose(block, kept, parts)
+        parts |= ({RANKER: lifts.scores} if lifts else {}) | self._boosts(block, found.items)
+        chosen, parts = self._choose(block, found.items, parts)
         return chosen, _spelled_out(parts, lifts, chosen, failed) if lifts else parts
 
     def _cut_short(self, block: Block, chosen: Lists) -> bool:
@@ -126,56 +247,12 @@ class Recommender:
         short = query.quota and query.rerank is None
         return bool(short and (np.diff(chosen.starts) < query.limit).any())
 
-    def _everything(self, block: Block, allowed: Allowed) -> Lists:
+    def _everything(self, block: Block, found: Found, heard: Collection[str]) -> Found:
         """All that may be shown: a quota may ask for items that nothing leads to."""
-        every = allowed.items if block.first.where else np.arange(len(self.items))
-        return self.sieve.keep(block, Lists.of([every] * len(block)))[0]
-
-    def candidates(self, block: Block) -> Candidates:
-        """What `answer` would blend: the items found and kept, judged by every source."""
-        failed: list[str] = []
-        every = {source.name for source in self.sources}
-        opinions = self._consider(block, failed, every)
         allowed = self.sieve.conditions.of(block.first.where)
-        found = self._pool(block, self._retrieve(block, opinions, allowed, failed))
-        kept, _ = self.sieve.keep(block, found)
-        return self._judge(opinions, every, self._widen(block, kept, allowed)[0], failed)
-
-    def _judge(
-        self,
-        opinions: Mapping[str, Opinion],
-        heard: Collection[str],
-        items: Lists,
-        failed: list[str],
-    ) -> Candidates:
-        asked = {name: opinion for name, opinion in opinions.items() if name in heard}
-        scores = _heard(asked, lambda opinion: opinion.scores(items), failed)
-        return Candidates(items.items, scores, self.own[items.items], items.starts)
-
-    def _consider(
-        self, block: Block, failed: list[str], names: Collection[str]
-    ) -> dict[str, Opinion]:
-        """The opinions that are heard, and those that find for them."""
-        only = block.first.sources
-        allowed = set(names) if only is None else only & set(names)
-        allowed |= {source.finder for source in self.sources if source.name in allowed}
-        wanted = {source.name: source for source in self.sources if source.name in allowed}
-        return _heard(wanted, lambda source: source.consider(block), failed)
-
-    def _retrieve(
-        self, block: Block, opinions: Mapping[str, Opinion], allowed: Allowed, failed: list[str]
-    ) -> dict[str, Lists]:
-        """Source -> what it finds. Given items, and all that meets a narrow condition, need not be found."""
-        if block.first.rerank is not None:
-            given = [NOTHING if q.rerank is None else q.rerank for q in block.queries]
-            return {"given": Lists.of(given)}
-        if block.first.where and len(allowed.items) <= self.settings.pool:
-            return {"condition": Lists.of([allowed.items] * len(block))}
-        speakers = self._speakers(block)
-        finders = {source.finder for source in self.sources if source.name in speakers}
-        asked = {name: opinion for name, opinion in opinions.items() if name in finders}
-        limit = self.settings.candidates
-        return _heard(asked, lambda opinion: opinion.best(limit, allowed.mask), failed)
+        every = allowed.items if block.first.where else np.arange(len(self.items))
+        more = self._search(block, heard, (), None, Lists.of([every] * len(block)))
+        return replace(found, items=more.items, said=more.said)
 
     def _weights(self, block: Block) -> tuple[Weights, Weights]:
         """For known and for new items. Sources asked for by name speak even if the blend has switched them off."""
@@ -188,66 +265,54 @@ class Recommender:
             return weights, weights
         return weights, self.weights.get(NEW_ITEMS, weights) if led else weights
 
-    def _speakers(self, block: Block) -> set[str]:
+    def _speakers(self, block: Block, weights: tuple[Weights, Weights]) -> frozenset[str]:
         """The sources that are heard on known or on new items."""
-        heard = {name for weights in self._weights(block) for name in weights if weights[name]}
+        heard = {name for some in weights for name in some if some[name]}
         only = block.first.sources
-        return heard if only is None else heard & only
+        return self.sources & heard if only is None else self.sources & heard & only
 
     def _ranker_for(self, block: Block) -> Ranker | None:
         """It was taught with histories and all sources, so it has no say elsewhere."""
         taught = block.first.segment in LED_BY_HISTORY and block.first.sources is None
         return self.ranker if taught else None
 
-    def _pool(self, block: Block, retrieved: Mapping[str, Lists]) -> Lists:
-        """The union: at most `pool` items, each source giving its best first; of given ones, all."""
-        found = list(retrieved.values())
-        if not found:
-            return Lists.of([NOTHING] * len(block))
-        if len(found) == 1:
-            return found[0]
-        starts = np.empty((len(found), len(block) + 1), dtype=np.int64)
-        end = 0
-        for row, one in enumerate(found):
-            starts[row] = one.starts + end
-            end += len(one.items)
-        items = np.concatenate([one.items for one in found])
-        return Lists(*kernels.merge(starts, items, self.settings.pool))
-
-    def _widen(
-        self, block: Block, kept: Lists, allowed: Allowed
-    ) -> tuple[Lists, Sequence[Mapping[str, int]]]:
+    def _widen(self, block: Block, found: Found, heard: Collection[str], allowed: Allowed) -> Found:
         """Fill up from the whole catalogue, in the order of `FALLBACK`, where too little was left."""
         limit = block.first.limit
-        if block.first.rerank is not None or (np.diff(kept.starts) >= limit).all():
-            return kept, [{}] * len(block)
+        if (np.diff(found.items.starts) >= limit).all():
+            return found
         filled = [
-            self._filled(query, found, allowed) if len(found) < limit else (found, {})
-            for query, found in zip(block.queries, kept, strict=True)
+            self._filled(query, some, allowed) if len(some) < limit else (some, {})
+            for query, some in zip(block.queries, found.items, strict=True)
         ]
-        return Lists.of([items for items, _ in filled]), [counts for _, counts in filled]
+        every, counts = zip(*filled, strict=True)
+        wider = self._search(block, heard, (), None, Lists.of(every))
+        return replace(found, items=wider.items, said=wider.said, widened=counts)
 
     def _filled(
         self, query: Query, kept: Ordinals, allowed: Allowed
     ) -> tuple[Ordinals, dict[str, int]]:
         """With as many more items as are wanted, and where they came from."""
-        alone = Block((query,))
         every = allowed.items if query.where else np.arange(len(self.items))
-        rest, _ = self.sieve.keep(alone, Lists.of([np.setdiff1d(every, kept)]))
-        origin = np.full(len(rest.items), len(FALLBACK))
-        value = np.zeros(len(rest.items), dtype=np.float32)
+        others = Lists.of([np.setdiff1d(every, kept)])
+        rest = self.sieve.keep(Block((query,)), others).items
+        facts, at = self.knowledge.facts[rest], to_us(query.at)
+        trusted = at <= self.knowledge.trending.until or query.sources is not None
+        values = {
+            "popular": facts["popular"],
+            "trending": facts["trending"] * trusted,
+            "new": 1.0 / (1 + np.maximum(at - facts["published_at"], 0)),
+        }
+        origin = np.full(len(rest), len(FALLBACK))
+        value = np.zeros(len(rest))
         for place, name in reversed(list(enumerate(FALLBACK))):
-            scores = self._standing(name).consider(alone).scores(rest)
-            known = scores > 0
-            origin[known], value[known] = place, scores[known]
-        chosen = np.lexsort((rest.items, -value, origin))[: query.limit - len(kept)]
+            known = values[name] > 0
+            origin[known], value[known] = place, values[name][known]
+        chosen = np.lexsort((rest, -value, origin))[: query.limit - len(kept)]
         names = (*FALLBACK, "catalogue")
         counts = {name: int((origin[chosen] == place).sum()) for place, name in enumerate(names)}
-        more = np.concatenate([kept, rest.items[chosen]])
+        more = np.concatenate([kept, rest[chosen]])
         return more, {name: n for name, n in counts.items() if n}
-
-    def _standing(self, name: str) -> Source:
-        return next(source for source in self.sources if source.name == name)
 
     def _boosts(self, block: Block, items: Lists) -> dict[str, Floats]:
         boosts = block.first.boosts
@@ -272,7 +337,8 @@ class Recommender:
             chosen,
             items.items,
             total,
-            self._rows,
+            self._likeness.codes,
+            self._likeness.scale,
             query.diversity if spread else 0.0,
             limit,
             self._groups if query.quota else None,
@@ -282,57 +348,53 @@ class Recommender:
         return chosen, own | ({"diversity": penalties} if spread else {})
 
     @property
-    def _rows(self) -> Floats:
+    def _likeness(self) -> Near:
         """Where likenesses are seen."""
-        space = self.spaces.get("text") or next(iter(self.spaces.values()), None)
-        return np.zeros((0, 0), dtype=np.float32) if space is None else space.rows
+        return self.knowledge.text if "text" in self.spaces else self.knowledge.image
 
     @cached_property
     def _groups(self) -> Groups:
         return Groups.of(self.items)
 
     def _reasons(
-        self,
-        block: Block,
-        opinions: Mapping[str, Opinion],
-        items: Lists,
-        parts: Mapping[str, Floats],
-        failed: list[str],
+        self, block: Block, items: Lists, said: Floats, parts: Mapping[str, Floats]
     ) -> tuple[Ordinals, Ordinals]:
         """For each place, the largest part that has something to say, and the seed that it names."""
-        nobody = np.full(len(items.items), ABSENT)
         if not parts:
+            nobody = np.full(len(items.items), ABSENT)
             return nobody, nobody
-        names = list(parts)
-        table = np.stack(list(parts.values()))
         searched = block.first.words is not None
-        speaks = np.array([speaks_for_itself(name, searched) for name in names], dtype=bool)
-        said = table[speaks].max(axis=0, initial=0)
-        louder = table > said  # only these can be the reason instead
-        asked = {
-            name: (opinions[name], wanted)
-            for name, wanted in zip(names, louder, strict=True)
-            if name in opinions and wanted.any()
-        }
-        because = _heard(asked, lambda one: one[0].because(items, one[1]), failed)
-        seeds = np.stack([nobody if (at := because.get(n)) is None else at for n in names])
-        return kernels.reasons(table, seeds, speaks)
+        return kernels.explain(
+            self.knowledge,
+            block.asked,
+            items.starts,
+            items.items,
+            said,
+            np.stack(list(parts.values())),
+            np.array([PLACES.get(name, ABSENT) for name in parts]),
+            np.array([speaks_for_itself(name, searched) for name in parts], dtype=bool),
+        )
 
 
-def _heard(
-    asked: Mapping[str, Asked], question: Callable[[Asked], Answer], failed: list[str]
-) -> dict[str, Answer]:
-    """Each one's answer. One that raises is named in `failed` and left out: a slate with a gap beats none."""
-    answers = {}
-    for name, one in asked.items():
-        if name in failed:
-            continue
-        try:
-            answers[name] = question(one)
-        except Exception:
-            log.exception("source %s failed; the slate is made without it", name)
-            failed.append(name)
-    return answers
+def _mask(names: Collection[str]) -> Mask:
+    """(sources,)"""
+    return np.array([name in names for name in SOURCES], dtype=bool)
+
+
+def _words(block: Block) -> Floats | None:
+    """(q, dim) of a search for words."""
+    words = [query.words for query in block.queries if query.words is not None]
+    return np.stack(words) if words else None
+
+
+def _calmly(name: str, question: Callable[[], Answer], failed: list[str]) -> Answer | None:
+    """The answer. Where it raises, the name is put down as failed: a slate with a gap beats none."""
+    try:
+        return question()
+    except Exception:
+        log.exception("source %s failed; the slate is made without it", name)
+        failed.append(name)
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -371,11 +433,11 @@ def _lifted(
     """What the ranker adds to the blend; None if it raises: then the blend alone decides."""
     blended = np.split(_total(parts, len(candidates.items)), candidates.edges[1:-1])
 
-    def judge(one: Ranker) -> list[Lift]:
+    def judge() -> list[Lift]:
         asked = zip(block.queries, candidates.apart(), blended, strict=True)
-        return [one.judge(query, some, scores) for query, some, scores in asked]
+        return [ranker.judge(query, some, scores) for query, some, scores in asked]
 
-    judged = _heard({RANKER: ranker}, judge, failed).get(RANKER)
+    judged = _calmly(RANKER, judge, failed)
     return None if judged is None else _Lifts(judged, candidates.edges)
 
 
@@ -383,7 +445,7 @@ def _spelled_out(
     parts: dict[str, Floats], lifts: _Lifts, chosen: Lists, failed: list[str]
 ) -> dict[str, Floats]:
     """The lift's part of what was chosen, feature by feature; a source's share joins its part of the blend."""
-    found = _heard({RANKER: lifts}, lambda one: one.parts(chosen), failed).get(RANKER)
+    found = _calmly(RANKER, lambda: lifts.parts(chosen), failed)
     if found is None:
         return parts
     others = {name: part for name, part in parts.items() if name != RANKER}
@@ -404,38 +466,3 @@ def _ranker(artefacts: Artefacts) -> Ranker | None:
     return Ranker.read(
         artefacts.ranker, Features.of(artefacts.items, artefacts.preference.popularity)
     )
-
-
-def _sources(artefacts: Artefacts) -> tuple[Source, ...]:
-    preference, fading = artefacts.preference, artefacts.preference.settings
-    sources: list[Source] = [
-        RowSource(name, W, _known(W), fades) for name, (W, fades) in preference.rows.items()
-    ]
-    if preference.factors is not None:
-        sources.append(FactorSource("factors", preference.factors, fading.factors_fading))
-    sources.append(
-        AgainSource("again", preference.returns, fading.again_fading, fading.again_power)
-    )
-    fades_in = {"text": fading.text_fading, "image": fading.image_fading}
-    sources += [
-        SpaceSource(name, space, understands_words=name == "text", fading=fades_in[name])
-        for name, space in artefacts.spaces.items()
-    ]
-    sources += [
-        TasteSource(f"{name}_taste", space, name, fades_in[name])
-        for name, space in artefacts.spaces.items()
-    ]
-    popularity, lasting = preference.popularity, round(fading.trending_days * DAY)
-    popular, trend = np.nan_to_num(popularity.popular), np.nan_to_num(popularity.trending)
-    sources += [
-        StandingSource("popular", popular),  # nobody's choice: 0, not unknown
-        StandingSource("trending", trend, popularity.as_of + lasting),
-        NewSource("new", artefacts.items.published_at, NEW_HALF_LIFE_DAYS),
-    ]
-    return tuple(sources)
-
-
-def _known(weights: Sparse) -> Mask:
-    known = np.zeros(weights.shape[0], dtype=bool)
-    known[weights.indices] = True
-    return known

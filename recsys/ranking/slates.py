@@ -58,8 +58,8 @@ def speaks_for_itself(source: str, searched: bool) -> bool:
 class Account:
     """How the slates of a block came about."""
 
-    retrieved: Mapping[str, Lists]
-    """Source -> what it found."""
+    retrieved: Mapping[str, Ordinals]
+    """Source -> (q,) how many items it found."""
     removed: NDArray[np.int64]
     """(q, len(FILTERS)) items that each filter took out."""
     failed: tuple[str, ...]
@@ -100,7 +100,7 @@ class Slates:
         told = self.account
         return Slate(
             suggestions,
-            {name: found.count(n) for name, found in told.retrieved.items()},
+            {name: int(found[n]) for name, found in told.retrieved.items()},
             dict(zip(FILTERS, told.removed[n].tolist(), strict=True)),
             told.failed,
             dict(told.widened[n]),

@@ -164,7 +164,7 @@ async def _standing(source: str, request: Request) -> Response:
 def _sources(by: str, served: Served) -> frozenset[str] | None:
     """Raises QueryError for a kind of likeness that the snapshot does not have."""
     wanted = SOURCES[by]
-    there = {source.name for source in served.recommender.sources}
+    there = served.recommender.sources
     if wanted is not None and not wanted & there:
         raise QueryError(
             f"by: {by!r} cannot be had: snapshot {served.manifest.id} has no {by} vectors; "

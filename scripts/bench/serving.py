@@ -120,8 +120,8 @@ class Bench:
         bad = re.search(r"Non-2xx or 3xx responses: (\d+)", found)
         return Load(
             float(re.findall(r"Requests/sec:\s+([\d.]+)", found)[0]),
-            _milliseconds(re.findall(r"50%\s+(\S+)", found)[0]),
-            _milliseconds(re.findall(r"99%\s+(\S+)", found)[0]),
+            _milliseconds(re.findall(r"\n\s+50%\s+(\S+)", found)[0]),
+            _milliseconds(re.findall(r"\n\s+99%\s+(\S+)", found)[0]),
             int(bad.group(1)) if bad else 0,
         )
 

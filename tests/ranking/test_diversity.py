@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.identity import Floats, Ordinals
+from recsys.index.space import coded
 from recsys.ranking import diversity
-from recsys.ranking.block import Lists, ends
+from recsys.ranking.block import Lists, best_of, ends
 from recsys.ranking.candidates import Quota
 from recsys.ranking.diversity import Groups
-from recsys.ranking.sources import best_of
 
 
 def diversify(
@@ -18,7 +18,7 @@ def diversify(
 ) -> tuple[Ordinals, Floats]:
     every = np.arange(len(scores))
     picks, penalties = diversity.diversify(
-        Lists.of([every]), every, scores, vectors, strength, limit
+        Lists.of([every]), every, scores, *coded(vectors), strength, limit
     )
     return picks.items, penalties
 
@@ -45,13 +45,15 @@ def test_every_pick_is_the_best_by_brute_force_and_values_never_rise(
     rng = np.random.default_rng(seed)
     vectors = rng.normal(size=(n, 4)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    codes, step = coded(vectors)
+    seen = codes / step
     scores = np.sort(rng.normal(size=n).astype(np.float32))[::-1].copy()
     order, penalties = diversify(scores, vectors, 10, strength)
     scale = strength * float(scores[0] - scores[-1])
     chosen: list[int] = []
     for pick, penalty in zip(order, penalties, strict=True):
         values = {
-            m: scores[m] - scale * max([0.0, *(float(vectors[m] @ vectors[c]) for c in chosen)])
+            m: scores[m] - scale * max([0.0, *(float(seen[m] @ seen[c]) for c in chosen)])
             for m in range(n)
             if m not in chosen
         }
@@ -99,9 +101,9 @@ def test_a_quota_is_kept_and_costs_nothing_else(seed: int, quota: Quota) -> None
     )
     items = rng.permutation(n)
     scores = np.sort(rng.normal(size=n).astype(np.float32))[::-1].copy()
-    rows = np.zeros((n, 0), dtype=np.float32)
+    codes = np.zeros((n, 0), dtype=np.int8)
     picks, _ = diversity.diversify(
-        Lists.of([np.arange(n)]), items, scores, rows, 0.0, 8, groups, quota
+        Lists.of([np.arange(n)]), items, scores, codes, 1.0, 0.0, 8, groups, quota
     )
     taken: Counter[int] = Counter()
     expected = []

@@ -45,7 +45,7 @@ def lessons(recommender: Recommender, features: Features, sources: list[str]) ->
 @pytest.fixture(scope="module")
 def model(artefacts: Artefacts) -> str:
     recommender = Recommender.of(artefacts, RankingSettings())
-    sources = sorted(source.name for source in recommender.sources)
+    sources = sorted(recommender.sources)
     features = Features.of(artefacts.items, artefacts.preference.popularity)
     return fit_ranker(sources, lessons(recommender, features, sources), seed=0)
 
@@ -92,7 +92,7 @@ def test_saved_and_read_back_it_gives_equal_scores(ranked: Recommender, table: F
 def test_the_same_lessons_give_the_same_ranker(
     artefacts: Artefacts, blend: Recommender, model: str
 ) -> None:
-    sources = sorted(source.name for source in blend.sources)
+    sources = sorted(blend.sources)
     features = Features.of(blend.items, artefacts.preference.popularity)
     assert fit_ranker(sources, lessons(blend, features, sources), seed=0) == model
 

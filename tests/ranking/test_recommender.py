@@ -1,6 +1,6 @@
 """The whole of ranking over a small world whose truth is known: viewers keep to one genre."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -9,12 +9,13 @@ import worlds
 
 from recsys.catalogue.times import from_us, to_us
 from recsys.config import RankingSettings
-from recsys.identity import NOTHING, Mask, Ordinals
-from recsys.ranking.block import Block, Lists, Opinion, alike
+from recsys.identity import NOTHING, Ordinals
+from recsys.ranking.block import Block, alike
 from recsys.ranking.candidates import Boost, History, Query, Quota, Slate, Where
 from recsys.ranking.filters import matches
+from recsys.ranking.knowledge import FINDERS
 from recsys.ranking.recommender import Recommender
-from recsys.ranking.sources import EVERY
+from recsys.ranking.sources import Alone
 from recsys.snapshot import Artefacts
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
@@ -66,15 +67,19 @@ def test_the_parts_add_up_to_the_score_and_scores_never_rise(recommender: Recomm
 
 def with_weights_for_new_items(recommender: Recommender) -> Recommender:
     """One in which every fourth film is new."""
-    own = np.where(np.arange(len(recommender.items)) % 4, 1, 0).astype(np.float32)
+    own = np.where(np.arange(len(recommender.items)) % 4, 1, 0)
+    facts = recommender.knowledge.facts.copy()
+    facts["own"] = own
+    facts.setflags(write=False)
     weights = {**recommender.weights, "new items": {"text": 2.0, "popular": 0.5, "unproven": -0.7}}
-    return replace(recommender, own=own, weights=weights)
+    knowledge = recommender.knowledge._replace(facts=facts)
+    return replace(recommender, knowledge=knowledge, weights=weights)
 
 
 def test_the_parts_of_new_and_of_known_items_add_up(recommender: Recommender) -> None:
     served = with_weights_for_new_items(recommender)
     slate = served.recommend(viewer(recommender, "Space", limit=40))
-    new = served.own[ordinals(recommender, *ids(slate))] == 0
+    new = served.knowledge.facts["own"][ordinals(recommender, *ids(slate))] == 0
     assert 0 < new.sum() < len(new)
     for item, is_new in zip(slate.items, new, strict=True):
         assert sum(item.parts.values()) == pytest.approx(item.score, abs=1e-5)
@@ -143,14 +148,14 @@ def test_what_is_found_is_kept_or_removed(recommender: Recommender) -> None:
     excluded = ordinals(recommender, *worlds.film_ids("Crime")[3:6])
     query = viewer(recommender, "Crime", exclude=excluded)
     block, heard = Block((query,)), recommender.weights["history"]
-    finders = {source.finder for source in recommender.sources if heard.get(source.name)}
+    finders = {FINDERS.get(name, name) for name in recommender.sources if heard.get(name)}
     found = set()
-    for source in recommender.sources:
-        if source.name in finders:
-            found |= set(source.consider(block).best(300, EVERY).items.tolist())
+    for source in finders:
+        found |= set(Alone(source, recommender.knowledge, block).best(300).items.tolist())
     slate = recommender.recommend(replace(query, limit=1))
     kept = recommender.candidates(block).items
-    assert len(found) - sum(slate.removed.values()) == len(set(kept.tolist()) & found)
+    removed = sum(slate.removed.values()) - slate.removed["unavailable"]
+    assert len(found) - removed == len(set(kept.tolist()) & found)
     assert slate.removed["excluded"] == 3
     assert not set(kept.tolist()) & set(excluded.tolist())
 
@@ -278,43 +283,24 @@ def test_a_boost_moves_items_by_what_it_says(recommender: Recommender) -> None:
         assert item.score - item.parts["boost"] == pytest.approx(scores[item.item], abs=1e-4)
 
 
+@dataclass
 class Broken:
-    name = "broken"
+    """An index that is out of order."""
 
-    finder = "broken"
-
-    def consider(self, block: Block) -> Opinion:
-        raise RuntimeError("out of order")
-
-
-class BrokenLater:
-    """Fails only when it is asked for its opinion."""
-
-    name = "late"
-
-    finder = "late"
-
-    def consider(self, block: Block) -> "BrokenLater":
-        return self
-
-    def best(self, limit: int, allowed: Mask) -> Lists:
-        raise RuntimeError("out of order")
-
-    def scores(self, items: Lists) -> np.ndarray:
-        raise RuntimeError("out of order")
-
-    def because(self, items: Lists, wanted: Mask) -> Ordinals:
+    def search(self, *_: object) -> None:
         raise RuntimeError("out of order")
 
 
 def test_a_failing_source_costs_its_part_and_not_the_slate(recommender: Recommender) -> None:
-    weights = {"history": {**recommender.weights["history"], "broken": 1.0, "late": 1.0}}
+    text = recommender.spaces["text"]
     shaky = replace(
-        recommender, sources=(Broken(), BrokenLater(), *recommender.sources), weights=weights
+        recommender, spaces={**recommender.spaces, "text": replace(text, index=Broken())}
     )
-    slate = shaky.recommend(viewer(shaky, "Crime"))
-    assert set(slate.failed) == {"broken", "late"}
-    assert ids(slate) == ids(recommender.recommend(viewer(recommender, "Crime")))
+    words = np.eye(1, text.card.dim, dtype=np.float32)[0]
+    slate = shaky.recommend(viewer(shaky, "Crime", words=words))
+    assert slate.failed == ("text",)
+    assert len(slate.items) == 10
+    assert all("text" not in item.parts for item in slate.items)
 
 
 def test_items_on_the_page_steer_the_slate_and_are_not_in_it(recommender: Recommender) -> None:

@@ -4,7 +4,6 @@ import pytest
 from recsys.catalogue.times import EPOCH
 from recsys.config import EventSettings
 from recsys.preference.interactions import event_strength
-from recsys.ranking.block import Block
 from recsys.ranking.candidates import CONTEXT, History, Query
 from recsys.ranking.viewer import Viewer, Weighing, read_viewer
 
@@ -105,7 +104,7 @@ def test_the_longest_history_keeps_the_newest() -> None:
     assert read(*events, history=3).history.items.tolist() == [9, 8, 7]
 
 
-def test_the_page_speaks_as_loud_as_the_whole_history() -> None:
+def test_the_page_comes_before_the_history_and_is_no_part_of_it() -> None:
     history = History(
         np.array([4, 5, 6]), np.array([1, 0.5, -0.5], dtype=np.float32), ("like", "view", "dislike")
     )
@@ -114,7 +113,7 @@ def test_the_page_speaks_as_loud_as_the_whole_history() -> None:
     query = Query(at=datetime.now(UTC), limit=1, history=history, context=np.array([9, 5]))
     assert query.seeds.items.tolist() == [9, 5, 4, 6]
     assert query.seeds.types == (CONTEXT, CONTEXT, "like", "dislike")
-    assert Block((query,)).tastes(0.0) == pytest.approx([1, 1, 2 / 3, -1 / 3])
+    assert query.seeds.weights == pytest.approx([1, 1, 1, -0.5])
     assert query.segment == "page"
 
 

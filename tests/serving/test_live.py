@@ -7,6 +7,7 @@ from datetime import timedelta
 from urllib.parse import quote
 
 import httpx
+import numpy as np
 import pytest
 import worlds
 from apis import Api, running, served_quickly, until
@@ -139,11 +140,13 @@ def test_a_failed_source_is_left_out_named_and_counted(
     def broken(*_: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("recsys.ranking.sources.FactorSource.consider", broken)
-    reply = api.get("/v1/users/42/recommendations", explain=True)
+    words = np.eye(1, 32, dtype=np.float32)[0]
+    monkeypatch.setattr("recsys.serving.words.Words.vector", lambda *_: words)
+    monkeypatch.setattr("recsys.index.space.Space.search", broken)
+    reply = api.post("/v1/search", {"text": "space", "explain": True})
     assert len(reply["items"]) == 10
-    assert reply["account"]["failed"] == ["factors"]
-    assert metric(api.client, 'recsys_source_failures_total{source="factors"}') == 1
+    assert reply["account"]["failed"] == ["text"]
+    assert metric(api.client, 'recsys_source_failures_total{source="text"}') == 1
 
 
 def test_replies_are_what_the_schema_says(shared: Api) -> None:

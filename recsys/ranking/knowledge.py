@@ -1,0 +1,316 @@
+"""All that a snapshot knows of its items, as the arrays that the kernels read.
+
+Every source of the blend has a place here, whether the snapshot knows anything of its kind or not: so there is one
+compiled program for all snapshots. What ranking asks of each candidate lies together in one record, since memory is
+what it waits for.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.identity import Floats, Mask, Ordinals
+from recsys.index.space import Space
+from recsys.preference.factors import Factors
+from recsys.preference.interactions import DAY
+from recsys.preference.sparse import Sparse
+from recsys.snapshot import Artefacts
+
+SOURCES = (
+    "cooccurrence",
+    "transitions",
+    "linear",
+    "factors",
+    "again",
+    "text",
+    "image",
+    "text_taste",
+    "image_taste",
+    "popular",
+    "trending",
+    "new",
+)
+"""Behaviour: sums of rows of item-to-item weights, matrix factors, and what was liked before. Content: what is near
+a seed, and what is near all that was liked at once. Nobody in particular: what is liked, gains, or is new.
+"""
+
+(
+    COOCCURRENCE,
+    TRANSITIONS,
+    LINEAR,
+    FACTORS,
+    AGAIN,
+    TEXT,
+    IMAGE,
+    TEXT_TASTE,
+    IMAGE_TASTE,
+    POPULAR,
+    TRENDING,
+    NEW,
+) = range(len(SOURCES))
+
+PLACES = {name: place for place, name in enumerate(SOURCES)}
+
+FINDERS = {"factors": "cooccurrence", "text_taste": "text", "image_taste": "image"}
+"""Those that only judge, and the source that finds for each; all others find for themselves."""
+
+NEW_HALF_LIFE_DAYS = 14.0
+"""A new item's newness halves in this time."""
+
+NEVER = np.iinfo(np.int64).max
+
+FACTS = np.dtype(
+    {
+        "names": [
+            "shown_from",
+            "expires_at",
+            "published_at",
+            "popular",
+            "trending",
+            "returns",
+            "own",
+            "judged_by",
+        ],
+        "formats": ["<i8", "<i8", "<i8", "<f4", "<f4", "<f4", "<f4", "<i4"],
+        "offsets": [0, 8, 16, 24, 28, 32, 36, 40],
+        "itemsize": 64,
+    }
+)
+"""What is known of an item: a line of the processor's cache.
+
+shown_from, expires_at, published_at: microseconds (shown_from: `NEVER` for what is not available). popular, trending:
+0 for nobody's choice. returns: how much people come back to it. own: what its own behaviour counts against what is
+lent to it, 0 for a new item, towards 1. judged_by: bit s for a source that knows it.
+"""
+
+
+class Rows(NamedTuple):
+    """Item-to-item weights: the row of a seed (CSR form, indices ascending), added up over the seeds."""
+
+    indptr: Ordinals
+    indices: NDArray[np.int32]
+    data: Floats
+    fading: float
+
+
+class Near(NamedTuple):
+    """A kind of content: the neighbours of each item, and its vector in few bits."""
+
+    neighbours: NDArray[np.int32]
+    """(n, kept or more) nearest first; `ABSENT` where there are no more."""
+    similarity: Floats
+    """(n, kept or more)"""
+    kept: int
+    present: Mask
+    """(n,) True where an item has a vector."""
+    codes: NDArray[np.int8]
+    """(n, dim) unit rows * scale; zero where an item has no vector."""
+    scale: float
+    fading: float
+
+
+class Tastes(NamedTuple):
+    """Factors of items, and what folds a viewer in."""
+
+    items: Floats
+    """(n, d)"""
+    precision: NDArray[np.float64]
+    inverse: NDArray[np.float64]
+    """(d, d) of the precision."""
+    alpha: float
+    fading: float
+
+
+class Standing(NamedTuple):
+    """The same for every viewer: the items in order, best first."""
+
+    order: Ordinals
+    until: int
+    """Microseconds: after this nobody knows what holds. Asked for by name, it still says what was."""
+
+
+class Again(NamedTuple):
+    """How what was liked before is wished for again."""
+
+    fading: float
+    power: float
+
+
+class Knowledge(NamedTuple):
+    """Of n items."""
+
+    facts: NDArray[np.void]
+    """(n,) `FACTS`"""
+    cooccurrence: Rows
+    transitions: Rows
+    linear: Rows
+    factors: Tastes
+    again: Again
+    text: Near
+    image: Near
+    popular: Standing
+    trending: Standing
+    newest: Ordinals
+    """(n,) the newest first."""
+    moments: Ordinals
+    """(n,) when each of those was published, negative, so that they ascend."""
+    half_life: float
+    """Microseconds."""
+
+
+def knowing(
+    count: int,
+    values: Mapping[str, NDArray[Any]] | None = None,
+    published_at: Ordinals | None = None,
+    **parts: Any,  # noqa: ANN401  each has a type of its own
+) -> Knowledge:
+    """Of so many items nothing but this. values: (count,) of `FACTS`. parts: of `Knowledge`."""
+    facts = _aligned(count)
+    facts["shown_from"], facts["expires_at"] = -NEVER, NEVER
+    facts["published_at"] = np.zeros(count) if published_at is None else published_at
+    for name, column in (values or {}).items():
+        facts[name] = column
+    facts["judged_by"] = _bits(_judges(parts, count), count)
+    by_age = np.argsort(-facts["published_at"], kind="stable")
+    found: dict[str, Any] = dict.fromkeys(
+        ("cooccurrence", "transitions", "linear"), _no_rows(count)
+    )
+    found |= {
+        "factors": NO_TASTES,
+        "again": Again(0.0, 1.0),
+        "text": NO_CONTENT,
+        "image": NO_CONTENT,
+    }
+    found |= {"popular": NO_ORDER, "trending": NO_ORDER, "half_life": NEW_HALF_LIFE_DAYS * DAY}
+    found |= {"newest": _fixed(by_age), "moments": _fixed(-facts["published_at"][by_age])}
+    return Knowledge(facts=_fixed(facts), **found | parts)
+
+
+def knowledge_of(artefacts: Artefacts) -> Knowledge:
+    """What a build made. Large arrays stay where they are."""
+    preference, items = artefacts.preference, artefacts.items
+    fading, popularity = preference.settings, preference.popularity
+    popular, trend = np.nan_to_num(popularity.popular), np.nan_to_num(popularity.trending)
+    parts: dict[str, Any] = {name: item_weights(*each) for name, each in preference.rows.items()}
+    fades = {"text": fading.text_fading, "image": fading.image_fading}
+    parts |= {name: content(space, fades[name]) for name, space in artefacts.spaces.items()}
+    if preference.factors is not None:
+        parts["factors"] = _tastes(preference.factors, fading.factors_fading)
+    lasting = round(fading.trending_days * DAY)
+    return knowing(
+        len(items),
+        {
+            "shown_from": np.where(items.available, items.shown_from, NEVER),
+            "expires_at": items.expires_at,
+            "popular": popular,
+            "trending": trend,
+            "returns": preference.returns,
+            "own": preference.own,
+        },
+        items.published_at,
+        again=Again(fading.again_fading, fading.again_power),
+        popular=standing(popular, NEVER),
+        trending=standing(trend, popularity.as_of + lasting),
+        **parts,
+    )
+
+
+def known_sources(artefacts: Artefacts) -> frozenset[str]:
+    """Those of which a snapshot knows something."""
+    missing = {name for name in ("text", "image") if name not in artefacts.spaces}
+    missing |= {f"{name}_taste" for name in missing}
+    missing |= {"cooccurrence", "transitions", "linear"} - set(artefacts.preference.rows)
+    missing |= {"factors"} if artefacts.preference.factors is None else set()
+    return frozenset(SOURCES) - missing
+
+
+def standing(values: Floats, until: int) -> Standing:
+    """The items with values above 0, the highest first; the lower item first among equals."""
+    order = np.argsort(-values, kind="stable")
+    return Standing(_fixed(order[values[order] > 0]), until)
+
+
+def _aligned(count: int) -> NDArray[np.void]:
+    """Records that each begin where a line of the cache does."""
+    size = FACTS.itemsize
+    room = np.zeros(count * size + size, dtype=np.uint8)
+    first = -room.ctypes.data % size
+    return room[first : first + count * size].view(FACTS)
+
+
+def _judges(parts: Mapping[str, Any], count: int) -> dict[str, Mask]:
+    """Source -> (count,) the items that its part knows."""
+    found = {}
+    for name in ("cooccurrence", "transitions", "linear"):
+        if name in parts:
+            found[name] = np.zeros(count, dtype=bool)
+            found[name][parts[name].indices] = True
+    for name in ("text", "image"):
+        if name in parts:
+            found[name] = found[f"{name}_taste"] = parts[name].present
+    if "factors" in parts:
+        found["factors"] = ~np.isnan(parts["factors"].items[:, 0])
+    return found
+
+
+def _bits(judges: Mapping[str, Mask], count: int) -> NDArray[np.int32]:
+    bits = np.zeros(count, dtype=np.int32)
+    for name, known in judges.items():
+        bits |= np.int32(1 << PLACES[name]) * known
+    return bits
+
+
+def item_weights(W: Sparse, fading: float) -> Rows:
+    """A matrix of item-to-item weights; a seed's row is what it leads to."""
+    indptr = np.asarray(W.indptr, dtype=np.int64)
+    indices = np.asarray(W.indices, dtype=np.int32)
+    return Rows(_fixed(indptr), _fixed(indices), _fixed(W.data), float(fading))
+
+
+def content(space: Space, fading: float) -> Near:
+    """A kind of content."""
+    near = (_fixed(space.nearest), _fixed(space.nearness), space.kept, _fixed(space.present))
+    return Near(*near, _fixed(space.codes), float(space.scale), float(fading))
+
+
+def _tastes(factors: Factors, fading: float) -> Tastes:
+    return Tastes(
+        _fixed(factors.items),
+        _fixed(factors.precision),
+        _fixed(factors.inverse),
+        float(factors.alpha),
+        float(fading),
+    )
+
+
+def _fixed(array: NDArray[Any]) -> NDArray[Any]:
+    """Read-only, whether it lies in memory or in a file: to the compiler that is one kind of array."""
+    view = np.ascontiguousarray(array).view()
+    view.setflags(write=False)
+    return view
+
+
+def _nothing(*shape: int, of: type = np.float32) -> NDArray[Any]:
+    return _fixed(np.empty(shape, dtype=of))
+
+
+NO_CONTENT = Near(
+    _nothing(0, 0, of=np.int32),
+    _nothing(0, 0),
+    0,
+    _nothing(0, of=np.bool_),
+    _nothing(0, 0, of=np.int8),
+    1.0,
+    0.0,
+)
+NO_TASTES = Tastes(
+    _nothing(0, 0), _nothing(0, 0, of=np.float64), _nothing(0, 0, of=np.float64), 0.0, 0.0
+)
+NO_ORDER = Standing(_nothing(0, of=np.int64), NEVER)
+
+
+def _no_rows(count: int) -> Rows:
+    indptr = np.zeros(count + 1, dtype=np.int64)
+    return Rows(_fixed(indptr), _nothing(0, of=np.int32), _nothing(0), 0.0)
