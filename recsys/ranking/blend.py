@@ -108,9 +108,11 @@ def standardise(scores: Floats) -> Floats:
 
     All alike (or all unknown) gives zeros.
     """
-    one = np.ones(1, dtype=np.float32)
+    one, nothing = np.ones(1, dtype=np.float32), np.empty(0, dtype=np.float32)
     edges, own = np.array([0, len(scores)]), np.ones(len(scores), dtype=np.float32)
-    return np.asarray(kernels.standardise(edges, scores[None], one, one, own)[0])
+    return np.asarray(
+        kernels.blend(edges, scores[None], own, np.zeros(1, np.int64), one, one, nothing)[0]
+    )
 
 
 def blend(
@@ -124,18 +126,18 @@ def blend(
     heard = [name for name in candidates.scores if weights.get(name) or new.get(name)]
     size = len(candidates.items)
     own = np.ones(size, dtype=np.float32) if candidates.own is None else candidates.own
-    table = np.empty((len(heard), size), dtype=np.float32)
+    scores = np.empty((len(heard), size), dtype=np.float32)
     for row, name in enumerate(heard):
-        table[row] = candidates.scores[name]
+        scores[row] = candidates.scores[name]
     known, other = (
         np.array([of.get(name, 0) for name in heard], dtype=np.float32) for of in (weights, new)
     )
-    standard = kernels.standardise(candidates.edges, table, known, other, own)
-    parts = dict(zip(heard, standard, strict=True))
-    if weights.get(UNPROVEN) or new.get(UNPROVEN):
-        least, most = weights.get(UNPROVEN, 0.0), new.get(UNPROVEN, 0.0)
-        parts[UNPROVEN] = np.float32(most) + own * np.float32(least - most)
-    return parts
+    proven = [weights.get(UNPROVEN, 0.0), new.get(UNPROVEN, 0.0)]
+    names = [*heard, UNPROVEN] if any(proven) else heard
+    each = np.array(proven if any(proven) else [], dtype=np.float32)
+    rows = np.arange(len(heard))
+    table = kernels.blend(candidates.edges, scores, own, rows, known, other, each)
+    return dict(zip(names, table, strict=True))
 
 
 @dataclass(frozen=True)

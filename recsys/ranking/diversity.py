@@ -7,13 +7,13 @@ of one brand or of one category in a slate.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recsys.catalogue.item_table import ItemTable
 from recsys.identity import Floats, Ordinals
 from recsys.ranking import kernels
 from recsys.ranking.block import Lists, ends
 from recsys.ranking.candidates import Quota
+from recsys.ranking.knowledge import Near
 
 Items = kernels.Items
 
@@ -48,29 +48,40 @@ class Groups:
         return most
 
 
-def diversify(
-    chosen: Lists,
-    items: Ordinals,
-    scores: Floats,
-    codes: NDArray[np.int8],
-    scale: float,
-    strength: float,
+NO_GROUPS = (np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.int32))
+
+
+def choose(
+    items: Lists,
+    parts: Floats,
     limit: int,
-    groups: Groups | None = None,
-    quota: Quota | None = None,
-) -> tuple[Lists, Floats]:
+    strength: float,
+    near: Near,
+    groups: Groups | None,
+    quota: Quota,
+) -> tuple[Lists, Floats, Floats]:
     """Choose at most `limit` of each list one by one, each time the best after its penalty that the quota allows.
 
-    chosen: positions in `items` and `scores`, best first. codes: (n, d) unit rows * scale; zero: no vector. The penalty
-    is strength * (best score - worst score) * largest cosine to what was chosen before, never negative. Gives the
-    positions, and their penalties (<= 0). A candidate's value only falls as others are chosen, so score + penalty
-    never rises along a slate.
+    parts: (p, m) of the items' scores. The penalty is strength * (best score - worst score among the candidates for
+    a place) * largest cosine to what was chosen before, never negative; nothing for an item without a vector. Gives
+    positions among the m, best first, their parts (with the penalties behind them, where there is a strength), and
+    their scores. A candidate's value only falls as others are chosen, so scores never rise along a slate.
     """
-    if groups is not None and quota is not None:
-        own = (groups.ends, groups.codes, groups.most(quota))
-    else:
-        own = (np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.int32))
-    starts, picks, penalties = kernels.spread_out(
-        chosen.starts, chosen.items, items, scores, codes, scale, strength, *own, limit
+    most = len(items.items) if groups else max(50, 3 * limit) if strength else limit
+    ends, codes, most_of = NO_GROUPS
+    if groups:
+        ends, codes, most_of = groups.ends, groups.codes, groups.most(quota)
+    starts, chosen, told, total = kernels.choose(
+        items.starts,
+        items.items,
+        parts,
+        most,
+        limit,
+        strength,
+        near.codes,
+        near.scale,
+        ends,
+        codes,
+        most_of,
     )
-    return Lists(starts, picks), penalties
+    return Lists(starts, chosen), told, total

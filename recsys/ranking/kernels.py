@@ -3,7 +3,7 @@
 They work on a block of queries at a time, without the interpreter's lock. Lists of different length lie one
 behind the other: those of query n are at `starts[n]:starts[n + 1]`.
 
-    Knowledge, Asked -> find -> judge -> standardise -> pick -> explain
+    Knowledge, Asked -> find -> judge -> blend -> choose -> explain
 
 `find` keeps all that is said of an item of a query in one row of values, to be found by hashing with open addressing:
 whatever leads to an item, it is met once.
@@ -57,6 +57,13 @@ COLUMNS = 8
     range(COLUMNS)
 )
 """What each source that leads somewhere says of an item (0: nothing), and which seed is nearest (`FREE`: none)."""
+
+Marks = NDArray[np.uint8]
+"""Of each entry."""
+
+POOLED, IS_EXCLUDED, IS_SEEN, MET = 1, 2, 4, 8
+HIDDEN = IS_EXCLUDED | IS_SEEN
+"""Marks: a candidate; excluded by the caller; seen by the viewer; hidden, but a source would have given it."""
 
 UNAVAILABLE, EXCLUDED, SEEN, NOT_ALLOWED = range(4)
 """Why an item is left out, in the order in which it is asked."""
@@ -295,18 +302,9 @@ def _judges(knowledge: Knowledge, source: int, item: int) -> bool:
 
 
 @compiled
-def _find(places: Ordinals, size: int, item: int) -> int:
-    """Where among the entries an item is; `FREE`: nowhere."""
-    place = _first_place(item, size)
-    held = places[place]
-    while held != FREE and (held >> 32) != item:
-        place = (place + 1) & (size - 1)
-        held = places[place]
-    return int(held & 0xFFFFFFFF) if held != FREE else FREE
-
-
-@compiled
-def _at(places: Ordinals, size: int, items: Items, values: Floats, count: int, item: int) -> int:
+def _at(
+    places: Ordinals, size: int, items: Items, marks: Marks, values: Floats, count: int, item: int
+) -> int:
     """Where among the `count` entries an item is; `count` if it was not: then it is put there, with nothing said."""
     place = _first_place(item, size)
     held = places[place]
@@ -316,7 +314,7 @@ def _at(places: Ordinals, size: int, items: Items, values: Floats, count: int, i
         place = (place + 1) & (size - 1)
         held = places[place]
     places[place] = (np.int64(item) << 32) | count
-    items[count] = item
+    items[count], marks[count] = item, 0
     values[count, :TEXT_SEED] = 0
     values[count, TEXT_SEED:] = FREE
     return count
@@ -340,6 +338,7 @@ def _add_rows(
     places: Ordinals,
     size: int,
     items: Items,
+    marks: Marks,
     values: Floats,
     count: int,
 ) -> int:
@@ -349,7 +348,7 @@ def _add_rows(
     for k in range(first, asked.starts[n + 1]):
         weight, seed = faded[k - first], asked.seeds[k]
         for entry in range(rows.indptr[seed], rows.indptr[seed + 1]):
-            at = _at(places, size, items, values, count, rows.indices[entry])
+            at = _at(places, size, items, marks, values, count, rows.indices[entry])
             count += at == count
             values[at, column] += weight * rows.data[entry]
     return count
@@ -367,6 +366,7 @@ def _add_near(
     places: Ordinals,
     size: int,
     items: Items,
+    marks: Marks,
     values: Floats,
     count: int,
 ) -> tuple[int, bool]:
@@ -388,7 +388,7 @@ def _add_near(
             if item == FREE:
                 break
             likeness = np.float32(left * near.similarity[seed, c])
-            at = _at(places, size, items, values, count, item)
+            at = _at(places, size, items, marks, values, count, item)
             count += at == count
             if values[at, seed_column] < 0 or likeness > values[at, column]:
                 values[at, column], values[at, seed_column] = likeness, k - first
@@ -403,6 +403,7 @@ def _add_again(
     places: Ordinals,
     size: int,
     items: Items,
+    marks: Marks,
     values: Floats,
     count: int,
 ) -> tuple[int, bool]:
@@ -414,7 +415,7 @@ def _add_again(
             wish = asked.weights[k] * math.exp(-again.fading * asked.newer[k])
             wish *= knowledge.facts[asked.seeds[k]].returns * asked.visits[k] ** again.power
             if wish != 0:
-                at = _at(places, size, items, values, count, asked.seeds[k])
+                at = _at(places, size, items, marks, values, count, asked.seeds[k])
                 count += at == count
                 values[at, BY_AGAIN] = wish
     return count, nothing
@@ -424,6 +425,7 @@ def _add_again(
 def _best_of_column(
     column: int,
     items: Items,
+    marks: Marks,
     values: Floats,
     count: int,
     allowed: Mask,
@@ -431,10 +433,17 @@ def _best_of_column(
     keys: Ordinals,
     places: Ordinals,
 ) -> int:
-    """The entries with the highest values above 0, best first, into `places`; gives how many."""
+    """The entries with the highest values above 0, best first, into `places`; gives how many.
+
+    What is excluded or seen makes room for others, and is marked as met.
+    """
     found, bits = 0, values.view(np.int32)
     for at in range(count):
-        if values[at, column] > 0 and (len(allowed) == 0 or allowed[items[at]]):
+        if values[at, column] <= 0 or (len(allowed) and not allowed[items[at]]):
+            continue
+        if marks[at] & HIDDEN:
+            marks[at] |= MET
+        else:
             keys[found], places[found] = _key(bits[at, column], items[at]), at
             found += 1
     return _bring_forward(keys, places, found, limit)
@@ -449,19 +458,23 @@ def _walk(
     places: Ordinals,
     size: int,
     items: Items,
+    marks: Marks,
     values: Floats,
     count: int,
     found: Ordinals,
 ) -> tuple[int, int]:
-    """From a place of an order on, the entries of the next allowed items into `found`. Gives entries, and how many."""
+    """From a place of an order on, the entries of the next items that may be shown. Gives entries, and how many."""
     k, taken = first, 0
     while taken < limit and k < len(order):
         item = order[k]
         if len(allowed) == 0 or allowed[item]:
-            at = _at(places, size, items, values, count, item)
+            at = _at(places, size, items, marks, values, count, item)
             count += at == count
-            found[taken] = at
-            taken += 1
+            if marks[at] & HIDDEN:
+                marks[at] |= MET
+            else:
+                found[taken] = at
+                taken += 1
         k += 1
     return count, taken
 
@@ -470,6 +483,7 @@ def _walk(
 def _room(
     knowledge: Knowledge,
     asked: Asked,
+    forbidden: Forbidden,
     n: int,
     wanted: Mask,
     finders: Mask,
@@ -478,7 +492,8 @@ def _room(
 ) -> int:
     """Entries that a query may need at the most; at least 1."""
     seeds = asked.starts[n + 1] - asked.starts[n]
-    room = 1 + listed
+    room = 1 + listed + forbidden.excluded_starts[n + 1] - forbidden.excluded_starts[n]
+    room += forbidden.seen_starts[n + 1] - forbidden.seen_starts[n]
     if wanted[COOCCURRENCE]:
         room += _row_entries(knowledge.cooccurrence, asked, n)
     if wanted[TRANSITIONS]:
@@ -491,10 +506,11 @@ def _room(
         room += min(seeds, NEWEST_SEEDS) * knowledge.text.kept
     if wanted[IMAGE]:
         room += min(seeds, NEWEST_SEEDS) * knowledge.image.kept
+    hidden = room
     for source in (POPULAR, TRENDING, NEW):
         if finders[source]:
-            room += limit
-    return min(room, len(knowledge.facts) + 1)
+            room += limit + hidden
+    return int(min(room, len(knowledge.facts) + 1))
 
 
 @compiled
@@ -530,7 +546,7 @@ def find(
         if is_given:
             listed += given_starts[n + 1] - given_starts[n]
             total += given_starts[n + 1] - given_starts[n]
-        room = max(room, _room(knowledge, asked, n, wanted, finders, limit, listed))
+        room = max(room, _room(knowledge, asked, forbidden, n, wanted, finders, limit, listed))
         longest = max(longest, asked.starts[n + 1] - asked.starts[n])
     if not is_given:
         total = queries * min(pool, room)
@@ -553,7 +569,7 @@ def find(
             listed += words_starts[n + 1] - words_starts[n]
         if is_given:
             listed += given_starts[n + 1] - given_starts[n]
-        need = _room(knowledge, asked, n, wanted, finders, limit, listed)
+        need = _room(knowledge, asked, forbidden, n, wanted, finders, limit, listed)
         size = _size(need, need)
         places[:size] = FREE
         count = 0
@@ -561,21 +577,23 @@ def find(
             rows = knowledge.cooccurrence
             silent[n, COOCCURRENCE] = _row_entries(rows, asked, n) == 0
             count = _add_rows(
-                rows, BY_COOCCURRENCE, asked, n, faded, places, size, items, values, count
+                rows, BY_COOCCURRENCE, asked, n, faded, places, size, items, marks, values, count
             )
         if wanted[TRANSITIONS]:
             rows = knowledge.transitions
             silent[n, TRANSITIONS] = _row_entries(rows, asked, n) == 0
             count = _add_rows(
-                rows, BY_TRANSITIONS, asked, n, faded, places, size, items, values, count
+                rows, BY_TRANSITIONS, asked, n, faded, places, size, items, marks, values, count
             )
         if wanted[LINEAR]:
             rows = knowledge.linear
             silent[n, LINEAR] = _row_entries(rows, asked, n) == 0
-            count = _add_rows(rows, BY_LINEAR, asked, n, faded, places, size, items, values, count)
+            count = _add_rows(
+                rows, BY_LINEAR, asked, n, faded, places, size, items, marks, values, count
+            )
         if wanted[AGAIN]:
             count, silent[n, AGAIN] = _add_again(
-                knowledge, asked, n, places, size, items, values, count
+                knowledge, asked, n, places, size, items, marks, values, count
             )
         if wanted[TEXT] and not by_words:
             count, silent[n, TEXT] = _add_near(
@@ -589,6 +607,7 @@ def find(
                 places,
                 size,
                 items,
+                marks,
                 values,
                 count,
             )
@@ -604,18 +623,29 @@ def find(
                 places,
                 size,
                 items,
+                marks,
                 values,
                 count,
             )
+        for k in range(forbidden.excluded_starts[n], forbidden.excluded_starts[n + 1]):
+            at = _at(places, size, items, marks, values, count, forbidden.excluded[k])
+            count += at == count
+            marks[at] |= IS_EXCLUDED
+        for k in range(forbidden.seen_starts[n], forbidden.seen_starts[n + 1]):
+            at = _at(places, size, items, marks, values, count, forbidden.seen[k])
+            count += at == count
+            marks[at] |= IS_SEEN
         silent[n, TRENDING] = not named and asked.at[n] > knowledge.trending.until
         chosen = 0
         if is_given:
             for k in range(given_starts[n], given_starts[n + 1]):
-                at = _at(places, size, items, values, count, given[k])
+                at = _at(places, size, items, marks, values, count, given[k])
                 count += at == count
-                pooled[chosen] = at
-                chosen += 1
-            marks[:count] = 0
+                if marks[at] & HIDDEN:
+                    marks[at] |= MET
+                else:
+                    pooled[chosen] = at
+                    chosen += 1
         else:
             lengths[:] = 0
             for source, column in (
@@ -628,15 +658,18 @@ def find(
             ):
                 if finders[source] and not (by_words and source == TEXT):
                     lengths[source] = _best_of_column(
-                        column, items, values, count, forbidden.allowed, limit, keys, order
+                        column, items, marks, values, count, forbidden.allowed, limit, keys, order
                     )
                     lists[source, : lengths[source]] = order[: lengths[source]]
             if by_words and finders[TEXT]:
                 for k in range(words_starts[n], words_starts[n + 1]):
-                    at = _at(places, size, items, values, count, words[k])
+                    at = _at(places, size, items, marks, values, count, words[k])
                     count += at == count
-                    lists[TEXT, lengths[TEXT]] = at
-                    lengths[TEXT] += 1
+                    if marks[at] & HIDDEN:
+                        marks[at] |= MET
+                    else:
+                        lists[TEXT, lengths[TEXT]] = at
+                        lengths[TEXT] += 1
             for source in (POPULAR, TRENDING, NEW):
                 if not finders[source] or silent[n, source]:
                     continue
@@ -655,11 +688,11 @@ def find(
                     places,
                     size,
                     items,
+                    marks,
                     values,
                     count,
                     lists[source],
                 )
-            marks[:count] = 0
             rank, more = 0, True
             while more and chosen < pool:
                 more = False
@@ -667,20 +700,12 @@ def find(
                     if rank < lengths[source] and chosen < pool:
                         more = True
                         at = lists[source, rank]
-                        if not marks[at]:
-                            marks[at] = 1
+                        if not marks[at] & POOLED:
+                            marks[at] |= POOLED
                             pooled[chosen] = at
                             chosen += 1
                 rank += 1
             retrieved[n] = lengths
-        for k in range(forbidden.excluded_starts[n], forbidden.excluded_starts[n + 1]):
-            at = _find(places, size, forbidden.excluded[k])
-            if at != FREE:
-                marks[at] |= 2
-        for k in range(forbidden.seen_starts[n], forbidden.seen_starts[n + 1]):
-            at = _find(places, size, forbidden.seen[k])
-            if at != FREE:
-                marks[at] |= 4
         gone, gone_end = forbidden.withdrawn_starts[n], forbidden.withdrawn_starts[n + 1]
         for k in range(chosen):
             at = pooled[k]
@@ -692,16 +717,15 @@ def find(
                 or _holds(forbidden.withdrawn, gone, gone_end, item)
             ):
                 removed[n, UNAVAILABLE] += 1
-            elif marks[at] & 2:
-                removed[n, EXCLUDED] += 1
-            elif marks[at] & 4:
-                removed[n, SEEN] += 1
             elif len(forbidden.allowed) and not forbidden.allowed[item]:
                 removed[n, NOT_ALLOWED] += 1
             else:
                 kept[end] = item
                 said[end] = values[at]
                 end += 1
+        for at in range(count):
+            if marks[at] & MET:
+                removed[n, EXCLUDED if marks[at] & IS_EXCLUDED else SEEN] += 1
         starts[n + 1] = end
     return starts, kept[:end], said[:end], silent, retrieved, removed
 
@@ -942,40 +966,52 @@ def dots(
 
 
 @compiled
-def standardise(
-    starts: Ordinals, scores: Floats, known: Floats, new: Floats, own: Floats
+def blend(
+    starts: Ordinals,
+    scores: Floats,
+    own: Floats,
+    sources: Ordinals,
+    known: Floats,
+    new: Floats,
+    proven: Floats,
 ) -> Floats:
-    """(sources, m) z-scores of the finite entries of each list, each times its weight; 0 for what is not finite.
+    """(parts, m) z-scores of the finite entries of each list, each times its weight; 0 for what is not finite.
 
-    The weight of source s for an item is new[s] + own * (known[s] - new[s]). All alike gives zeros.
+    sources: (parts,) which rows of `scores` they are of. The weight of part p for an item is
+    new[p] + own * (known[p] - new[p]). All alike gives zeros. proven: what it counts to be a known and a new item,
+    as one more part; empty: nothing.
     """
-    found = np.zeros_like(scores)
-    for s in range(scores.shape[0]):
-        difference = known[s] - new[s]
+    count = len(sources)
+    parts = np.zeros((count + (len(proven) > 0), scores.shape[1]), dtype=np.float32)
+    for p in range(count):
+        said, difference = scores[sources[p]], known[p] - new[p]
         for n in range(len(starts) - 1):
-            count, total, largest = 0, 0.0, np.float32(0)
+            there, total, largest = 0, 0.0, np.float32(0)
             for k in range(starts[n], starts[n + 1]):
-                value = scores[s, k]
+                value = said[k]
                 if np.isfinite(value):
-                    count += 1
+                    there += 1
                     total += value
                     largest = max(largest, abs(value))
-            if count == 0:
+            if there == 0:
                 continue
-            mean = np.float32(total / count)
+            mean = np.float32(total / there)
             squares = 0.0
             for k in range(starts[n], starts[n + 1]):
-                away = scores[s, k] - mean
+                away = said[k] - mean
                 if np.isfinite(away):
                     squares += away * away
-            spread = math.sqrt(squares / count)
+            spread = math.sqrt(squares / there)
             if spread > 1e-6 * max(1.0, float(largest)):
                 scale = np.float32(1 / spread)
                 for k in range(starts[n], starts[n + 1]):
-                    away = scores[s, k] - mean
+                    away = said[k] - mean
                     if np.isfinite(away):
-                        found[s, k] = (new[s] + own[k] * difference) * (away * scale)
-    return found
+                        parts[p, k] = (new[p] + own[k] * difference) * (away * scale)
+    if len(proven):
+        for k in range(len(own)):
+            parts[count, k] = proven[1] + own[k] * (proven[0] - proven[1])
+    return parts
 
 
 @compiled
@@ -1046,6 +1082,44 @@ def spread_out(
                 for g in range(group_ends[item], group_ends[item + 1]):
                     taken[groups[g]] = 0
     return ends, found[: ends[queries]], penalties[: ends[queries]]
+
+
+@compiled
+def choose(
+    starts: Ordinals,
+    items: Ordinals,
+    parts: Floats,
+    most: int,
+    limit: int,
+    strength: float,
+    codes: NDArray[np.int8],
+    scale: float,
+    group_ends: Ordinals,
+    groups: Items,
+    most_of: Items,
+) -> tuple[Ordinals, Ordinals, Floats, Floats]:
+    """The best of each list, apart from one another: see `diversity.choose`. most: how many compete for its places."""
+    count = parts.shape[0]
+    totals = np.zeros(len(items), dtype=np.float32)
+    for p in range(count):
+        for k in range(len(items)):
+            totals[k] += parts[p, k]
+    ends, chosen = best_of_lists(starts, items, totals, most)
+    penalties = np.empty(0, dtype=np.float32)
+    if strength != 0 or len(most_of):
+        ends, chosen, penalties = spread_out(
+            ends, chosen, items, totals, codes, scale, strength, group_ends, groups, most_of, limit
+        )
+    told = np.empty((count + (strength != 0), len(chosen)), dtype=np.float32)
+    total = np.empty(len(chosen), dtype=np.float32)
+    for m in range(len(chosen)):
+        total[m] = totals[chosen[m]]
+        for p in range(count):
+            told[p, m] = parts[p, chosen[m]]
+        if strength != 0:
+            told[count, m] = penalties[m]
+            total[m] += penalties[m]
+    return ends, chosen, told, total
 
 
 @compiled

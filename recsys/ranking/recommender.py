@@ -22,10 +22,10 @@ from recsys.config import EventSettings, RankingSettings
 from recsys.identity import ABSENT, NOTHING, Floats, Mask, Ordinals
 from recsys.index.space import Space
 from recsys.ranking import kernels
-from recsys.ranking.blend import LED_BY_HISTORY, NEW_ITEMS, STARTING_WEIGHTS, Weights, blend
+from recsys.ranking.blend import LED_BY_HISTORY, NEW_ITEMS, STARTING_WEIGHTS, UNPROVEN, Weights
 from recsys.ranking.block import NOWHERE, Block, Lists
 from recsys.ranking.candidates import Candidates, Query, Slate
-from recsys.ranking.diversity import Groups, diversify
+from recsys.ranking.diversity import Groups, choose
 from recsys.ranking.features import Features
 from recsys.ranking.filters import Allowed, Conditions, Sieve, matches
 from recsys.ranking.knowledge import (
@@ -34,7 +34,6 @@ from recsys.ranking.knowledge import (
     SOURCES,
     TEXT,
     Knowledge,
-    Near,
     knowledge_of,
     known_sources,
 )
@@ -43,6 +42,12 @@ from recsys.ranking.slates import FALLBACK, Account, Slates, speaks_for_itself
 from recsys.snapshot import Artefacts
 
 log = logging.getLogger(__name__)
+
+PER_SOURCE, PER_PLACE = 2, 6
+"""A long slate is chosen from more: so many candidates of each source, and so many in all, for each of its places."""
+
+NARROW = 1_000
+"""Where no more items than this meet a condition, all of them are judged."""
 
 Answer = TypeVar("Answer")
 
@@ -107,55 +112,84 @@ class Recommender:
     def answer(self, block: Block) -> Slates:
         """The slates of all queries of a block, each as if it had been asked alone."""
         failed: list[str] = []
-        weights, ranker = self._weights(block), self._ranker_for(block)
-        speakers = self._speakers(block, weights)
-        heard = speakers.union(ranker.sources if ranker else ()) & self.sources
-        found = self._find(block, heard, speakers, failed)
-        chosen, parts = self._rank(block, found, heard, weights, failed, ranker)
-        if self._cut_short(block, chosen):
-            found = self._everything(block, found, heard)
-            chosen, parts = self._rank(block, found, heard, weights, failed, ranker)
-        picked = Lists(chosen.starts, found.items.items[chosen.items])
-        reasons = self._reasons(block, picked, found.said[chosen.items], parts)
+        voice = self._voice(block)
+        found = self._find(block, voice, failed)
+        ranked = self._rank(block, found, voice, failed)
+        if self._cut_short(block, ranked):
+            found = self._everything(block, found, voice)
+            ranked = self._rank(block, found, voice, failed)
+        picked = Lists(ranked.chosen.starts, found.items.items[ranked.chosen.items])
+        searched = block.first.words is not None
+        part, seed = kernels.explain(
+            self.knowledge,
+            block.asked,
+            picked.starts,
+            picked.items,
+            found.said[ranked.chosen.items],
+            ranked.parts,
+            np.array([PLACES.get(name, ABSENT) for name in ranked.names], dtype=np.int64),
+            np.array([speaks_for_itself(name, searched) for name in ranked.names], dtype=bool),
+        )
         account = Account(found.retrieved, found.removed, tuple(failed), found.widened)
-        total = _total(parts, len(picked.items))
-        return Slates(block, picked, total, parts, *reasons, account)
+        return Slates(block, picked, ranked.total, ranked.names, ranked.parts, part, seed, account)
 
     def candidates(self, block: Block) -> Candidates:
         """What `answer` would blend: the items found and kept, judged by every source."""
         failed: list[str] = []
-        speakers = self._speakers(block, self._weights(block))
-        found = self._find(block, self.sources, speakers, failed)
-        scores, own = self._judge(block, found, self.sources, failed)
-        said = {name: scores[SOURCES.index(name)] for name in SOURCES if name in self.sources}
+        voice = replace(self._voice(block), heard=_mask(self.sources))
+        found = self._find(block, voice, failed)
+        scores, own = self._judge(block, found, voice, failed)
+        said = {name: scores[PLACES[name]] for name in SOURCES if name in self.sources}
         return Candidates(found.items.items, said, own, found.items.starts)
 
-    def _find(
-        self, block: Block, heard: Collection[str], speakers: Collection[str], failed: list[str]
-    ) -> Found:
+    def _voice(self, block: Block) -> "Voice":
+        """Who is heard by these queries. Sources asked for by name speak even if the blend has switched them off."""
+        segment, only = block.first.segment, block.first.sources
+        voice = self._voices.get((segment, only))
+        if voice is None:
+            voice = self._voices[segment, only] = self._voice_of(segment, only)
+        return voice
+
+    def _voice_of(self, segment: str, only: frozenset[str] | None) -> "Voice":
+        led = segment in LED_BY_HISTORY
+        learned = segment in self.weights or not led
+        known = self.weights[segment if learned else "history"]
+        new = self.weights.get(NEW_ITEMS, known) if led else known
+        if only is not None and not any(map(known.get, only)):
+            known = new = dict.fromkeys(only, 1.0)
+        ranker = self.ranker if led and only is None else None  # it was taught so
+        speakers = self.sources & {name for some in (known, new) for name in some if some[name]}
+        speakers &= self.sources if only is None else only
+        heard = speakers.union(ranker.sources if ranker else ()) & self.sources
+        return Voice.of(speakers, heard, known, new, ranker)
+
+    @cached_property
+    def _voices(self) -> dict[tuple[str, frozenset[str] | None], "Voice"]:
+        return {}
+
+    def _find(self, block: Block, voice: "Voice", failed: list[str]) -> Found:
         """The candidates: given ones, all that meet a narrow condition, or what the speakers' finders lead to."""
         allowed = self.sieve.conditions.of(block.first.where)
         if block.first.rerank is not None:
             given = [NOTHING if q.rerank is None else q.rerank for q in block.queries]
-            return self._judged(block, Lists.of(given), heard, "given")
-        if block.first.where and len(allowed.items) <= self.settings.pool:
-            found = self._judged(block, Lists.of([allowed.items] * len(block)), heard, "condition")
+            return self._judged(block, Lists.of(given), voice, "given")
+        if block.first.where and len(allowed.items) <= max(NARROW, self.settings.pool):
+            found = self._judged(block, Lists.of([allowed.items] * len(block)), voice, "condition")
         else:
-            finders = {FINDERS.get(name, name) for name in speakers}
-            words = self._by_words(block, allowed, failed) if "text" in finders else None
-            found = self._search(block, heard, finders, words)
-        return self._widen(block, found, heard, allowed)
+            words = self._by_words(block, allowed, failed) if voice.finders[TEXT] else None
+            found = self._search(block, voice, voice.finders, words)
+        return self._widen(block, found, voice, allowed)
 
-    def _judged(self, block: Block, given: Lists, heard: Collection[str], name: str) -> Found:
+    def _judged(self, block: Block, given: Lists, voice: "Voice", name: str) -> Found:
         """Given items, to be judged in place of what is found."""
-        found = self._search(block, heard, (), None, given)
+        found = self._search(block, voice, NOBODY, None, given)
         return replace(found, retrieved={name: np.diff(given.starts)})
 
     def _search(
         self,
         block: Block,
-        heard: Collection[str],
-        finders: Collection[str],
+        voice: "Voice",
+        finders: Mask,
         words: Lists | None,
         given: Lists = NOWHERE,
     ) -> Found:
@@ -167,17 +201,17 @@ class Recommender:
             self.knowledge,
             block.asked,
             self.sieve.forbidden(block),
-            _mask({*heard, *finders}),
-            _mask(finders),
+            voice.heard | finders,
+            finders,
             block.first.sources is not None,
-            self.settings.candidates,
-            self.settings.pool,
+            max(self.settings.candidates, PER_SOURCE * block.first.limit),
+            max(self.settings.pool, PER_PLACE * block.first.limit),
             given.starts,
             given.items,
             words.starts,
             words.items,
         )
-        told = {name: retrieved[:, n] for n, name in enumerate(SOURCES) if name in finders}
+        told = {SOURCES[n]: retrieved[:, n] for n in np.flatnonzero(finders).tolist()}
         return Found(Lists(starts, items), said, silent, told, removed, [{}] * len(block))
 
     def _by_words(self, block: Block, allowed: Allowed, failed: list[str]) -> Lists | None:
@@ -185,7 +219,7 @@ class Recommender:
         words = _words(block)
         if words is None:
             return None
-        limit = self.settings.candidates
+        limit = max(self.settings.candidates, PER_SOURCE * block.first.limit)
         among = allowed.items if block.first.where else None
 
         def search() -> Lists:
@@ -195,7 +229,7 @@ class Recommender:
         return _calmly("text", search, failed)
 
     def _judge(
-        self, block: Block, found: Found, heard: Collection[str], failed: list[str]
+        self, block: Block, found: Found, voice: "Voice", failed: list[str]
     ) -> tuple[Floats, Floats]:
         """(sources, m) scores, NaN where a source cannot judge or is not heard; and (m,) `own`."""
         items = found.items
@@ -206,10 +240,10 @@ class Recommender:
             items.items,
             found.said,
             found.silent,
-            _mask(heard),
+            voice.heard,
         )
         words = _words(block)
-        if words is not None and "text" in heard:
+        if words is not None and voice.heard[TEXT]:
             space, every = self.spaces["text"], np.ones(len(block), dtype=bool)
 
             def compare() -> Floats:
@@ -220,63 +254,41 @@ class Recommender:
             scores[TEXT] = np.nan if cosines is None else cosines
         return scores, own
 
-    def _rank(
-        self,
-        block: Block,
-        found: Found,
-        heard: Collection[str],
-        weights: tuple[Weights, Weights],
-        failed: list[str],
-        ranker: Ranker | None,
-    ) -> tuple[Lists, dict[str, Floats]]:
-        """Positions of the slates among the candidates, and the parts of their scores."""
-        scores, own = self._judge(block, found, heard, failed)
-        said = {name: scores[n] for n, name in enumerate(SOURCES) if name in heard}
-        for name in failed:
-            said.pop(name, None)
-        candidates = Candidates(found.items.items, said, own, found.items.starts)
-        parts = blend(candidates, *weights)
-        lifts = _lifted(ranker, block, candidates, parts, failed) if ranker else None
-        parts |= ({RANKER: lifts.scores} if lifts else {}) | self._boosts(block, found.items)
-        chosen, parts = self._choose(block, found.items, parts)
-        return chosen, _spelled_out(parts, lifts, chosen, failed) if lifts else parts
+    def _rank(self, block: Block, found: Found, voice: "Voice", failed: list[str]) -> "_Ranked":
+        """The slates, and the parts of their scores."""
+        scores, own = self._judge(block, found, voice, failed)
+        items = found.items
+        names, parts = voice.names, kernels.blend(items.starts, scores, own, *voice.weights)
+        lifts = None
+        if voice.ranker:
+            said = {SOURCES[n]: scores[n] for n in np.flatnonzero(voice.heard).tolist()}
+            candidates = Candidates(items.items, said, own, items.starts)
+            lifts = _lifted(voice.ranker, block, candidates, parts.sum(axis=0), failed)
+        more = ({RANKER: lifts.scores} if lifts else {}) | self._boosts(block, items)
+        if more:
+            names, parts = (*names, *more), np.vstack([parts, *more.values()])
+        query = block.first
+        spread = query.diversity if self.spaces else 0.0
+        groups = self._groups if query.quota else None
+        near = self.knowledge.text if "text" in self.spaces else self.knowledge.image
+        chosen, parts, total = choose(items, parts, query.limit, spread, near, groups, query.quota)
+        ranked = _Ranked(chosen, (*names, "diversity") if spread else names, parts, total)
+        return _spelled_out(ranked, lifts, failed) if lifts else ranked
 
-    def _cut_short(self, block: Block, chosen: Lists) -> bool:
+    def _cut_short(self, block: Block, ranked: "_Ranked") -> bool:
         """Whether a quota left too little of what was found."""
         query = block.first
         short = query.quota and query.rerank is None
-        return bool(short and (np.diff(chosen.starts) < query.limit).any())
+        return bool(short and (np.diff(ranked.chosen.starts) < query.limit).any())
 
-    def _everything(self, block: Block, found: Found, heard: Collection[str]) -> Found:
+    def _everything(self, block: Block, found: Found, voice: "Voice") -> Found:
         """All that may be shown: a quota may ask for items that nothing leads to."""
         allowed = self.sieve.conditions.of(block.first.where)
         every = allowed.items if block.first.where else np.arange(len(self.items))
-        more = self._search(block, heard, (), None, Lists.of([every] * len(block)))
+        more = self._search(block, voice, NOBODY, None, Lists.of([every] * len(block)))
         return replace(found, items=more.items, said=more.said)
 
-    def _weights(self, block: Block) -> tuple[Weights, Weights]:
-        """For known and for new items. Sources asked for by name speak even if the blend has switched them off."""
-        segment, sources = block.first.segment, block.first.sources
-        led = segment in LED_BY_HISTORY
-        learned = segment in self.weights or not led
-        weights = self.weights[segment if learned else "history"]
-        if sources is not None and not any(map(weights.get, sources)):
-            weights = dict.fromkeys(sources, 1.0)
-            return weights, weights
-        return weights, self.weights.get(NEW_ITEMS, weights) if led else weights
-
-    def _speakers(self, block: Block, weights: tuple[Weights, Weights]) -> frozenset[str]:
-        """The sources that are heard on known or on new items."""
-        heard = {name for some in weights for name in some if some[name]}
-        only = block.first.sources
-        return self.sources & heard if only is None else self.sources & heard & only
-
-    def _ranker_for(self, block: Block) -> Ranker | None:
-        """It was taught with histories and all sources, so it has no say elsewhere."""
-        taught = block.first.segment in LED_BY_HISTORY and block.first.sources is None
-        return self.ranker if taught else None
-
-    def _widen(self, block: Block, found: Found, heard: Collection[str], allowed: Allowed) -> Found:
+    def _widen(self, block: Block, found: Found, voice: "Voice", allowed: Allowed) -> Found:
         """Fill up from the whole catalogue, in the order of `FALLBACK`, where too little was left."""
         limit = block.first.limit
         if (np.diff(found.items.starts) >= limit).all():
@@ -286,7 +298,7 @@ class Recommender:
             for query, some in zip(block.queries, found.items, strict=True)
         ]
         every, counts = zip(*filled, strict=True)
-        wider = self._search(block, heard, (), None, Lists.of(every))
+        wider = self._search(block, voice, NOBODY, None, Lists.of(every))
         return replace(found, items=wider.items, said=wider.said, widened=counts)
 
     def _filled(
@@ -323,62 +335,71 @@ class Recommender:
             total += np.float32(boost.by) * matches(self.items, boost.where, items.items)
         return {"boost": total}
 
-    def _choose(
-        self, block: Block, items: Lists, parts: dict[str, Floats]
-    ) -> tuple[Lists, dict[str, Floats]]:
-        """Positions of each slate in `items`, best first, and the parts of those."""
-        total, query = _total(parts, len(items.items)), block.first
-        spread, limit = bool(query.diversity and self.spaces), query.limit
-        most = len(items.items) if query.quota else max(50, 3 * limit) if spread else limit
-        chosen = Lists(*kernels.best_of_lists(items.starts, items.items, total, most))
-        if not spread and not query.quota:
-            return chosen, {name: part[chosen.items] for name, part in parts.items()}
-        chosen, penalties = diversify(
-            chosen,
-            items.items,
-            total,
-            self._likeness.codes,
-            self._likeness.scale,
-            query.diversity if spread else 0.0,
-            limit,
-            self._groups if query.quota else None,
-            query.quota,
-        )
-        own = {name: part[chosen.items] for name, part in parts.items()}
-        return chosen, own | ({"diversity": penalties} if spread else {})
-
-    @property
-    def _likeness(self) -> Near:
-        """Where likenesses are seen."""
-        return self.knowledge.text if "text" in self.spaces else self.knowledge.image
-
     @cached_property
     def _groups(self) -> Groups:
         return Groups.of(self.items)
 
-    def _reasons(
-        self, block: Block, items: Lists, said: Floats, parts: Mapping[str, Floats]
-    ) -> tuple[Ordinals, Ordinals]:
-        """For each place, the largest part that has something to say, and the seed that it names."""
-        if not parts:
-            nobody = np.full(len(items.items), ABSENT)
-            return nobody, nobody
-        searched = block.first.words is not None
-        return kernels.explain(
-            self.knowledge,
-            block.asked,
-            items.starts,
-            items.items,
-            said,
-            np.stack(list(parts.values())),
-            np.array([PLACES.get(name, ABSENT) for name in parts]),
-            np.array([speaks_for_itself(name, searched) for name in parts], dtype=bool),
+
+@dataclass(frozen=True, eq=False)
+class Voice:
+    """Who is heard by queries of one kind, and how loud."""
+
+    finders: Mask
+    """(sources,)"""
+    heard: Mask
+    """(sources,)"""
+    names: tuple[str, ...]
+    """Of the parts of a score."""
+    weights: tuple[Ordinals, Floats, Floats, Floats]
+    """Of the parts that are sources, which they are, and what they weigh for known and for new items; and what it
+    counts to be known or new."""
+    ranker: Ranker | None
+
+    @classmethod
+    def of(
+        cls,
+        speakers: Collection[str],
+        heard: Collection[str],
+        known: Weights,
+        new: Weights,
+        ranker: Ranker | None,
+    ) -> "Voice":
+        """known, new: the weights for known and for new items."""
+        names = [name for name in SOURCES if name in speakers]
+        proven = [known.get(UNPROVEN, 0.0), new.get(UNPROVEN, 0.0)]
+        loud, loud_new = (
+            np.array([weights.get(name, 0) for name in names], dtype=np.float32)
+            for weights in (known, new)
         )
+        places = np.array([PLACES[name] for name in names], dtype=np.int64)
+        return cls(
+            _mask({FINDERS.get(name, name) for name in speakers}),
+            _mask(heard),
+            (*names, UNPROVEN) if any(proven) else tuple(names),
+            (places, loud, loud_new, np.array(proven if any(proven) else [], np.float32)),
+            ranker,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Ranked:
+    """The slates of a block."""
+
+    chosen: Lists
+    """Positions among the candidates, best first."""
+    names: tuple[str, ...]
+    parts: Floats
+    """(names, chosen)"""
+    total: Floats
+    """(chosen,)"""
 
 
 def _mask(names: Collection[str]) -> Mask:
     """(sources,)"""
     return np.array([name in names for name in SOURCES], dtype=bool)
+
+
+NOBODY = _mask(())
 
 
 def _words(block: Block) -> Floats | None:
@@ -427,37 +448,30 @@ def _lifted(
     ranker: Ranker,
     block: Block,
     candidates: Candidates,
-    parts: Mapping[str, Floats],
+    blended: Floats,
     failed: list[str],
 ) -> _Lifts | None:
     """What the ranker adds to the blend; None if it raises: then the blend alone decides."""
-    blended = np.split(_total(parts, len(candidates.items)), candidates.edges[1:-1])
+    apart = np.split(blended, candidates.edges[1:-1])
 
     def judge() -> list[Lift]:
-        asked = zip(block.queries, candidates.apart(), blended, strict=True)
+        asked = zip(block.queries, candidates.apart(), apart, strict=True)
         return [ranker.judge(query, some, scores) for query, some, scores in asked]
 
     judged = _calmly(RANKER, judge, failed)
     return None if judged is None else _Lifts(judged, candidates.edges)
 
 
-def _spelled_out(
-    parts: dict[str, Floats], lifts: _Lifts, chosen: Lists, failed: list[str]
-) -> dict[str, Floats]:
+def _spelled_out(ranked: _Ranked, lifts: _Lifts, failed: list[str]) -> _Ranked:
     """The lift's part of what was chosen, feature by feature; a source's share joins its part of the blend."""
-    found = _calmly(RANKER, lambda: lifts.parts(chosen), failed)
+    found = _calmly(RANKER, lambda: lifts.parts(ranked.chosen), failed)
     if found is None:
-        return parts
-    others = {name: part for name, part in parts.items() if name != RANKER}
-    return others | {name: others.get(name, 0) + part for name, part in found.items()}
-
-
-def _total(parts: Mapping[str, Floats], n: int) -> Floats:
-    """(n,) the sum of the parts."""
-    total = np.zeros(n, dtype=np.float32)
-    for part in parts.values():
-        total += part
-    return total
+        return ranked
+    parts = dict(zip(ranked.names, ranked.parts, strict=True))
+    del parts[RANKER]
+    parts |= {name: parts.get(name, 0) + part for name, part in found.items()}
+    table = np.stack(list(parts.values()))
+    return replace(ranked, names=tuple(parts), parts=table, total=table.sum(axis=0))
 
 
 def _ranker(artefacts: Artefacts) -> Ranker | None:

@@ -76,8 +76,10 @@ class Slates:
     """Best first."""
     scores: Floats
     """(m,)"""
-    parts: Mapping[str, Floats]
-    """Source -> (m,); they add up to the scores."""
+    names: tuple[str, ...]
+    """Of the parts."""
+    parts: Floats
+    """(names, m) they add up to the scores."""
     part: Ordinals
     """(m,) which part is the reason; `ABSENT`: none."""
     seed: Ordinals
@@ -87,12 +89,11 @@ class Slates:
     def slate(self, n: int, items: ItemTable) -> Slate:
         """The answer to query n."""
         first, last = self.items.starts[n : n + 2].tolist()
-        columns = [part[first:last].tolist() for part in self.parts.values()]
-        places = zip(*columns, strict=True) if columns else [()] * (last - first)
+        places = self.parts[:, first:last].T.tolist()
         phrases, named = self.reasons
         reasons = in_words(phrases[first:last], named[first:last], items)
         suggestions = tuple(
-            Suggestion(item, sum(parts), dict(zip(self.parts, parts, strict=True)), reason)
+            Suggestion(item, sum(parts), dict(zip(self.names, parts, strict=True)), reason)
             for item, parts, reason in zip(
                 items.ids.external(self.items.items[first:last]), places, reasons, strict=True
             )
@@ -112,7 +113,7 @@ class Slates:
         queries, starts = self.block.queries, self.items.starts
         types = [kind for query in queries for kind in query.seeds.types]
         at = np.repeat(self.block.seeds.starts[:-1], np.diff(starts)) + self.seed
-        names, otherwise = list(self.parts), self._otherwise()
+        names, otherwise = self.names, self._otherwise()
         phrases = [
             otherwise
             if part < 0

@@ -113,7 +113,7 @@ def _library(
     ones = np.ones(len(items), dtype=np.float32)
     model = AlternatingLeastSquares(factors=factors.items.shape[1], num_threads=0)
     model.item_factors = np.nan_to_num(factors.items)
-    model.user_factors, _ = factors.fold_in_all(starts, items, ones)
+    model.user_factors = np.stack([factors.fold_in(some, np.ones(len(some))) for some in histories])
     return model, csr_matrix((ones, items, starts), (len(histories), len(artefacts.items)))
 
 

@@ -7,20 +7,24 @@ from hypothesis import strategies as st
 
 from recsys.identity import Floats, Ordinals
 from recsys.index.space import coded
-from recsys.ranking import diversity
 from recsys.ranking.block import Lists, best_of, ends
 from recsys.ranking.candidates import Quota
-from recsys.ranking.diversity import Groups
+from recsys.ranking.diversity import Groups, choose
+from recsys.ranking.knowledge import NO_CONTENT, Near
+
+
+def in_codes(vectors: Floats) -> Near:
+    codes, scale = coded(vectors)
+    codes.setflags(write=False)
+    return NO_CONTENT._replace(codes=codes, scale=scale)
 
 
 def diversify(
     scores: Floats, vectors: Floats, limit: int, strength: float
 ) -> tuple[Ordinals, Floats]:
-    every = np.arange(len(scores))
-    picks, penalties = diversity.diversify(
-        Lists.of([every]), every, scores, *coded(vectors), strength, limit
-    )
-    return picks.items, penalties
+    every, near = Lists.of([np.arange(len(scores))]), in_codes(vectors)
+    picks, parts, _ = choose(every, scores[None], limit, strength, near, None, Quota())
+    return picks.items, parts[1] if strength else np.zeros(len(picks.items))
 
 
 def test_a_twin_gives_way_to_something_else() -> None:
@@ -101,10 +105,9 @@ def test_a_quota_is_kept_and_costs_nothing_else(seed: int, quota: Quota) -> None
     )
     items = rng.permutation(n)
     scores = np.sort(rng.normal(size=n).astype(np.float32))[::-1].copy()
-    codes = np.zeros((n, 0), dtype=np.int8)
-    picks, _ = diversity.diversify(
-        Lists.of([np.arange(n)]), items, scores, codes, 1.0, 0.0, 8, groups, quota
-    )
+    place = np.argsort(items)  # of each item: the best first is the order of `items`
+    every = Lists.of([np.arange(n)])
+    picks, _, _ = choose(every, scores[place][None], 8, 0.0, NO_CONTENT, groups, quota)
     taken: Counter[int] = Counter()
     expected = []
     most = {code: quota.brand if code < 4 else quota.category for code in range(9)}
@@ -114,4 +117,4 @@ def test_a_quota_is_kept_and_costs_nothing_else(seed: int, quota: Quota) -> None
         ):
             expected.append(place)
             taken.update(own[item])
-    assert picks.items.tolist() == expected
+    assert picks.items.tolist() == [items[place] for place in expected]
