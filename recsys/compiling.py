@@ -21,3 +21,8 @@ def compiled_sum(kernel: Kernel) -> Kernel:
     Keep tests for NaN out of it.
     """
     return cast(Kernel, njit(**OPTIONS, fastmath={"reassoc", "contract", "nsz"})(kernel))
+
+
+def inlined(kernel: Kernel) -> Kernel:
+    """The same for what is done in the innermost loop of other kernels: a call would cost more than the work."""
+    return cast(Kernel, njit(**OPTIONS, inline="always")(kernel))

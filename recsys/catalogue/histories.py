@@ -4,10 +4,12 @@ The statement is SQLAlchemy's, made once for each engine; it is then run by the 
 session and its objects would take ten times as long as the read itself.
 """
 
+import sqlite3
+import threading
 from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import BigInteger, Engine, PoolProxiedConnection, bindparam, select, type_coerce
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -16,6 +18,9 @@ from recsys.catalogue.database import advice
 from recsys.catalogue.events import EVENTS
 from recsys.errors import DatabaseError
 from recsys.identity import ItemId
+
+MAPPED = 1 << 36
+"""Bytes of the database that SQLite may read where the system holds them, once for all connections."""
 
 OWNERS = ("user_id", "session_id")
 
@@ -36,6 +41,8 @@ class Histories:
 
     engine: Engine
     _statements: dict[tuple[str, tuple[str, ...]], SQLCompiler] = field(default_factory=dict)
+    _kept: threading.local = field(default_factory=threading.local)
+    """A connection to SQLite for each thread: to take one from the pool would cost more than the read."""
 
     def newest(
         self,
@@ -54,8 +61,11 @@ class Histories:
         if not given:
             return []
         try:
-            with closing(self.engine.raw_connection()) as connection:
-                read = [self._read(connection, *one, limit, tuple(types)) for one in given]
+            if self.engine.dialect.name == "sqlite":
+                read = [self._read(self._own(), *one, limit, tuple(types)) for one in given]
+            else:
+                with closing(self.engine.raw_connection()) as connection:
+                    read = [self._read(connection, *one, limit, tuple(types)) for one in given]
         except self.engine.dialect.loaded_dbapi.Error as error:
             where = self.engine.url.render_as_string(hide_password=True)
             raise DatabaseError(f"{where}: {error}: {advice(error)}") from None
@@ -65,9 +75,20 @@ class Histories:
             rows = sorted(distinct.values(), key=lambda row: row[-2:], reverse=True)[:limit]
         return [Told(*row[:-1]) for row in rows]
 
+    def _own(self) -> sqlite3.Connection:
+        """This thread's connection, which reads what others have committed by then, out of their memory."""
+        kept: sqlite3.Connection | None = getattr(self._kept, "connection", None)
+        if kept is None:
+            pooled = self.engine.raw_connection()
+            kept = self._kept.connection = cast(sqlite3.Connection, pooled.driver_connection)
+            pooled.detach()
+            kept.execute(f"PRAGMA mmap_size = {MAPPED}")
+            kept.execute("PRAGMA cache_size = -2000")
+        return kept
+
     def _read(
         self,
-        connection: PoolProxiedConnection,
+        connection: PoolProxiedConnection | sqlite3.Connection,
         column: str,
         owner: str,
         limit: int,

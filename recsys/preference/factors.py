@@ -5,12 +5,13 @@ is not stored: the taste vector is solved from the history at the time of asking
 and their Gram matrix.
 """
 
+# ruff: noqa: PLC0415  implicit takes a second to import: a server never does
+
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from implicit.cpu.als import AlternatingLeastSquares
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
@@ -94,6 +95,8 @@ def fit_factors(X: Sparse, settings: PreferenceSettings, seed: int) -> Factors |
 
 
 def _als(X: Sparse, settings: PreferenceSettings, seed: int) -> Floats:
+    from implicit.cpu.als import AlternatingLeastSquares
+
     confidence = csr_matrix((1 + settings.factors_alpha * X.data, X.indices, X.indptr), X.shape)
     with one_blas_thread():
         model = AlternatingLeastSquares(

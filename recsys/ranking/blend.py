@@ -8,13 +8,14 @@ to the other as events on it arrive,
     score = sum over sources of (own known + (1 - own) new) z  +  (1 - own) unproven,  own = support / (support + n0)
 """
 
+# ruff: noqa: PLC0415  scipy.optimize takes half a second to import: a server never does
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from recsys.identity import Floats, Mask
 from recsys.ranking import kernels
@@ -201,6 +202,8 @@ def likeliest(problem: "Stack", start: Weights) -> dict[str, float]:
     Every query counts the same; the prior is a normal one around the start. It looks at all candidates and
     has one summit, where NDCG looks at the first places and has many. (McFadden 1974; ListNet, Cao et al. 2007.)
     """
+    from scipy.optimize import minimize
+
     parts, padding = problem.parts, problem.padding
     first = problem.vector(start).astype(np.float64).clip(min=0)
     share = problem.gains / problem.gains.sum(axis=1, keepdims=True)

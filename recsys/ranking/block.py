@@ -30,6 +30,8 @@ class Lists:
     @classmethod
     def of(cls, lists: Sequence[Ordinals]) -> "Lists":
         """Put lists side by side."""
+        if len(lists) == 1:
+            return cls(np.array((0, len(lists[0]))), _joined(lists))
         return cls(ends([len(one) for one in lists]), _joined(lists))
 
     def __len__(self) -> int:

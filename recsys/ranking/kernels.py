@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.compiling import compiled, compiled_sum
+from recsys.compiling import compiled, compiled_sum, inlined
 from recsys.identity import Floats, Mask, Ordinals
 from recsys.preference.factors import taste_of
 from recsys.ranking.knowledge import (
@@ -106,7 +106,7 @@ def _size(entries: int, items: int) -> int:
     return size if entries else 0
 
 
-@compiled
+@inlined
 def _first_place(item: int, size: int) -> int:
     """Where to look for an item first."""
     spread = np.uint64(item) * np.uint64(0x9E3779B97F4A7C15)
@@ -176,7 +176,7 @@ def _codes_dot(one: NDArray[np.int8], other: NDArray[np.int8]) -> int:
     return int(total)
 
 
-@compiled
+@inlined
 def _key(bits: int, item: int) -> int:
     """A number that is the lower, the higher the float32 of these bits; among equals, the lower the item."""
     if bits == -0x80000000:  # minus zero
@@ -289,19 +289,19 @@ def _fade(asked: Asked, n: int, fading: float, faded: Floats) -> None:
             faded[k - first] = faded[k - first] / (total or 1.0)
 
 
-@compiled
+@inlined
 def _left(position: int, fading: float) -> float:
     """What fading leaves of a liked seed's likeness; never 0."""
     return math.exp(-min(fading * position, 60.0))
 
 
-@compiled
-def _judges(knowledge: Knowledge, source: int, item: int) -> bool:
+@inlined
+def _judges(facts: NDArray[np.void], source: int, item: int) -> bool:
     """Whether a source knows an item at all."""
-    return bool((knowledge.facts[item].judged_by >> source) & 1)
+    return bool((facts[item].judged_by >> source) & 1)
 
 
-@compiled
+@inlined
 def _at(
     places: Ordinals, size: int, items: Items, marks: Marks, values: Floats, count: int, item: int
 ) -> int:
@@ -377,7 +377,7 @@ def _add_near(
     first, liked = asked.starts[n], 0
     for k in range(first, asked.starts[n + 1]):
         seed = asked.seeds[k]
-        if asked.weights[k] <= 0 or not _judges(knowledge, source, seed):
+        if asked.weights[k] <= 0 or not _judges(knowledge.facts, source, seed):
             continue
         if liked == NEWEST_SEEDS:
             break
@@ -739,7 +739,7 @@ def _taste(
     first = asked.starts[n]
     for k in range(first, asked.starts[n + 1]):
         seed = asked.seeds[k]
-        if asked.weights[k] > 0 and _judges(knowledge, source, seed):
+        if asked.weights[k] > 0 and _judges(knowledge.facts, source, seed):
             codes, left = near.codes[seed], np.float32(_left(k - first, near.fading))
             for c in range(len(taste)):
                 taste[c] += left * np.float32(codes[c])
@@ -805,17 +805,17 @@ def judge(
                 taste,
             ):
                 for k in range(first, last):
-                    if _judges(knowledge, FACTORS, items[k]):
+                    if _judges(knowledge.facts, FACTORS, items[k]):
                         scores[FACTORS, k] = _dot(factors.items[items[k]], taste)
         if heard[TEXT_TASTE] and _taste(knowledge.text, TEXT, knowledge, asked, n, text):
             scale = np.float32(1 / knowledge.text.scale)
             for k in range(first, last):
-                if _judges(knowledge, TEXT_TASTE, items[k]):
+                if _judges(knowledge.facts, TEXT_TASTE, items[k]):
                     scores[TEXT_TASTE, k] = scale * _code_dot(knowledge.text.codes[items[k]], text)
         if heard[IMAGE_TASTE] and _taste(knowledge.image, IMAGE, knowledge, asked, n, image):
             scale = np.float32(1 / knowledge.image.scale)
             for k in range(first, last):
-                if _judges(knowledge, IMAGE_TASTE, items[k]):
+                if _judges(knowledge.facts, IMAGE_TASTE, items[k]):
                     scores[IMAGE_TASTE, k] = scale * _code_dot(
                         knowledge.image.codes[items[k]], image
                     )

@@ -10,7 +10,7 @@ explain   the reason of each
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -38,7 +38,7 @@ from recsys.ranking.knowledge import (
     known_sources,
 )
 from recsys.ranking.ranker import RANKER, Lift, Ranker
-from recsys.ranking.slates import FALLBACK, Account, Slates, speaks_for_itself
+from recsys.ranking.slates import FALLBACK, Account, Retrieved, Slates, speaks_for_itself
 from recsys.snapshot import Artefacts
 
 log = logging.getLogger(__name__)
@@ -61,12 +61,11 @@ class Found:
     """(m, kernels.COLUMNS) what those sources say of each that lead somewhere."""
     silent: Mask
     """(q, sources) True where a source has nothing to say to a query."""
-    retrieved: Mapping[str, Ordinals]
-    """Source -> (q,) how many items it found."""
+    retrieved: Retrieved
     removed: NDArray[np.int64]
     """(q, filters) how many items each filter took out."""
-    widened: Sequence[Mapping[str, int]]
-    """For each query, where more items were taken from."""
+    widened: Sequence[Mapping[str, int]] | None
+    """For each query, where more items were taken from; None: nowhere."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +126,7 @@ class Recommender:
             picked.items,
             found.said[ranked.chosen.items],
             ranked.parts,
-            np.array([PLACES.get(name, ABSENT) for name in ranked.names], dtype=np.int64),
-            np.array([speaks_for_itself(name, searched) for name in ranked.names], dtype=bool),
+            *_reasons_of(ranked.names, searched),
         )
         account = Account(found.retrieved, found.removed, tuple(failed), found.widened)
         return Slates(block, picked, ranked.total, ranked.names, ranked.parts, part, seed, account)
@@ -183,7 +181,7 @@ class Recommender:
     def _judged(self, block: Block, given: Lists, voice: "Voice", name: str) -> Found:
         """Given items, to be judged in place of what is found."""
         found = self._search(block, voice, NOBODY, None, given)
-        return replace(found, retrieved={name: np.diff(given.starts)})
+        return replace(found, retrieved=(name, np.diff(given.starts)))
 
     def _search(
         self,
@@ -211,8 +209,7 @@ class Recommender:
             words.starts,
             words.items,
         )
-        told = {SOURCES[n]: retrieved[:, n] for n in np.flatnonzero(finders).tolist()}
-        return Found(Lists(starts, items), said, silent, told, removed, [{}] * len(block))
+        return Found(Lists(starts, items), said, silent, (finders, retrieved), removed, None)
 
     def _by_words(self, block: Block, allowed: Allowed, failed: list[str]) -> Lists | None:
         """What the index finds for the words of a search; None where there are none, or it fails."""
@@ -291,7 +288,7 @@ class Recommender:
     def _widen(self, block: Block, found: Found, voice: "Voice", allowed: Allowed) -> Found:
         """Fill up from the whole catalogue, in the order of `FALLBACK`, where too little was left."""
         limit = block.first.limit
-        if (np.diff(found.items.starts) >= limit).all():
+        if np.diff(found.items.starts).min() >= limit:
             return found
         filled = [
             self._filled(query, some, allowed) if len(some) < limit else (some, {})
@@ -400,6 +397,13 @@ def _mask(names: Collection[str]) -> Mask:
 
 
 NOBODY = _mask(())
+
+
+@lru_cache(maxsize=256)
+def _reasons_of(names: tuple[str, ...], searched: bool) -> tuple[Ordinals, Mask]:
+    """Of the parts of a score: which sources they are (`ABSENT`: none), and whether each is a reason by itself."""
+    places = np.array([PLACES.get(name, ABSENT) for name in names], dtype=np.int64)
+    return places, np.array([speaks_for_itself(name, searched) for name in names], dtype=bool)
 
 
 def _words(block: Block) -> Floats | None:

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.catalogue.item_table import ItemTable
-from recsys.identity import ABSENT, Floats, Ordinals
+from recsys.identity import ABSENT, Floats, Mask, Ordinals
 from recsys.ranking.block import Block, Lists
 from recsys.ranking.candidates import CONTEXT, Slate, Suggestion
 from recsys.ranking.filters import FILTERS
+from recsys.ranking.knowledge import SOURCES
 
 FALLBACK = ("popular", "trending", "new")
 """Where more items come from, in this order, when the sources cannot fill a slate; then the whole catalogue."""
@@ -54,17 +55,45 @@ def speaks_for_itself(source: str, searched: bool) -> bool:
     return source in _STANDING and (source != "text" or searched)
 
 
+Retrieved = tuple[str, Ordinals] | tuple[Mask, NDArray[np.int64]]
+"""Why items were looked at, and (q,) how many; or (sources,) who found some, and (q, sources) how many each."""
+
+
 @dataclass(frozen=True)
 class Account:
     """How the slates of a block came about."""
 
-    retrieved: Mapping[str, Ordinals]
-    """Source -> (q,) how many items it found."""
+    retrieved: Retrieved
     removed: NDArray[np.int64]
     """(q, len(FILTERS)) items that each filter took out."""
     failed: tuple[str, ...]
-    widened: Sequence[Mapping[str, int]]
-    """For each query, where more items were taken from."""
+    widened: Sequence[Mapping[str, int]] | None
+    """For each query, where more items were taken from; None: nowhere."""
+
+    def of(self, n: int) -> "Accounted":
+        """That of query n."""
+        by, counts = self.retrieved
+        if isinstance(by, str):
+            retrieved = {by: int(counts[n])}
+        else:
+            found = zip(SOURCES, by.tolist(), counts[n].tolist(), strict=True)
+            retrieved = {name: count for name, finds, count in found if finds}
+        removed = dict(zip(FILTERS, self.removed[n].tolist(), strict=True))
+        widened = dict(self.widened[n]) if self.widened else {}
+        return Accounted(retrieved, removed, self.failed, widened)
+
+
+class Accounted(NamedTuple):
+    """How one slate came about."""
+
+    retrieved: dict[str, int]
+    """Source -> items it found."""
+    removed: dict[str, int]
+    """Filter -> items it took out (each counted once, at the first filter that refused it)."""
+    failed: tuple[str, ...]
+    """Sources that raised; the slate was made without them."""
+    widened: dict[str, int]
+    """Where more items were taken from when the sources alone could not fill the slate, in that order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,14 +127,7 @@ class Slates:
                 items.ids.external(self.items.items[first:last]), places, reasons, strict=True
             )
         )
-        told = self.account
-        return Slate(
-            suggestions,
-            {name: int(found[n]) for name, found in told.retrieved.items()},
-            dict(zip(FILTERS, told.removed[n].tolist(), strict=True)),
-            told.failed,
-            dict(told.widened[n]),
-        )
+        return Slate(suggestions, *self.account.of(n))
 
     @cached_property
     def reasons(self) -> tuple[list[Phrase], Ordinals]:

@@ -78,9 +78,10 @@ def read_viewer(
     clipped to [-1, 1] and decayed by the age of its newest event against the viewer's newest: absolute time would
     only scale all alike.
     """
-    order = np.argsort(-times, kind="stable")
-    events = (items[order], types[order], values[order], times[order])
-    return _read(np.array([0, len(items)]), *events, weighing)[0]
+    if (times[1:] > times[:-1]).any():
+        order = np.argsort(-times, kind="stable")
+        items, types, values, times = items[order], types[order], values[order], times[order]
+    return _read(np.array((0, len(items))), items, types, values, times, weighing)[0]
 
 
 def viewer_of(log: EventLog, events: Ordinals, settings: EventSettings) -> Viewer:

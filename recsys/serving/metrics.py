@@ -5,7 +5,7 @@ import os
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from recsys.ranking.candidates import Slate
+from recsys.ranking.slates import Account
 from recsys.snapshot import Manifest
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -43,11 +43,11 @@ class Metrics:
         self._requests.labels(method, route, status).inc()
         self._seconds.labels(method, route).observe(seconds)
 
-    def suggested(self, slate: Slate) -> None:
+    def suggested(self, account: Account) -> None:
         """Count what went wrong, or was scarce, in a slate."""
-        for source in slate.failed:
+        for source in account.failed:
             self._failed.labels(source).inc()
-        if slate.widened:
+        if account.widened:
             self._widened.inc()
 
     def serves(self, manifest: Manifest) -> None:

@@ -18,7 +18,9 @@ from recsys.catalogue.times import to_us
 from recsys.config import Settings
 from recsys.errors import QueryError
 from recsys.identity import NOTHING, ItemId, Ordinals
-from recsys.ranking.candidates import NO_HISTORY, Query, Slate
+from recsys.ranking.block import Block
+from recsys.ranking.candidates import NO_HISTORY, Query
+from recsys.ranking.slates import Slates, in_words
 from recsys.ranking.viewer import LONGEST_READ, Viewer, read_viewer
 from recsys.serving.live import Live, Served
 from recsys.serving.metrics import Metrics
@@ -139,17 +141,17 @@ def answer(
     missing: Sequence[str] | None = None,
 ) -> Response:
     """Ask the recommender, and put its slate into words."""
-    slate = served.recommender.recommend(question)
-    within.metrics.suggested(slate)
+    slates = served.recommender.answer(Block((question,)))
+    within.metrics.suggested(slates.account)
     reply: dict[str, Any] = {
         "snapshot": served.manifest.id,
         "recommendation_id": uuid4().hex,
-        "items": _places(slate, served, ask.explain),
+        "items": _places(slates, served, ask.explain),
     }
     if missing is not None:
         reply["unknown"] = missing
     if ask.explain:
-        reply["account"] = _account(slate)
+        reply["account"] = slates.account.of(0)._asdict()
     return as_json(reply)
 
 
@@ -159,27 +161,29 @@ def as_json(content: object, status: int = 200) -> Response:
     return Response(body, status, media_type="application/json")
 
 
-def _places(slate: Slate, served: Served, explain: bool) -> list[dict[str, Any]]:
-    items = served.recommender.items
-    places = []
-    for rank, suggestion in enumerate(slate.items, start=1):
-        place: dict[str, Any] = {
-            "item_id": suggestion.item,
+def _places(slates: Slates, served: Served, explain: bool) -> list[dict[str, Any]]:
+    items, found = served.recommender.items, slates.items.items
+    places = [
+        {
+            "item_id": key,
             "rank": rank,
-            "score": round(suggestion.score, DIGITS),
-            "reason": suggestion.reason,
-            "title": items.title(items.ids.ordinal(suggestion.item)),
+            "score": round(score, DIGITS),
+            "reason": reason,
+            "title": title,
         }
-        if explain:
-            place["parts"] = {name: round(p, DIGITS) for name, p in suggestion.parts.items()}
-        places.append(place)
+        for rank, (key, score, reason, title) in enumerate(
+            zip(
+                items.ids.external(found),
+                slates.scores.tolist(),
+                in_words(*slates.reasons, items),
+                map(items.title, found.tolist()),
+                strict=True,
+            ),
+            start=1,
+        )
+    ]
+    if explain:
+        for place, parts in zip(places, slates.parts.T.tolist(), strict=True):
+            named = zip(slates.names, parts, strict=True)
+            place["parts"] = {name: round(part, DIGITS) for name, part in named}
     return places
-
-
-def _account(slate: Slate) -> dict[str, Any]:
-    return {
-        "retrieved": slate.retrieved,
-        "removed": slate.removed,
-        "failed": slate.failed,
-        "widened": slate.widened,
-    }

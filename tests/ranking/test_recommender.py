@@ -249,8 +249,8 @@ def test_many_asked_together_get_what_each_gets_alone(recommender: Recommender) 
 
 
 def test_a_slate_that_had_to_be_filled_says_from_where(recommender: Recommender) -> None:
-    of_a_genre = frozenset({"cooccurrence"})
-    slate = recommender.recommend(viewer(recommender, "Crime", limit=40, sources=of_a_genre))
+    what_was_liked = frozenset({"again"})  # three films, and they are seen
+    slate = recommender.recommend(viewer(recommender, "Crime", limit=40, sources=what_was_liked))
     assert len(slate.items) == 40
     assert sum(slate.widened.values()) > 0
     assert set(slate.widened) <= {"popular", "trending", "new", "catalogue"}

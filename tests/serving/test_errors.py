@@ -192,7 +192,7 @@ def test_what_nobody_expected_has_an_id_that_is_in_the_log(
     def broken(*_: object) -> None:
         raise RuntimeError("a secret of the house")
 
-    monkeypatch.setattr(Recommender, "recommend", broken)
+    monkeypatch.setattr(Recommender, "answer", broken)
     reply = shared.client.get("/v1/items/popular")
     error = ErrorReply.model_validate_json(reply.content).error
     assert (reply.status_code, error.type) == (500, "internal")
