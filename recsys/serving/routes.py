@@ -1,7 +1,7 @@
 """The routes that answer with a slate: for a user, for a page, for a search, for everybody."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Request, Response
 
@@ -9,11 +9,18 @@ from recsys.catalogue.database import reading
 from recsys.catalogue.items import get_item
 from recsys.errors import QueryError, UnknownItem
 from recsys.identity import Ordinals
+from recsys.ranking.candidates import Query
+from recsys.ranking.viewer import Viewer
 from recsys.serving import examples
 from recsys.serving.addresses import ItemPath, UserPath
 from recsys.serving.asking import asked, in_query
 from recsys.serving.live import Served
-from recsys.serving.problems import NO_SNAPSHOT, UNKNOWN_ITEM, check_events
+from recsys.serving.problems import (
+    CURSOR_GONE,
+    NO_SNAPSHOT,
+    UNKNOWN_ITEM,
+    check_events,
+)
 from recsys.serving.schemas import (
     ListParams,
     RecommendBody,
@@ -38,6 +45,12 @@ router = APIRouter(tags=["Slates"], responses=NO_SNAPSHOT)
 
 Within = Annotated[Services, Depends(services)]
 
+A_LIST: dict[str, Any] = {
+    "response_model": SlateReply,
+    "responses": CURSOR_GONE,
+    "openapi_extra": in_query(ListParams),
+}
+
 SOURCES = {
     "blend": None,
     "behaviour": frozenset({"cooccurrence", "linear", "factors"}),
@@ -50,6 +63,7 @@ SOURCES = {
 @router.get(
     "/v1/users/{user_id:path}/recommendations",
     response_model=SlateReply,
+    responses=CURSOR_GONE,
     openapi_extra=in_query(UserParams),
 )
 async def recommend_to_user(user_id: UserPath, request: Request) -> Response:
@@ -63,12 +77,12 @@ async def recommend_to_user(user_id: UserPath, request: Request) -> Response:
         served = within.live.served()
         who = viewer(served, within, user_id, ask.session_id)
         question = query(ask, ask.limit, who, ask.hide_seen, served, within)
-        return answer(question, ask, served, within)
+        return answer(question, ask, ("user", user_id), served, within)
 
     return await within.soon(reply)
 
 
-@router.post("/v1/recommendations", response_model=SlateReply)
+@router.post("/v1/recommendations", response_model=SlateReply, responses=CURSOR_GONE)
 def recommend(
     ask: Annotated[RecommendBody, Body(openapi_examples=examples.RECOMMEND)], within: Within
 ) -> Response:
@@ -92,10 +106,10 @@ def recommend(
         rerank=None if given is None else known(served, given),
     )
     missing = unknown(served, [*(given or ()), *ask.context_items])
-    return answer(question, ask, served, within, missing)
+    return answer(question, ask, ("recommendations", ""), served, within, missing)
 
 
-@router.post("/v1/search", response_model=SlateReply)
+@router.post("/v1/search", response_model=SlateReply, responses=CURSOR_GONE)
 def search(
     ask: Annotated[SearchBody, Body(openapi_examples=examples.SEARCH)], within: Within
 ) -> Response:
@@ -105,22 +119,22 @@ def search(
     words = within.words.vector(ask.text, served.recommender.spaces.get("text"))
     who = viewer(served, within, ask.user_id, ask.session_id, ask.events)
     question = query(ask, ask.limit, who, ask.hide_seen, served, within)
-    return answer(replace(question, words=words), ask, served, within)
+    return answer(replace(question, words=words), ask, ("search", ""), served, within)
 
 
-@router.get("/v1/items/popular", response_model=SlateReply, openapi_extra=in_query(ListParams))
+@router.get("/v1/items/popular", **A_LIST)
 async def popular(request: Request) -> Response:
     """List what is liked most, lately more than long ago. The same for everybody."""
     return await _standing("popular", request)
 
 
-@router.get("/v1/items/trending", response_model=SlateReply, openapi_extra=in_query(ListParams))
+@router.get("/v1/items/trending", **A_LIST)
 async def trending(request: Request) -> Response:
     """List what has lately gained the most. The same for everybody."""
     return await _standing("trending", request)
 
 
-@router.get("/v1/items/new", response_model=SlateReply, openapi_extra=in_query(ListParams))
+@router.get("/v1/items/new", **A_LIST)
 async def new(request: Request) -> Response:
     """List what was published last. The same for everybody."""
     return await _standing("new", request)
@@ -129,7 +143,7 @@ async def new(request: Request) -> Response:
 @router.get(
     "/v1/items/{item_id:path}/similar",
     response_model=SlateReply,
-    responses=UNKNOWN_ITEM,
+    responses=UNKNOWN_ITEM | CURSOR_GONE,
     openapi_extra=in_query(SimilarParams),
 )
 async def similar(item_id: ItemPath, request: Request) -> Response:
@@ -138,14 +152,9 @@ async def similar(item_id: ItemPath, request: Request) -> Response:
 
     def reply() -> Response:
         served = within.live.served()
-        page = _page(served, item_id, within)
         who = viewer(served, within, ask.user_id, ask.session_id)
-        question = replace(
-            query(ask, ask.limit, who, ask.hide_seen, served, within),
-            context=page,
-            sources=_sources(ask.by, served),
-        )
-        return answer(question, ask, served, within)
+        question = _like(item_id, ask, who, served, within)
+        return answer(question, ask, ("similar", item_id), served, within)
 
     return await within.soon(reply)
 
@@ -155,10 +164,30 @@ async def _standing(source: str, request: Request) -> Response:
 
     def reply() -> Response:
         served = within.live.served()
-        question = query(ask, ask.limit, NOBODY, False, served, within)
-        return answer(replace(question, sources=frozenset({source})), ask, served, within)
+        return answer(_listed(source, ask, served, within), ask, (source, ""), served, within)
 
     return await within.soon(reply)
+
+
+def _like(
+    item_id: str,
+    ask: SimilarParams,
+    who: Viewer,
+    served: Served,
+    within: Services,
+) -> Query:
+    """What goes with an item. Raises QueryError, UnknownItem."""
+    return replace(
+        query(ask, ask.limit, who, ask.hide_seen, served, within),
+        context=_page(served, item_id, within),
+        sources=_sources(ask.by, served),
+    )
+
+
+def _listed(source: str, ask: ListParams, served: Served, within: Services) -> Query:
+    """What one source says to everybody."""
+    question = query(ask, ask.limit, NOBODY, False, served, within)
+    return replace(question, sources=frozenset({source}))
 
 
 def _sources(by: str, served: Served) -> frozenset[str] | None:

@@ -32,6 +32,12 @@ LARGEST_BULK = 10_000
 LONGEST_LIST = 1_000
 """Context items, excluded items, and values of a condition in one call."""
 
+DEEPEST = 1_000
+"""Items that the pages of a chain show together before it ends."""
+
+LONGEST_CURSOR = 6_000
+"""Characters: `DEEPEST` items of the largest catalogue take fewer."""
+
 
 class Model(BaseModel):
     """Closed to unknown fields and to numbers that are not finite."""
@@ -119,7 +125,36 @@ class Ask(Model):
         return Quota()
 
 
-class ListParams(Ask):
+class Paged(Ask):
+    """What every request for a slate may say that can be gone on with."""
+
+    cursor: Annotated[str, Field(max_length=LONGEST_CURSOR)] | None = None
+    """`next` of the page before, to get the page that follows: nothing that an earlier page shows comes again. Say
+    all else as before; `limit`, `explain` and `events` may differ."""
+
+
+class Conditioned(Ask):
+    """What a body may say of the items."""
+
+    where: Condition = Condition()
+    boosts: Annotated[tuple[BoostBy, ...], Field(max_length=50)] = ()
+    at_most: AtMost = AtMost()
+    """Keeps a slate from being filled by one brand or category; counts over all pages of a chain."""
+
+    def condition(self) -> Where:
+        """What the items must meet."""
+        return self.where.rule()
+
+    def boosted(self) -> tuple[Boost, ...]:
+        """What is lifted or buried."""
+        return tuple(boost.rule() for boost in self.boosts)
+
+    def quota(self) -> Quota:
+        """How much of one kind there may be."""
+        return Quota(self.at_most.brand, self.at_most.category)
+
+
+class ListParams(Paged):
     """Of a list that is the same for everybody."""
 
     limit: Limit = 10
@@ -167,30 +202,16 @@ class InlineEvent(Model):
         return self
 
 
-class _Body(Ask):
+class Visit(Model):
+    """Who is asking, and what is known of them."""
+
     user_id: Id | None = None
     session_id: Id | None = None
     events: Annotated[tuple[InlineEvent, ...], Field(max_length=LARGEST_BULK)] = ()
     """What the viewer did, beside what is stored; not stored."""
-    where: Condition = Condition()
-    boosts: Annotated[tuple[BoostBy, ...], Field(max_length=50)] = ()
-    at_most: AtMost = AtMost()
-    """Keeps a slate from being filled by one brand or category."""
-
-    def condition(self) -> Where:
-        """What the items must meet."""
-        return self.where.rule()
-
-    def boosted(self) -> tuple[Boost, ...]:
-        """What is lifted or buried."""
-        return tuple(boost.rule() for boost in self.boosts)
-
-    def quota(self) -> Quota:
-        """How much of one kind there may be."""
-        return Quota(self.at_most.brand, self.at_most.category)
 
 
-class RecommendBody(_Body):
+class RecommendBody(Conditioned, Paged, Visit):
     """A slate for a user, a session, a page or a basket; or a given list in the best order."""
 
     limit: Limit | None = None
@@ -203,7 +224,7 @@ class RecommendBody(_Body):
     """Left out: as the rebuild learned, but false when candidates are given."""
 
 
-class SearchBody(_Body):
+class SearchBody(Conditioned, Paged, Visit):
     """A search in plain words."""
 
     text: Annotated[str, Field(max_length=10_000, examples=["a quiet film about chess"])]
@@ -224,7 +245,7 @@ class Place(Model):
 
     item_id: str
     rank: int
-    """From 1."""
+    """From 1, and on over the pages of a chain."""
     score: float
     """Comparable within this slate only."""
     reason: str
@@ -255,6 +276,8 @@ class SlateReply(Model):
     recommendation_id: str
     """Send it back as `context.recommendation_id` of the events that follow."""
     items: list[Place]
+    next: str | None
+    """Send it back as `cursor` to get the page that follows; null where nothing follows, or 1,000 items were shown."""
     unknown: list[str] | None = None
     """Given candidates and context items that are not in the snapshot."""
     account: Account | None = None

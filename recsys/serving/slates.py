@@ -22,8 +22,10 @@ from recsys.ranking.candidates import NO_HISTORY, Query, Slate
 from recsys.ranking.viewer import LONGEST_READ, Viewer, read_viewer
 from recsys.serving.live import Live, Served
 from recsys.serving.metrics import Metrics
-from recsys.serving.schemas import Ask, InlineEvent
+from recsys.serving.paging import asked_of, follow, read, written
+from recsys.serving.schemas import DEEPEST, Ask, InlineEvent, Paged
 from recsys.serving.words import Words
+from recsys.snapshot import Snapshots
 
 NOBODY = Viewer(NO_HISTORY, NOTHING)
 
@@ -45,6 +47,11 @@ class Services:
     metrics: Metrics
     histories: Histories
     writers: Semaphore = field(default_factory=lambda: Semaphore(WRITERS))
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """Those that are kept."""
+        return Snapshots(self.settings.home / "snapshots")
 
     async def soon(self, reply: Callable[[], Response]) -> Response:
         """A reply that reads one history. SQLite reads it in less time than it takes to hand over to a thread."""
@@ -133,24 +140,60 @@ def query(
 
 def answer(
     question: Query,
-    ask: Ask,
+    ask: Paged,
+    about: tuple[str, str],
     served: Served,
     within: Services,
     missing: Sequence[str] | None = None,
 ) -> Response:
-    """Ask the recommender, and put its slate into words."""
-    slate = served.recommender.recommend(question)
+    """Ask the recommender for the page that is wanted, and put it into words.
+
+    about: the route and what its address names: a cursor of another one is refused.
+    """
+    asked = asked_of(*about, ask)
+    shown = NOTHING
+    if ask.cursor is not None:
+        shown = read(ask.cursor, asked, served, within.snapshots)
+    slate = follow(question, shown, served.recommender)
     within.metrics.suggested(slate)
+    found = ordinals(slate, served)
+    upto = np.concatenate([shown, found]) if len(shown) else found
+    reply = {"snapshot": served.manifest.id} | told(
+        slate, found, served, ask.explain, missing, first=len(shown) + 1
+    )
+    goes_on = len(found) == question.limit and len(upto) < _most(question)
+    reply["next"] = written(upto, asked, served.manifest.id) if goes_on else None
+    return as_json(reply)
+
+
+def _most(question: Query) -> int:
+    """Items that a chain of pages can show."""
+    return DEEPEST if question.rerank is None else min(DEEPEST, len(question.rerank))
+
+
+def ordinals(slate: Slate, served: Served) -> Ordinals:
+    """Of the items of a slate."""
+    return served.recommender.items.ids.ordinals([place.item for place in slate.items])
+
+
+def told(
+    slate: Slate,
+    found: Ordinals,
+    served: Served,
+    explain: bool,
+    missing: Sequence[str] | None,
+    first: int = 1,
+) -> dict[str, Any]:
+    """A slate in words. found: the ordinals of its items; first: the rank of the first one."""
     reply: dict[str, Any] = {
-        "snapshot": served.manifest.id,
         "recommendation_id": uuid4().hex,
-        "items": _places(slate, served, ask.explain),
+        "items": _places(slate, found, served, explain, first),
     }
     if missing is not None:
         reply["unknown"] = missing
-    if ask.explain:
+    if explain:
         reply["account"] = _account(slate)
-    return as_json(reply)
+    return reply
 
 
 def as_json(content: object, status: int = 200) -> Response:
@@ -159,16 +202,20 @@ def as_json(content: object, status: int = 200) -> Response:
     return Response(body, status, media_type="application/json")
 
 
-def _places(slate: Slate, served: Served, explain: bool) -> list[dict[str, Any]]:
+def _places(
+    slate: Slate, found: Ordinals, served: Served, explain: bool, first: int
+) -> list[dict[str, Any]]:
     items = served.recommender.items
     places = []
-    for rank, suggestion in enumerate(slate.items, start=1):
+    for rank, (suggestion, ordinal) in enumerate(
+        zip(slate.items, found.tolist(), strict=True), start=first
+    ):
         place: dict[str, Any] = {
             "item_id": suggestion.item,
             "rank": rank,
             "score": round(suggestion.score, DIGITS),
             "reason": suggestion.reason,
-            "title": items.title(items.ids.ordinal(suggestion.item)),
+            "title": items.title(ordinal),
         }
         if explain:
             place["parts"] = {name: round(p, DIGITS) for name, p in suggestion.parts.items()}

@@ -113,6 +113,12 @@ def test_every_example_works_and_search_finds_what_the_words_mean(
         mine = {"text": "a story", "limit": 20, "events": [{"item_id": "space-3", "type": "like"}]}
         adapted = client.post("/v1/search", json=mine).json()
         assert _space(adapted) > _space(plain)
+        first = client.post("/v1/search", json={"text": "a story", "limit": 8}).json()
+        on = {"text": "a story", "limit": 12, "cursor": first["next"]}
+        second = client.post("/v1/search", json=on).json()
+        assert first["items"] + second["items"] == plain["items"]
+        other = client.post("/v1/search", json=on | {"text": "another story"})
+        assert other.status_code == 422
 
 
 def _space(slate: dict) -> int:
