@@ -3,12 +3,13 @@
 from dataclasses import replace
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Body, Depends, Request, Response
 
 from recsys.catalogue.database import reading
 from recsys.catalogue.items import get_item
-from recsys.errors import QueryError, UnknownItem
-from recsys.identity import Ordinals
+from recsys.errors import InputError, QueryError, UnknownItem
+from recsys.identity import NOTHING, Ordinals
 from recsys.ranking.candidates import Query
 from recsys.ranking.viewer import Viewer
 from recsys.serving import examples
@@ -20,12 +21,19 @@ from recsys.serving.problems import (
     NO_SNAPSHOT,
     UNKNOWN_ITEM,
     check_events,
+    error_body,
 )
 from recsys.serving.schemas import (
     ListParams,
+    ListPlacement,
+    Placement,
+    PlacementsBody,
+    PlacementsReply,
     RecommendBody,
+    RecommendPlacement,
     SearchBody,
     SimilarParams,
+    SimilarPlacement,
     SlateReply,
     UserParams,
 )
@@ -33,10 +41,13 @@ from recsys.serving.slates import (
     NOBODY,
     Services,
     answer,
+    as_json,
     known,
+    ordinals,
     query,
     services,
     services_of,
+    told,
     unknown,
     viewer,
 )
@@ -122,6 +133,38 @@ def search(
     return answer(replace(question, words=words), ask, ("search", ""), served, within)
 
 
+@router.post("/v1/placements", response_model=PlacementsReply)
+def fill_placements(
+    ask: Annotated[PlacementsBody, Body(openapi_examples=examples.PLACEMENTS)], within: Within
+) -> Response:
+    """Fill all placements of a page, no item twice: each as if asked alone, without what those before it show.
+
+    The first one chooses first. One that cannot be filled says why, has no items and holds up no other.
+    """
+    served = within.live.served()
+    check_events(ask.events, ("body", "events"), within.settings.events)
+    who = viewer(served, within, ask.user_id, ask.session_id, ask.events)
+    shown, filled = NOTHING, []
+    for placement in ask.placements:
+        try:
+            question = _wanted(placement, who, served, within)
+        except InputError as error:
+            kind = "unknown_item" if isinstance(error, UnknownItem) else "invalid_request"
+            filled.append({"name": placement.name, "items": []} | error_body(kind, str(error)))
+            continue
+        question = replace(question, exclude=np.concatenate([question.exclude, shown]))
+        slate = served.recommender.recommend(question)
+        within.metrics.suggested(slate)
+        found = ordinals(slate, served)
+        shown = np.concatenate([shown, found])
+        missing = None
+        if isinstance(placement, RecommendPlacement):
+            missing = unknown(served, placement.context_items)
+        said = told(slate, found, served, placement.explain, missing)
+        filled.append({"name": placement.name} | said)
+    return as_json({"snapshot": served.manifest.id, "placements": filled})
+
+
 @router.get("/v1/items/popular", **A_LIST)
 async def popular(request: Request) -> Response:
     """List what is liked most, lately more than long ago. The same for everybody."""
@@ -169,9 +212,21 @@ async def _standing(source: str, request: Request) -> Response:
     return await within.soon(reply)
 
 
+def _wanted(placement: Placement, who: Viewer, served: Served, within: Services) -> Query:
+    """What a placement asks. Raises QueryError, UnknownItem."""
+    match placement:
+        case RecommendPlacement():
+            question = query(placement, placement.limit, who, placement.hide_seen, served, within)
+            return replace(question, context=known(served, placement.context_items))
+        case SimilarPlacement():
+            return _like(placement.item_id, placement, who, served, within)
+        case ListPlacement():
+            return _listed(placement.kind, placement, served, within)
+
+
 def _like(
     item_id: str,
-    ask: SimilarParams,
+    ask: SimilarParams | SimilarPlacement,
     who: Viewer,
     served: Served,
     within: Services,
@@ -184,7 +239,9 @@ def _like(
     )
 
 
-def _listed(source: str, ask: ListParams, served: Served, within: Services) -> Query:
+def _listed(
+    source: str, ask: ListParams | ListPlacement, served: Served, within: Services
+) -> Query:
     """What one source says to everybody."""
     question = query(ask, ask.limit, NOBODY, False, served, within)
     return replace(question, sources=frozenset({source}))

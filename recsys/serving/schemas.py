@@ -38,6 +38,9 @@ DEEPEST = 1_000
 LONGEST_CURSOR = 6_000
 """Characters: `DEEPEST` items of the largest catalogue take fewer."""
 
+MOST_PLACEMENTS = 20
+"""Of one page."""
+
 
 class Model(BaseModel):
     """Closed to unknown fields and to numbers that are not finite."""
@@ -240,6 +243,58 @@ class SearchBody(Conditioned, Paged, Visit):
         return self
 
 
+class _Placement(Conditioned):
+    name: Id
+    """Names the placement in the reply."""
+    limit: Limit = 10
+
+
+class RecommendPlacement(_Placement):
+    """What `POST /v1/recommendations` would say to this viewer."""
+
+    kind: Literal["recommendations"]
+    context_items: Ids = ()
+    """What is on the page or in the basket: it steers the slate and is not in it."""
+    hide_seen: bool | None = None
+    """Left out: as the rebuild learned."""
+
+
+class SimilarPlacement(_Placement):
+    """What goes with an item, to this viewer's taste."""
+
+    kind: Literal["similar"]
+    item_id: Id
+    by: Literal["blend", "behaviour", "text", "image"] = "blend"
+    """What makes items similar: everything, what people do, what the texts say, how the pictures look."""
+    hide_seen: bool | None = None
+    """Left out: as the rebuild learned."""
+
+
+class ListPlacement(_Placement):
+    """A list that is the same for everybody, but for what earlier placements show."""
+
+    kind: Literal["popular", "trending", "new"]
+
+
+Placement = Annotated[
+    RecommendPlacement | SimilarPlacement | ListPlacement, Field(discriminator="kind")
+]
+
+
+class PlacementsBody(Visit):
+    """The viewer, and the placements of a page."""
+
+    placements: Annotated[tuple[Placement, ...], Field(min_length=1, max_length=MOST_PLACEMENTS)]
+    """The first one chooses first: what it shows, no later one does."""
+
+    @model_validator(mode="after")
+    def _names_each_once(self) -> Self:
+        names = [placement.name for placement in self.placements]
+        if twice := next((name for n, name in enumerate(names) if name in names[:n]), None):
+            raise ValueError(f"two placements are named {twice!r}: give each a name of its own")
+        return self
+
+
 class Place(Model):
     """One place of a slate."""
 
@@ -314,6 +369,29 @@ class ErrorReply(Model):
     """The one shape of everything that went wrong."""
 
     error: Failure
+
+
+class Filled(Model):
+    """One placement: its items, best first; none where it could not be filled."""
+
+    name: str
+    recommendation_id: str | None = None
+    """As of any slate."""
+    items: list[Place]
+    unknown: list[str] | None = None
+    """Context items that are not in the snapshot."""
+    account: Account | None = None
+    """With explain."""
+    error: Failure | None = None
+    """Why it could not be filled; the others are."""
+
+
+class PlacementsReply(Model):
+    """The placements in the order asked for; no item is in two of them."""
+
+    snapshot: str
+    """What was built, and is served now."""
+    placements: list[Filled]
 
 
 class ItemCounts(Model):

@@ -66,6 +66,7 @@ def test_the_documented_addresses_are_those_that_were_promised(described: dict) 
         "GET /v1/users/{user_id}/recommendations",
         "POST /v1/recommendations",
         "POST /v1/search",
+        "POST /v1/placements",
         "GET /v1/items/popular",
         "GET /v1/items/trending",
         "GET /v1/items/new",
