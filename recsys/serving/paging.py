@@ -3,45 +3,39 @@
 A chain of pages is one slate, cut. A cursor holds the ordinals that the earlier pages show, so nothing is kept
 between requests and any process with the snapshot can answer. It is made of bytes, in base64 for addresses:
 
-    1   bytes of a step
-    4   digest of the snapshot's id
-    4   digest of the question
+    1   how steps are written: B, H or I, in 1, 2 or 4 bytes
+    4   checksum of the snapshot's id
+    4   checksum of the question
     ..  ordinals, ascending, as steps from one to the next (the first one from -1)
-    6   digest of all the rest
+    4   checksum of all the rest
 
-The last digest finds damage. It is no secret: who makes a cursor by hand can hide items from himself.
+The last one finds damage. It is no secret: who makes a cursor by hand can hide items from himself.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from hashlib import blake2b
+from itertools import accumulate
+from operator import sub
+from struct import Struct, calcsize, iter_unpack, pack, unpack_from
 from typing import cast
+from zlib import crc32
 
-import numpy as np
+import orjson
+import pyarrow as pa
 from fastapi import HTTPException
-from pyarrow import ArrowInvalid
 
 from recsys.catalogue.item_table import ItemTable
 from recsys.errors import QueryError
-from recsys.identity import ItemId, Ordinals
+from recsys.identity import ItemId
 from recsys.ranking.candidates import Query, Quota, Slate, Suggestion, Where
 from recsys.ranking.recommender import Recommender
 from recsys.serving.live import Served
 from recsys.serving.schemas import DEEPEST, Paged
 from recsys.snapshot import Snapshots
 
-TAG = 4
-"""Bytes of a digest that tells snapshots or questions apart."""
-
-SEAL = 6
-"""Bytes of the digest of a cursor."""
-
-HEAD = 1 + 2 * TAG
-
-LARGEST_STEP = 4
-"""Bytes: ordinals have 31 bits."""
+HEAD, SEAL = "<cII", Struct("<I")
 
 FREE = {"cursor", "limit", "explain", "events"}
 """What may differ from page to page: it changes how much is told, or what is known of the viewer by now."""
@@ -49,28 +43,27 @@ FREE = {"cursor", "limit", "explain", "events"}
 AGAIN = "ask for the first page again, without a cursor"
 
 
-def asked_of(route: str, subject: str, ask: Paged) -> bytes:
-    """A digest of the question: what must be the same for all pages of a chain."""
-    said = ask.model_dump_json(exclude=FREE, exclude_defaults=True)
-    return _digest(f"{route}\0{subject}\0{said}".encode(), TAG)
+def asked_of(route: str, subject: str, ask: Paged) -> int:
+    """A checksum of the question: what must be the same for all pages of a chain."""
+    said = {name: value for name, value in vars(ask).items() if name not in FREE}
+    return crc32(orjson.dumps([route, subject, said], default=vars))
 
 
-def written(shown: Ordinals, asked: bytes, snapshot: str) -> str:
+def written(shown: Iterable[int], asked: int, snapshot: str) -> str:
     """The cursor for the page after these items, of which there is at least one."""
-    ascending = np.sort(shown).astype("<u4")
-    steps = ascending.copy()
-    steps[0] += 1
-    steps[1:] -= ascending[:-1]
-    width = (int(steps.max()).bit_length() + 7) // 8
-    packed = steps.view(np.uint8).reshape(-1, LARGEST_STEP)[:, :width].tobytes()
-    content = bytes([width]) + _digest(snapshot.encode(), TAG) + asked + packed
-    return _text(content + _digest(content, SEAL))
+    ascending = sorted(shown)
+    steps = list(map(sub, ascending, [-1, *ascending]))
+    widest = max(steps)
+    width = "B" if widest < 2**8 else "H" if widest < 2**16 else "I"
+    layout = f"{HEAD}{len(steps)}{width}"
+    content = pack(layout, width.encode(), crc32(snapshot.encode()), asked, *steps)
+    return _text(content + SEAL.pack(crc32(content)))
 
 
-def read(cursor: str, asked: bytes, served: Served, kept: Snapshots) -> Ordinals:
+def read(cursor: str, asked: int, served: Served, kept: Snapshots) -> list[int]:
     """The items that the earlier pages show, as ordinals of what is served.
 
-    Those of an older snapshot are looked up in it by id, as long as it is kept. Raises QueryError for a cursor that
+    Those of another snapshot are looked up in it by id, as long as it is kept. Raises QueryError for a cursor that
     is damaged or belongs to another question, HTTPException where its snapshot is gone.
     """
     shown, of, question = opened(cursor)
@@ -79,59 +72,58 @@ def read(cursor: str, asked: bytes, served: Served, kept: Snapshots) -> Ordinals
             "cursor: it belongs to another question: send it to the address that gave it, with the same "
             f"parameters (but for limit, explain and events), or {AGAIN}"
         )
-    now = served.manifest.id
-    if of == _digest(now.encode(), TAG):
-        return shown[shown < len(served.recommender.items)]
+    now, items = served.manifest.id, served.recommender.items
+    if of == crc32(now.encode()):
+        return [item for item in shown if item < len(items)]
     ids = _ids_in(kept, of, shown)
     if ids is None:
         raise HTTPException(
             410, f"cursor: the snapshot it belongs to is gone, and {now} is served now: {AGAIN}"
         )
-    ordinals = served.recommender.items.ids.ordinals(ids)
-    return ordinals[ordinals >= 0]
+    return [item for item in map(items.ids.ordinal, ids) if item >= 0]
 
 
-def opened(cursor: str) -> tuple[Ordinals, bytes, bytes]:
-    """Ordinals, and the digests of the snapshot and of the question. Raises QueryError."""
+def opened(cursor: str) -> tuple[list[int], int, int]:
+    """Ordinals, and the checksums of the snapshot and of the question. Raises QueryError."""
     try:
         content = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     except ValueError:
         raise _damaged() from None
-    body, seal = content[:-SEAL], content[-SEAL:]
-    if _text(content) != cursor or len(body) < HEAD or _digest(body, SEAL) != seal:
+    body, seal = content[: -SEAL.size], content[-SEAL.size :]
+    start = calcsize(HEAD)
+    if _text(content) != cursor or len(body) < start or SEAL.pack(crc32(body)) != seal:
         raise _damaged()
-    width, packed = body[0], body[HEAD:]
-    if not 1 <= width <= LARGEST_STEP or len(packed) % width or len(packed) // width >= DEEPEST:
+    code, of, question = unpack_from(HEAD, body)
+    width, packed = code.decode("latin-1"), body[start:]
+    if width not in "BHI" or len(packed) % calcsize(f"<{width}"):
         raise _damaged()
-    steps = np.zeros((len(packed) // width, LARGEST_STEP), dtype=np.uint8)
-    steps[:, :width] = np.frombuffer(packed, np.uint8).reshape(-1, width)
-    ordinals = np.cumsum(steps.view("<u4")[:, 0], dtype=np.int64) - 1
-    if not steps.any(axis=1).all():
+    steps = [step for (step,) in iter_unpack(f"<{width}", packed)]
+    if len(steps) >= DEEPEST or 0 in steps:
         raise _damaged()
-    return ordinals, body[1 : 1 + TAG], body[1 + TAG : HEAD]
+    return list(accumulate(steps, initial=-1))[1:], of, question
 
 
-def follow(question: Query, shown: Ordinals, recommender: Recommender) -> Slate:
+def follow(question: Query, shown: Sequence[int], recommender: Recommender) -> Slate:
     """The page after what is shown: the slate that is longer by it, without it.
 
     So nothing comes twice, whatever has become of the viewer, and where nothing has, the pages are the one slate.
     A quota counts what is shown; kinds that have their full number are left out by condition.
     """
-    if not len(shown):
+    if not shown:
         return recommender.recommend(question)
-    room, before = _Room(question.quota, recommender.items), set(shown.tolist())
+    room, before = _Room(question.quota, recommender.items), set(shown)
     room.fill(shown)
     page: list[Suggestion] = []
     while True:
         where = room.without_full(question.where)
         longer = replace(question, limit=len(shown) + question.limit, where=where)
         slate = recommender.recommend(longer)
-        found = recommender.items.ids.ordinals([place.item for place in slate.items])
-        new = [n for n, item in enumerate(found.tolist()) if item not in before]
-        fitting = room.fill(found[new])
+        found = [recommender.items.ids.ordinal(place.item) for place in slate.items]
+        new = [n for n, item in enumerate(found) if item not in before]
+        fitting = room.fill([found[n] for n in new])
         taken = [n for n, fits in zip(new, fitting, strict=True) if fits]
         page += [slate.items[n] for n in taken]
-        before.update(found[taken].tolist())
+        before.update(found[n] for n in taken)
         if len(page) >= question.limit or all(fitting):
             return replace(slate, items=tuple(page[: question.limit]))
 
@@ -144,12 +136,12 @@ class _Room:
         given = {"brand": quota.brand, "categories": quota.category}
         self._most = {column: most for column, most in given.items() if most is not None}
 
-    def fill(self, items: Ordinals) -> list[bool]:
+    def fill(self, items: Sequence[int]) -> list[bool]:
         """Take items one by one; False for those that are one too many of their kind."""
         if not self._most:
             return [True] * len(items)
-        rows = self._items.data.select(list(self._most)).take(items).to_pylist()
-        return [self._take(_kinds(row)) for row in rows]
+        wanted = self._items.data.select(list(self._most)).take(pa.array(items, pa.int64()))
+        return [self._take(_kinds(row)) for row in wanted.to_pylist()]
 
     def _take(self, kinds: set[tuple[str, str]]) -> bool:
         if any(self._taken[kind] >= self._most[kind[0]] for kind in kinds):
@@ -179,15 +171,16 @@ def _named(column: str, kinds: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     return tuple(sorted(value for name, value in kinds if name == column))
 
 
-def _ids_in(kept: Snapshots, of: bytes, shown: Ordinals) -> list[ItemId] | None:
-    """The ids of these items of the kept snapshot with this digest; None if it is not there any more."""
+def _ids_in(kept: Snapshots, of: int, shown: Iterable[int]) -> list[ItemId] | None:
+    """The ids of these items of the kept snapshot with this checksum; None if it is not there any more."""
     for snapshot in kept.ids():
-        if _digest(snapshot.encode(), TAG) == of:
+        if crc32(snapshot.encode()) == of:
             try:
                 ids = ItemTable.read(kept.folder / snapshot / "items.arrow").data["id"]
-            except (OSError, ArrowInvalid, ValueError):
+            except (OSError, pa.ArrowInvalid, ValueError):
                 return None
-            return cast(list[ItemId], ids.take(shown[shown < len(ids)]).to_pylist())
+            there = [item for item in shown if item < len(ids)]
+            return cast(list[ItemId], ids.take(pa.array(there, pa.int64())).to_pylist())
     return None
 
 
@@ -197,7 +190,3 @@ def _damaged() -> QueryError:
 
 def _text(content: bytes) -> str:
     return urlsafe_b64encode(content).rstrip(b"=").decode()
-
-
-def _digest(content: bytes, size: int) -> bytes:
-    return blake2b(content, digest_size=size).digest()

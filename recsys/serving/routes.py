@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Depends, Request, Response
 from recsys.catalogue.database import reading
 from recsys.catalogue.items import get_item
 from recsys.errors import InputError, QueryError, UnknownItem
-from recsys.identity import NOTHING, Ordinals
+from recsys.identity import Ordinals
 from recsys.ranking.candidates import Query
 from recsys.ranking.viewer import Viewer
 from recsys.serving import examples
@@ -144,7 +144,8 @@ def fill_placements(
     served = within.live.served()
     check_events(ask.events, ("body", "events"), within.settings.events)
     who = viewer(served, within, ask.user_id, ask.session_id, ask.events)
-    shown, filled = NOTHING, []
+    shown: list[int] = []
+    filled: list[dict[str, Any]] = []
     for placement in ask.placements:
         try:
             question = _wanted(placement, who, served, within)
@@ -152,11 +153,12 @@ def fill_placements(
             kind = "unknown_item" if isinstance(error, UnknownItem) else "invalid_request"
             filled.append({"name": placement.name, "items": []} | error_body(kind, str(error)))
             continue
-        question = replace(question, exclude=np.concatenate([question.exclude, shown]))
+        exclude = np.concatenate([question.exclude, np.array(shown, dtype=np.int64)])
+        question = replace(question, exclude=exclude)
         slate = served.recommender.recommend(question)
         within.metrics.suggested(slate)
         found = ordinals(slate, served)
-        shown = np.concatenate([shown, found])
+        shown += found
         missing = None
         if isinstance(placement, RecommendPlacement):
             missing = unknown(served, placement.context_items)

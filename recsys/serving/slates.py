@@ -4,8 +4,8 @@ from asyncio import Semaphore
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from secrets import token_hex
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import orjson
@@ -100,8 +100,10 @@ def _read(events: Sequence[Told], served: Served) -> Viewer:
     )
 
 
-def known(served: Served, ids: Iterable[str]) -> Ordinals:
+def known(served: Served, ids: Sequence[str]) -> Ordinals:
     """The distinct ordinals of those ids that are in the snapshot, in the order given."""
+    if not ids:
+        return NOTHING
     distinct = list(dict.fromkeys(map(ItemId, ids)))
     ordinals = served.recommender.items.ids.ordinals(distinct)
     return ordinals[ordinals >= 0]
@@ -151,18 +153,16 @@ def answer(
     about: the route and what its address names: a cursor of another one is refused.
     """
     asked = asked_of(*about, ask)
-    shown = NOTHING
-    if ask.cursor is not None:
-        shown = read(ask.cursor, asked, served, within.snapshots)
+    shown = [] if ask.cursor is None else read(ask.cursor, asked, served, within.snapshots)
     slate = follow(question, shown, served.recommender)
     within.metrics.suggested(slate)
     found = ordinals(slate, served)
-    upto = np.concatenate([shown, found]) if len(shown) else found
     reply = {"snapshot": served.manifest.id} | told(
         slate, found, served, ask.explain, missing, first=len(shown) + 1
     )
-    goes_on = len(found) == question.limit and len(upto) < _most(question)
-    reply["next"] = written(upto, asked, served.manifest.id) if goes_on else None
+    shown += found
+    goes_on = len(found) == question.limit and len(shown) < _most(question)
+    reply["next"] = written(shown, asked, served.manifest.id) if goes_on else None
     return as_json(reply)
 
 
@@ -171,14 +171,15 @@ def _most(question: Query) -> int:
     return DEEPEST if question.rerank is None else min(DEEPEST, len(question.rerank))
 
 
-def ordinals(slate: Slate, served: Served) -> Ordinals:
+def ordinals(slate: Slate, served: Served) -> list[int]:
     """Of the items of a slate."""
-    return served.recommender.items.ids.ordinals([place.item for place in slate.items])
+    ordinal = served.recommender.items.ids.ordinal
+    return [ordinal(place.item) for place in slate.items]
 
 
 def told(
     slate: Slate,
-    found: Ordinals,
+    found: Sequence[int],
     served: Served,
     explain: bool,
     missing: Sequence[str] | None,
@@ -186,7 +187,7 @@ def told(
 ) -> dict[str, Any]:
     """A slate in words. found: the ordinals of its items; first: the rank of the first one."""
     reply: dict[str, Any] = {
-        "recommendation_id": uuid4().hex,
+        "recommendation_id": token_hex(16),
         "items": _places(slate, found, served, explain, first),
     }
     if missing is not None:
@@ -203,13 +204,11 @@ def as_json(content: object, status: int = 200) -> Response:
 
 
 def _places(
-    slate: Slate, found: Ordinals, served: Served, explain: bool, first: int
+    slate: Slate, found: Sequence[int], served: Served, explain: bool, first: int
 ) -> list[dict[str, Any]]:
     items = served.recommender.items
     places = []
-    for rank, (suggestion, ordinal) in enumerate(
-        zip(slate.items, found.tolist(), strict=True), start=first
-    ):
+    for rank, (suggestion, ordinal) in enumerate(zip(slate.items, found, strict=True), start=first):
         place: dict[str, Any] = {
             "item_id": suggestion.item,
             "rank": rank,
