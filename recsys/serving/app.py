@@ -53,7 +53,13 @@ STATUS: dict[type[RecsysError], tuple[int, str, int | None]] = {
 }
 """Error -> status, type in the body, seconds to wait before trying again; the nearest class counts."""
 
-HTTP_TYPES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 503: "busy"}
+HTTP_TYPES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    410: "cursor_gone",
+    413: "too_large",
+    503: "busy",
+}
 
 PARTS = (routes, intake, operations)
 

@@ -39,6 +39,32 @@ SEARCH: Examples = {
     ),
 }
 
+PLACEMENTS: Examples = {
+    "home": _example(
+        "A home page: the first placement chooses first",
+        {
+            "user_id": "42",
+            "placements": [
+                {"name": "for you", "kind": "recommendations", "limit": 6, "diversity": 0.3},
+                {"name": "trending", "kind": "trending", "limit": 6},
+                {"name": "new", "kind": "new", "limit": 6, "where": {"categories": ["Drama"]}},
+            ],
+        },
+    ),
+    "item": _example(
+        "An item's page, for an anonymous visitor",
+        {
+            "session_id": "s-81",
+            "events": [{"item_id": "296", "type": "view"}],
+            "placements": [
+                {"name": "similar", "kind": "similar", "item_id": "296", "by": "text"},
+                {"name": "more", "kind": "recommendations", "context_items": ["296"]},
+                {"name": "popular", "kind": "popular", "limit": 5, "exclude": ["296"]},
+            ],
+        },
+    ),
+}
+
 ITEM: Examples = {
     "film": _example(
         "An item",

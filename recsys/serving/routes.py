@@ -1,24 +1,40 @@
 """The routes that answer with a slate: for a user, for a page, for a search, for everybody."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Body, Depends, Request, Response
 
 from recsys.catalogue.database import reading
 from recsys.catalogue.items import get_item
-from recsys.errors import QueryError, UnknownItem
+from recsys.errors import InputError, QueryError, UnknownItem
 from recsys.identity import Ordinals
+from recsys.ranking.candidates import Query
+from recsys.ranking.viewer import Viewer
 from recsys.serving import examples
 from recsys.serving.addresses import ItemPath, UserPath
 from recsys.serving.asking import asked, in_query
 from recsys.serving.live import Served
-from recsys.serving.problems import NO_SNAPSHOT, UNKNOWN_ITEM, check_events
+from recsys.serving.paging import follow
+from recsys.serving.problems import (
+    CURSOR_GONE,
+    NO_SNAPSHOT,
+    UNKNOWN_ITEM,
+    check_events,
+    error_body,
+)
 from recsys.serving.schemas import (
     ListParams,
+    ListPlacement,
+    Placement,
+    PlacementsBody,
+    PlacementsReply,
     RecommendBody,
+    RecommendPlacement,
     SearchBody,
     SimilarParams,
+    SimilarPlacement,
     SlateReply,
     UserParams,
 )
@@ -26,10 +42,12 @@ from recsys.serving.slates import (
     NOBODY,
     Services,
     answer,
+    as_json,
     known,
     query,
     services,
     services_of,
+    told,
     unknown,
     viewer,
 )
@@ -37,6 +55,12 @@ from recsys.serving.slates import (
 router = APIRouter(tags=["Slates"], responses=NO_SNAPSHOT)
 
 Within = Annotated[Services, Depends(services)]
+
+A_LIST: dict[str, Any] = {
+    "response_model": SlateReply,
+    "responses": CURSOR_GONE,
+    "openapi_extra": in_query(ListParams),
+}
 
 SOURCES = {
     "blend": None,
@@ -50,6 +74,7 @@ SOURCES = {
 @router.get(
     "/v1/users/{user_id:path}/recommendations",
     response_model=SlateReply,
+    responses=CURSOR_GONE,
     openapi_extra=in_query(UserParams),
 )
 async def recommend_to_user(user_id: UserPath, request: Request) -> Response:
@@ -63,12 +88,12 @@ async def recommend_to_user(user_id: UserPath, request: Request) -> Response:
         served = within.live.served()
         who = viewer(served, within, user_id, ask.session_id)
         question = query(ask, ask.limit, who, ask.hide_seen, served, within)
-        return answer(question, ask, served, within)
+        return answer(question, ask, ("user", user_id), served, within)
 
     return await within.soon(reply)
 
 
-@router.post("/v1/recommendations", response_model=SlateReply)
+@router.post("/v1/recommendations", response_model=SlateReply, responses=CURSOR_GONE)
 def recommend(
     ask: Annotated[RecommendBody, Body(openapi_examples=examples.RECOMMEND)], within: Within
 ) -> Response:
@@ -92,10 +117,10 @@ def recommend(
         rerank=None if given is None else known(served, given),
     )
     missing = unknown(served, [*(given or ()), *ask.context_items])
-    return answer(question, ask, served, within, missing)
+    return answer(question, ask, ("recommendations", ""), served, within, missing)
 
 
-@router.post("/v1/search", response_model=SlateReply)
+@router.post("/v1/search", response_model=SlateReply, responses=CURSOR_GONE)
 def search(
     ask: Annotated[SearchBody, Body(openapi_examples=examples.SEARCH)], within: Within
 ) -> Response:
@@ -105,22 +130,55 @@ def search(
     words = within.words.vector(ask.text, served.recommender.spaces.get("text"))
     who = viewer(served, within, ask.user_id, ask.session_id, ask.events)
     question = query(ask, ask.limit, who, ask.hide_seen, served, within)
-    return answer(replace(question, words=words), ask, served, within)
+    return answer(replace(question, words=words), ask, ("search", ""), served, within)
 
 
-@router.get("/v1/items/popular", response_model=SlateReply, openapi_extra=in_query(ListParams))
+@router.post("/v1/placements", response_model=PlacementsReply)
+def fill_placements(
+    ask: Annotated[PlacementsBody, Body(openapi_examples=examples.PLACEMENTS)], within: Within
+) -> Response:
+    """Fill all placements of a page, no item twice: each as if asked alone, without what those before it show.
+
+    The first one chooses first. One that cannot be filled says why, has no items and holds up no other.
+    """
+    served = within.live.served()
+    check_events(ask.events, ("body", "events"), within.settings.events)
+    who = viewer(served, within, ask.user_id, ask.session_id, ask.events)
+    shown: list[int] = []
+    filled: list[dict[str, Any]] = []
+    for placement in ask.placements:
+        try:
+            question = _wanted(placement, who, served, within)
+        except InputError as error:
+            kind = "unknown_item" if isinstance(error, UnknownItem) else "invalid_request"
+            filled.append({"name": placement.name, "items": []} | error_body(kind, str(error)))
+            continue
+        exclude = np.concatenate([question.exclude, np.array(shown, dtype=np.int64)])
+        question = replace(question, exclude=exclude)
+        page = follow(question, (), served.recommender)
+        within.metrics.suggested(page.account)
+        shown += page.items
+        missing = None
+        if isinstance(placement, RecommendPlacement):
+            missing = unknown(served, placement.context_items)
+        said = told(page, served, placement.explain, missing)
+        filled.append({"name": placement.name} | said)
+    return as_json({"snapshot": served.manifest.id, "placements": filled})
+
+
+@router.get("/v1/items/popular", **A_LIST)
 async def popular(request: Request) -> Response:
     """List what is liked most, lately more than long ago. The same for everybody."""
     return await _standing("popular", request)
 
 
-@router.get("/v1/items/trending", response_model=SlateReply, openapi_extra=in_query(ListParams))
+@router.get("/v1/items/trending", **A_LIST)
 async def trending(request: Request) -> Response:
     """List what has lately gained the most. The same for everybody."""
     return await _standing("trending", request)
 
 
-@router.get("/v1/items/new", response_model=SlateReply, openapi_extra=in_query(ListParams))
+@router.get("/v1/items/new", **A_LIST)
 async def new(request: Request) -> Response:
     """List what was published last. The same for everybody."""
     return await _standing("new", request)
@@ -129,7 +187,7 @@ async def new(request: Request) -> Response:
 @router.get(
     "/v1/items/{item_id:path}/similar",
     response_model=SlateReply,
-    responses=UNKNOWN_ITEM,
+    responses=UNKNOWN_ITEM | CURSOR_GONE,
     openapi_extra=in_query(SimilarParams),
 )
 async def similar(item_id: ItemPath, request: Request) -> Response:
@@ -138,14 +196,9 @@ async def similar(item_id: ItemPath, request: Request) -> Response:
 
     def reply() -> Response:
         served = within.live.served()
-        page = _page(served, item_id, within)
         who = viewer(served, within, ask.user_id, ask.session_id)
-        question = replace(
-            query(ask, ask.limit, who, ask.hide_seen, served, within),
-            context=page,
-            sources=_sources(ask.by, served),
-        )
-        return answer(question, ask, served, within)
+        question = _like(item_id, ask, who, served, within)
+        return answer(question, ask, ("similar", item_id), served, within)
 
     return await within.soon(reply)
 
@@ -155,10 +208,44 @@ async def _standing(source: str, request: Request) -> Response:
 
     def reply() -> Response:
         served = within.live.served()
-        question = query(ask, ask.limit, NOBODY, False, served, within)
-        return answer(replace(question, sources=frozenset({source})), ask, served, within)
+        return answer(_listed(source, ask, served, within), ask, (source, ""), served, within)
 
     return await within.soon(reply)
+
+
+def _wanted(placement: Placement, who: Viewer, served: Served, within: Services) -> Query:
+    """What a placement asks. Raises QueryError, UnknownItem."""
+    match placement:
+        case RecommendPlacement():
+            question = query(placement, placement.limit, who, placement.hide_seen, served, within)
+            return replace(question, context=known(served, placement.context_items))
+        case SimilarPlacement():
+            return _like(placement.item_id, placement, who, served, within)
+        case ListPlacement():
+            return _listed(placement.kind, placement, served, within)
+
+
+def _like(
+    item_id: str,
+    ask: SimilarParams | SimilarPlacement,
+    who: Viewer,
+    served: Served,
+    within: Services,
+) -> Query:
+    """What goes with an item. Raises QueryError, UnknownItem."""
+    return replace(
+        query(ask, ask.limit, who, ask.hide_seen, served, within),
+        context=_page(served, item_id, within),
+        sources=_sources(ask.by, served),
+    )
+
+
+def _listed(
+    source: str, ask: ListParams | ListPlacement, served: Served, within: Services
+) -> Query:
+    """What one source says to everybody."""
+    question = query(ask, ask.limit, NOBODY, False, served, within)
+    return replace(question, sources=frozenset({source}))
 
 
 def _sources(by: str, served: Served) -> frozenset[str] | None:

@@ -32,6 +32,15 @@ LARGEST_BULK = 10_000
 LONGEST_LIST = 1_000
 """Context items, excluded items, and values of a condition in one call."""
 
+DEEPEST = 1_000
+"""Items that the pages of a chain show together before it ends."""
+
+LONGEST_CURSOR = 6_000
+"""Characters: `DEEPEST` items of the largest catalogue take fewer."""
+
+MOST_PLACEMENTS = 20
+"""Of one page."""
+
 
 class Model(BaseModel):
     """Closed to unknown fields and to numbers that are not finite."""
@@ -119,7 +128,36 @@ class Ask(Model):
         return Quota()
 
 
-class ListParams(Ask):
+class Paged(Ask):
+    """What every request for a slate may say that can be gone on with."""
+
+    cursor: Annotated[str, Field(max_length=LONGEST_CURSOR)] | None = None
+    """`next` of the page before, to get the page that follows: nothing that an earlier page shows comes again. Say
+    all else as before; `limit`, `explain` and `events` may differ."""
+
+
+class Conditioned(Ask):
+    """What a body may say of the items."""
+
+    where: Condition = Condition()
+    boosts: Annotated[tuple[BoostBy, ...], Field(max_length=50)] = ()
+    at_most: AtMost = AtMost()
+    """Keeps a slate from being filled by one brand or category; counts over all pages of a chain."""
+
+    def condition(self) -> Where:
+        """What the items must meet."""
+        return self.where.rule()
+
+    def boosted(self) -> tuple[Boost, ...]:
+        """What is lifted or buried."""
+        return tuple(boost.rule() for boost in self.boosts)
+
+    def quota(self) -> Quota:
+        """How much of one kind there may be."""
+        return Quota(self.at_most.brand, self.at_most.category)
+
+
+class ListParams(Paged):
     """Of a list that is the same for everybody."""
 
     limit: Limit = 10
@@ -167,30 +205,16 @@ class InlineEvent(Model):
         return self
 
 
-class _Body(Ask):
+class Visit(Model):
+    """Who is asking, and what is known of them."""
+
     user_id: Id | None = None
     session_id: Id | None = None
     events: Annotated[tuple[InlineEvent, ...], Field(max_length=LARGEST_BULK)] = ()
     """What the viewer did, beside what is stored; not stored."""
-    where: Condition = Condition()
-    boosts: Annotated[tuple[BoostBy, ...], Field(max_length=50)] = ()
-    at_most: AtMost = AtMost()
-    """Keeps a slate from being filled by one brand or category."""
-
-    def condition(self) -> Where:
-        """What the items must meet."""
-        return self.where.rule()
-
-    def boosted(self) -> tuple[Boost, ...]:
-        """What is lifted or buried."""
-        return tuple(boost.rule() for boost in self.boosts)
-
-    def quota(self) -> Quota:
-        """How much of one kind there may be."""
-        return Quota(self.at_most.brand, self.at_most.category)
 
 
-class RecommendBody(_Body):
+class RecommendBody(Conditioned, Paged, Visit):
     """A slate for a user, a session, a page or a basket; or a given list in the best order."""
 
     limit: Limit | None = None
@@ -203,7 +227,7 @@ class RecommendBody(_Body):
     """Left out: as the rebuild learned, but false when candidates are given."""
 
 
-class SearchBody(_Body):
+class SearchBody(Conditioned, Paged, Visit):
     """A search in plain words."""
 
     text: Annotated[str, Field(max_length=10_000, examples=["a quiet film about chess"])]
@@ -219,12 +243,64 @@ class SearchBody(_Body):
         return self
 
 
+class _Placement(Conditioned):
+    name: Id
+    """Names the placement in the reply."""
+    limit: Limit = 10
+
+
+class RecommendPlacement(_Placement):
+    """What `POST /v1/recommendations` would say to this viewer."""
+
+    kind: Literal["recommendations"]
+    context_items: Ids = ()
+    """What is on the page or in the basket: it steers the slate and is not in it."""
+    hide_seen: bool | None = None
+    """Left out: as the rebuild learned."""
+
+
+class SimilarPlacement(_Placement):
+    """What goes with an item, to this viewer's taste."""
+
+    kind: Literal["similar"]
+    item_id: Id
+    by: Literal["blend", "behaviour", "text", "image"] = "blend"
+    """What makes items similar: everything, what people do, what the texts say, how the pictures look."""
+    hide_seen: bool | None = None
+    """Left out: as the rebuild learned."""
+
+
+class ListPlacement(_Placement):
+    """A list that is the same for everybody, but for what earlier placements show."""
+
+    kind: Literal["popular", "trending", "new"]
+
+
+Placement = Annotated[
+    RecommendPlacement | SimilarPlacement | ListPlacement, Field(discriminator="kind")
+]
+
+
+class PlacementsBody(Visit):
+    """The viewer, and the placements of a page."""
+
+    placements: Annotated[tuple[Placement, ...], Field(min_length=1, max_length=MOST_PLACEMENTS)]
+    """The first one chooses first: what it shows, no later one does."""
+
+    @model_validator(mode="after")
+    def _names_each_once(self) -> Self:
+        names = [placement.name for placement in self.placements]
+        if twice := next((name for n, name in enumerate(names) if name in names[:n]), None):
+            raise ValueError(f"two placements are named {twice!r}: give each a name of its own")
+        return self
+
+
 class Place(Model):
     """One place of a slate."""
 
     item_id: str
     rank: int
-    """From 1."""
+    """From 1, and on over the pages of a chain."""
     score: float
     """Comparable within this slate only."""
     reason: str
@@ -255,6 +331,8 @@ class SlateReply(Model):
     recommendation_id: str
     """Send it back as `context.recommendation_id` of the events that follow."""
     items: list[Place]
+    next: str | None
+    """Send it back as `cursor` to get the page that follows; null where nothing follows, or 1,000 items were shown."""
     unknown: list[str] | None = None
     """Given candidates and context items that are not in the snapshot."""
     account: Account | None = None
@@ -291,6 +369,29 @@ class ErrorReply(Model):
     """The one shape of everything that went wrong."""
 
     error: Failure
+
+
+class Filled(Model):
+    """One placement: its items, best first; none where it could not be filled."""
+
+    name: str
+    recommendation_id: str | None = None
+    """As of any slate."""
+    items: list[Place]
+    unknown: list[str] | None = None
+    """Context items that are not in the snapshot."""
+    account: Account | None = None
+    """With explain."""
+    error: Failure | None = None
+    """Why it could not be filled; the others are."""
+
+
+class PlacementsReply(Model):
+    """The placements in the order asked for; no item is in two of them."""
+
+    snapshot: str
+    """What was built, and is served now."""
+    placements: list[Filled]
 
 
 class ItemCounts(Model):

@@ -4,8 +4,8 @@ from asyncio import Semaphore
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from secrets import token_hex
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import orjson
@@ -18,14 +18,14 @@ from recsys.catalogue.times import to_us
 from recsys.config import Settings
 from recsys.errors import QueryError
 from recsys.identity import NOTHING, ItemId, Ordinals
-from recsys.ranking.block import Block
 from recsys.ranking.candidates import NO_HISTORY, Query
-from recsys.ranking.slates import Slates, in_words
 from recsys.ranking.viewer import LONGEST_READ, Viewer, read_viewer
 from recsys.serving.live import Live, Served
 from recsys.serving.metrics import Metrics
-from recsys.serving.schemas import Ask, InlineEvent
+from recsys.serving.paging import Page, asked_of, follow, read, written
+from recsys.serving.schemas import DEEPEST, Ask, InlineEvent, Paged
 from recsys.serving.words import Words
+from recsys.snapshot import Snapshots
 
 NOBODY = Viewer(NO_HISTORY, NOTHING)
 
@@ -47,6 +47,11 @@ class Services:
     metrics: Metrics
     histories: Histories
     writers: Semaphore = field(default_factory=lambda: Semaphore(WRITERS))
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """Those that are kept."""
+        return Snapshots(self.settings.home / "snapshots")
 
     async def soon(self, reply: Callable[[], Response]) -> Response:
         """A reply that reads one history. SQLite reads it in less time than it takes to hand over to a thread."""
@@ -95,8 +100,10 @@ def _read(events: Sequence[Told], served: Served) -> Viewer:
     )
 
 
-def known(served: Served, ids: Iterable[str]) -> Ordinals:
+def known(served: Served, ids: Sequence[str]) -> Ordinals:
     """The distinct ordinals of those ids that are in the snapshot, in the order given."""
+    if not ids:
+        return NOTHING
     distinct = list(dict.fromkeys(map(ItemId, ids)))
     ordinals = served.recommender.items.ids.ordinals(distinct)
     return ordinals[ordinals >= 0]
@@ -135,24 +142,47 @@ def query(
 
 def answer(
     question: Query,
-    ask: Ask,
+    ask: Paged,
+    about: tuple[str, str],
     served: Served,
     within: Services,
     missing: Sequence[str] | None = None,
 ) -> Response:
-    """Ask the recommender, and put its slate into words."""
-    slates = served.recommender.answer(Block((question,)))
-    within.metrics.suggested(slates.account)
+    """Ask the recommender for the page that is wanted, and put it into words.
+
+    about: the route and what its address names: a cursor of another one is refused.
+    """
+    asked = asked_of(*about, ask)
+    shown = [] if ask.cursor is None else read(ask.cursor, asked, served, within.snapshots)
+    page = follow(question, shown, served.recommender)
+    within.metrics.suggested(page.account)
+    reply = {"snapshot": served.manifest.id} | told(
+        page, served, ask.explain, missing, first=len(shown) + 1
+    )
+    shown += page.items
+    goes_on = len(page.items) == question.limit and len(shown) < _most(question)
+    reply["next"] = written(shown, asked, served.manifest.id) if goes_on else None
+    return as_json(reply)
+
+
+def _most(question: Query) -> int:
+    """Items that a chain of pages can show."""
+    return DEEPEST if question.rerank is None else min(DEEPEST, len(question.rerank))
+
+
+def told(
+    page: Page, served: Served, explain: bool, missing: Sequence[str] | None, first: int = 1
+) -> dict[str, Any]:
+    """A page in words. first: the rank of its first item."""
     reply: dict[str, Any] = {
-        "snapshot": served.manifest.id,
-        "recommendation_id": uuid4().hex,
-        "items": _places(slates, served, ask.explain),
+        "recommendation_id": token_hex(16),
+        "items": _places(page, served, explain, first),
     }
     if missing is not None:
         reply["unknown"] = missing
-    if ask.explain:
-        reply["account"] = slates.account.of(0)._asdict()
-    return as_json(reply)
+    if explain:
+        reply["account"] = page.account.of(0)._asdict()
+    return reply
 
 
 def as_json(content: object, status: int = 200) -> Response:
@@ -161,8 +191,8 @@ def as_json(content: object, status: int = 200) -> Response:
     return Response(body, status, media_type="application/json")
 
 
-def _places(slates: Slates, served: Served, explain: bool) -> list[dict[str, Any]]:
-    items, found = served.recommender.items, slates.items.items
+def _places(page: Page, served: Served, explain: bool, first: int) -> list[dict[str, Any]]:
+    items = served.recommender.items
     places = [
         {
             "item_id": key,
@@ -173,17 +203,16 @@ def _places(slates: Slates, served: Served, explain: bool) -> list[dict[str, Any
         }
         for rank, (key, score, reason, title) in enumerate(
             zip(
-                items.ids.external(found),
-                slates.scores.tolist(),
-                in_words(*slates.reasons, items),
-                map(items.title, found.tolist()),
+                items.ids.external(np.array(page.items, dtype=np.int64)),
+                page.scores,
+                page.reasons(items),
+                map(items.title, page.items),
                 strict=True,
             ),
-            start=1,
+            start=first,
         )
     ]
     if explain:
-        for place, parts in zip(places, slates.parts.T.tolist(), strict=True):
-            named = zip(slates.names, parts, strict=True)
-            place["parts"] = {name: round(part, DIGITS) for name, part in named}
+        for place, parts in zip(places, page.parts, strict=True):
+            place["parts"] = {name: round(part, DIGITS) for name, part in parts.items()}
     return places

@@ -98,6 +98,18 @@ def test_every_worker_understands_words(server: tuple[int, str]) -> None:
         assert any(place["item_id"].startswith("Garden/") for place in reply["items"])
 
 
+def test_any_worker_goes_on_with_a_chain_of_pages(server: tuple[int, str]) -> None:
+    _, url = server
+    said: dict[str, str | int] = {"limit": 3}
+    shown: list[str] = []
+    for _ in range(20):
+        asked = httpx.get(f"{url}/v1/users/c4/recommendations", params=said)
+        page = asked.raise_for_status().json()
+        shown += [place["item_id"] for place in page["items"]]
+        said["cursor"] = page["next"]
+    assert len(shown) == len(set(shown)) == 60
+
+
 def test_a_worker_that_dies_is_replaced(server: tuple[int, str]) -> None:
     pid, url = server
     before = workers_of(pid)

@@ -66,6 +66,7 @@ def test_the_documented_addresses_are_those_that_were_promised(described: dict) 
         "GET /v1/users/{user_id}/recommendations",
         "POST /v1/recommendations",
         "POST /v1/search",
+        "POST /v1/placements",
         "GET /v1/items/popular",
         "GET /v1/items/trending",
         "GET /v1/items/new",
@@ -113,6 +114,12 @@ def test_every_example_works_and_search_finds_what_the_words_mean(
         mine = {"text": "a story", "limit": 20, "events": [{"item_id": "space-3", "type": "like"}]}
         adapted = client.post("/v1/search", json=mine).json()
         assert _space(adapted) > _space(plain)
+        first = client.post("/v1/search", json={"text": "a story", "limit": 8}).json()
+        on = {"text": "a story", "limit": 12, "cursor": first["next"]}
+        second = client.post("/v1/search", json=on).json()
+        assert first["items"] + second["items"] == plain["items"]
+        other = client.post("/v1/search", json=on | {"text": "another story"})
+        assert other.status_code == 422
 
 
 def _space(slate: dict) -> int:
