@@ -179,7 +179,7 @@ class Texts:
         array = column.combine_chunks()
         _, ends, letters = array.buffers()
         first = array.offset
-        self._ends = np.frombuffer(memoryview(ends or b""), np.int32)[first:]
+        self._ends = memoryview(ends or b"").cast("B").cast("i")[first:]
         self._letters = memoryview(letters or b"")
 
     def __getitem__(self, row: int) -> str:

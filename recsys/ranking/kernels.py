@@ -3,7 +3,7 @@
 They work on a block of queries at a time, without the interpreter's lock. Lists of different length lie one
 behind the other: those of query n are at `starts[n]:starts[n + 1]`.
 
-    Knowledge, Asked -> find -> judge -> blend -> choose -> explain
+    Held, Asked -> find -> judge -> blend -> choose -> explain
 
 `find` keeps all that is said of an item of a query in one row of values, to be found by hashing with open addressing:
 whatever leads to an item, it is met once.
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.compiling import compiled, compiled_sum, inlined
+from recsys.compiling import LINE, compiled, compiled_sum, inlined, prefetch
 from recsys.identity import Floats, Mask, Ordinals
 from recsys.preference.factors import taste_of
 from recsys.ranking.knowledge import (
@@ -34,6 +34,7 @@ from recsys.ranking.knowledge import (
     TEXT_TASTE,
     TRANSITIONS,
     TRENDING,
+    Held,
     Knowledge,
     Near,
     Rows,
@@ -49,6 +50,9 @@ NEWEST_SEEDS = 50
 """Content similarity looks at this many of the newest seeds: older ones add cost and hardly any accuracy."""
 
 N_SOURCES = len(SOURCES)
+
+AHEAD = 8
+"""Items for which memory is asked in advance."""
 
 COLUMNS = 8
 """Of a row of values: a quarter to a half of what the cache fetches at once."""
@@ -303,21 +307,30 @@ def _judges(facts: NDArray[np.void], source: int, item: int) -> bool:
 
 @inlined
 def _at(
-    places: Ordinals, size: int, items: Items, marks: Marks, values: Floats, count: int, item: int
+    places: Items, size: int, items: Items, marks: Marks, values: Floats, count: int, item: int
 ) -> int:
     """Where among the `count` entries an item is; `count` if it was not: then it is put there, with nothing said."""
     place = _first_place(item, size)
     held = places[place]
     while held != FREE:
-        if (held >> 32) == item:
-            return int(held & 0xFFFFFFFF)
+        if items[held] == item:
+            return int(held)
         place = (place + 1) & (size - 1)
         held = places[place]
-    places[place] = (np.int64(item) << 32) | count
+    places[place] = count
     items[count], marks[count] = item, 0
     values[count, :TEXT_SEED] = 0
     values[count, TEXT_SEED:] = FREE
     return count
+
+
+@compiled
+def _table_size(entries: int) -> int:
+    """Places for at most so many entries, most of which are met several times; a power of 2."""
+    size = 2
+    while 3 * size < 4 * entries:
+        size *= 2
+    return size
 
 
 @compiled
@@ -335,7 +348,7 @@ def _add_rows(
     asked: Asked,
     n: int,
     faded: Floats,
-    places: Ordinals,
+    places: Items,
     size: int,
     items: Items,
     marks: Marks,
@@ -344,9 +357,15 @@ def _add_rows(
 ) -> int:
     """weights @ W[seeds] into a column. Gives how many entries there are now."""
     _fade(asked, n, rows.fading, faded)
-    first = asked.starts[n]
-    for k in range(first, asked.starts[n + 1]):
+    first, last = asked.starts[n], asked.starts[n + 1]
+    for k in range(first, last):
         weight, seed = faded[k - first], asked.seeds[k]
+        if k + 1 < last:
+            following = asked.seeds[k + 1]
+            start, end = rows.indptr[following], rows.indptr[following + 1]
+            for entry in range(start, end, LINE // 4):
+                prefetch(rows.indices, entry, 0)
+                prefetch(rows.data, entry, 0)
         for entry in range(rows.indptr[seed], rows.indptr[seed + 1]):
             at = _at(places, size, items, marks, values, count, rows.indices[entry])
             count += at == count
@@ -363,7 +382,7 @@ def _add_near(
     knowledge: Knowledge,
     asked: Asked,
     n: int,
-    places: Ordinals,
+    places: Items,
     size: int,
     items: Items,
     marks: Marks,
@@ -374,9 +393,13 @@ def _add_near(
 
     Gives how many entries there are now, and whether there was nothing to set out from.
     """
-    first, liked = asked.starts[n], 0
-    for k in range(first, asked.starts[n + 1]):
+    first, last, liked = asked.starts[n], asked.starts[n + 1], 0
+    for k in range(first, last):
         seed = asked.seeds[k]
+        if k + 1 < last:
+            for line in range(1 + 4 * near.kept // LINE):
+                prefetch(near.neighbours, asked.seeds[k + 1], line)
+                prefetch(near.similarity, asked.seeds[k + 1], line)
         if asked.weights[k] <= 0 or not _judges(knowledge.facts, source, seed):
             continue
         if liked == NEWEST_SEEDS:
@@ -400,7 +423,7 @@ def _add_again(
     knowledge: Knowledge,
     asked: Asked,
     n: int,
-    places: Ordinals,
+    places: Items,
     size: int,
     items: Items,
     marks: Marks,
@@ -455,7 +478,7 @@ def _walk(
     first: int,
     allowed: Mask,
     limit: int,
-    places: Ordinals,
+    places: Items,
     size: int,
     items: Items,
     marks: Marks,
@@ -492,6 +515,11 @@ def _room(
 ) -> int:
     """Entries that a query may need at the most; at least 1."""
     seeds = asked.starts[n + 1] - asked.starts[n]
+    for k in range(asked.starts[n], asked.starts[n + 1]):
+        prefetch(knowledge.cooccurrence.indptr, asked.seeds[k], 0)
+        prefetch(knowledge.transitions.indptr, asked.seeds[k], 0)
+        prefetch(knowledge.linear.indptr, asked.seeds[k], 0)
+        prefetch(knowledge.facts, asked.seeds[k], 0)
     room = 1 + listed + forbidden.excluded_starts[n + 1] - forbidden.excluded_starts[n]
     room += forbidden.seen_starts[n + 1] - forbidden.seen_starts[n]
     if wanted[COOCCURRENCE]:
@@ -515,7 +543,7 @@ def _room(
 
 @compiled
 def find(
-    knowledge: Knowledge,
+    held: Held,
     asked: Asked,
     forbidden: Forbidden,
     wanted: Mask,
@@ -536,6 +564,7 @@ def find(
     Gives lists (starts, items), what was said of each item (m, COLUMNS), which sources have nothing to say to a query
     (q, sources), how many items each source found (q, sources), and how many were left out and why (q, 4).
     """
+    knowledge = held.arrays
     queries = len(asked.page)
     by_words, is_given = len(words_starts) > 0, len(given_starts) > 0
     room, total, longest = 1, 0, 1
@@ -550,8 +579,8 @@ def find(
         longest = max(longest, asked.starts[n + 1] - asked.starts[n])
     if not is_given:
         total = queries * min(pool, room)
-    largest = _size(room, room)
-    places = np.empty(largest, dtype=np.int64)
+    largest = _table_size(room)
+    places = np.empty(largest, dtype=np.int32)
     items, values = np.empty(room, dtype=np.int32), np.empty((room, COLUMNS), dtype=np.float32)
     marks, pooled = np.empty(room, dtype=np.uint8), np.empty(max(room, total), dtype=np.int64)
     keys, order = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
@@ -570,7 +599,7 @@ def find(
         if is_given:
             listed += given_starts[n + 1] - given_starts[n]
         need = _room(knowledge, asked, forbidden, n, wanted, finders, limit, listed)
-        size = _size(need, need)
+        size = _table_size(need)
         places[:size] = FREE
         count = 0
         if wanted[COOCCURRENCE]:
@@ -702,6 +731,7 @@ def find(
                         at = lists[source, rank]
                         if not marks[at] & POOLED:
                             marks[at] |= POOLED
+                            prefetch(knowledge.facts, items[at], 0)
                             pooled[chosen] = at
                             chosen += 1
                 rank += 1
@@ -751,7 +781,7 @@ def _taste(
 
 @compiled
 def judge(
-    knowledge: Knowledge,
+    held: Held,
     asked: Asked,
     starts: Ordinals,
     items: Ordinals,
@@ -760,6 +790,7 @@ def judge(
     heard: Mask,
 ) -> tuple[Floats, Floats]:
     """What each source that is heard thinks of each item: (sources, m), NaN where it cannot judge; and (m,) `own`."""
+    knowledge = held.arrays
     facts, count = knowledge.facts, len(items)
     scores = np.full((N_SOURCES, count), np.nan, dtype=np.float32)
     own = np.empty(count, dtype=np.float32)
@@ -770,6 +801,17 @@ def judge(
     for n in range(len(starts) - 1):
         first, last, at = starts[n], starts[n + 1], asked.at[n]
         for k in range(first, last):
+            if k + AHEAD < last:
+                prefetch(facts, items[k + AHEAD], 0)
+            if heard[FACTORS]:
+                for line in range((4 * len(taste) + LINE - 1) // LINE):
+                    prefetch(knowledge.factors.items, items[k], line)
+            if heard[TEXT_TASTE]:
+                for line in range((len(text) + LINE - 1) // LINE):
+                    prefetch(knowledge.text.codes, items[k], line)
+            if heard[IMAGE_TASTE]:
+                for line in range((len(image) + LINE - 1) // LINE):
+                    prefetch(knowledge.image.codes, items[k], line)
             fact = facts[items[k]]
             own[k] = fact.own
             if heard[POPULAR]:
@@ -844,7 +886,7 @@ def _strongest_seed(rows: Rows, asked: Asked, n: int, faded: Floats, item: int) 
 
 @compiled
 def explain(
-    knowledge: Knowledge,
+    held: Held,
     asked: Asked,
     starts: Ordinals,
     items: Ordinals,
@@ -858,6 +900,7 @@ def explain(
     parts: (p, m). sources: (p,) of which source each is; `FREE`: of none. The largest positive part that names a
     seed, or `speaks` for itself ((p,)).
     """
+    knowledge = held.arrays
     count, n_parts = len(items), len(sources)
     part, seed = np.full(count, FREE, dtype=np.int64), np.full(count, FREE, dtype=np.int64)
     faded = np.empty((3, len(asked.seeds)), dtype=np.float32)

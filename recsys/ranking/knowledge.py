@@ -6,11 +6,14 @@ what it waits for.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numba.core import types
+from numba.experimental import structref
 from numpy.typing import NDArray
 
+from recsys.compiling import compiled
 from recsys.identity import Floats, Mask, Ordinals
 from recsys.index.space import Space
 from recsys.preference.factors import Factors
@@ -158,6 +161,27 @@ class Knowledge(NamedTuple):
     """(n,) when each of those was published, negative, so that they ascend."""
     half_life: float
     """Microseconds."""
+
+
+@structref.register
+class _HeldType(types.StructRef):
+    """To the compiler."""
+
+
+class Held(structref.StructRefProxy):
+    """The same where the kernels hold it: to hand over one object takes a tenth of the time that 45 arrays take."""
+
+    if TYPE_CHECKING:
+        arrays: Knowledge
+
+
+structref.define_proxy(Held, _HeldType, ["arrays"])  # type: ignore[no-untyped-call]
+
+
+@compiled
+def held(knowledge: Knowledge) -> Held:
+    """Hand it to the kernels, once for many calls."""
+    return Held(knowledge)  # type: ignore[no-untyped-call]
 
 
 def knowing(

@@ -33,7 +33,9 @@ from recsys.ranking.knowledge import (
     PLACES,
     SOURCES,
     TEXT,
+    Held,
     Knowledge,
+    held,
     knowledge_of,
     known_sources,
 )
@@ -45,6 +47,9 @@ log = logging.getLogger(__name__)
 
 PER_SOURCE, PER_PLACE = 2, 6
 """A long slate is chosen from more: so many candidates of each source, and so many in all, for each of its places."""
+
+WIDER = 3
+"""So many times as many candidates are learned from as are served."""
 
 NARROW = 1_000
 """Where no more items than this meet a condition, all of them are judged."""
@@ -120,7 +125,7 @@ class Recommender:
         picked = Lists(ranked.chosen.starts, found.items.items[ranked.chosen.items])
         searched = block.first.words is not None
         part, seed = kernels.explain(
-            self.knowledge,
+            self._held,
             block.asked,
             picked.starts,
             picked.items,
@@ -135,10 +140,16 @@ class Recommender:
         """What `answer` would blend: the items found and kept, judged by every source."""
         failed: list[str] = []
         voice = replace(self._voice(block), heard=_mask(self.sources))
-        found = self._find(block, voice, failed)
+        found = replace(self, settings=self._learning)._find(block, voice, failed)
         scores, own = self._judge(block, found, voice, failed)
         said = {name: scores[PLACES[name]] for name in SOURCES if name in self.sources}
         return Candidates(found.items.items, said, own, found.items.starts)
+
+    @property
+    def _learning(self) -> RankingSettings:
+        """More candidates than are served: what tells them apart is then less by chance."""
+        wider = {name: WIDER * getattr(self.settings, name) for name in ("candidates", "pool")}
+        return self.settings.model_copy(update=wider)
 
     def _voice(self, block: Block) -> "Voice":
         """Who is heard by these queries. Sources asked for by name speak even if the blend has switched them off."""
@@ -160,6 +171,10 @@ class Recommender:
         speakers &= self.sources if only is None else only
         heard = speakers.union(ranker.sources if ranker else ()) & self.sources
         return Voice.of(speakers, heard, known, new, ranker)
+
+    @cached_property
+    def _held(self) -> Held:
+        return held(self.knowledge)
 
     @cached_property
     def _voices(self) -> dict[tuple[str, frozenset[str] | None], "Voice"]:
@@ -196,7 +211,7 @@ class Recommender:
             searched = block.first.words is not None
             words = Lists.of([NOTHING] * len(block)) if searched else NOWHERE
         starts, items, said, silent, retrieved, removed = kernels.find(
-            self.knowledge,
+            self._held,
             block.asked,
             self.sieve.forbidden(block),
             voice.heard | finders,
@@ -231,7 +246,7 @@ class Recommender:
         """(sources, m) scores, NaN where a source cannot judge or is not heard; and (m,) `own`."""
         items = found.items
         scores, own = kernels.judge(
-            self.knowledge,
+            self._held,
             block.asked,
             items.starts,
             items.items,

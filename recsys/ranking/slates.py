@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -119,8 +118,7 @@ class Slates:
         """The answer to query n."""
         first, last = self.items.starts[n : n + 2].tolist()
         places = self.parts[:, first:last].T.tolist()
-        phrases, named = self.reasons
-        reasons = in_words(phrases[first:last], named[first:last], items)
+        reasons = self.in_words(n, items)
         suggestions = tuple(
             Suggestion(item, sum(parts), dict(zip(self.names, parts, strict=True)), reason)
             for item, parts, reason in zip(
@@ -129,7 +127,24 @@ class Slates:
         )
         return Slate(suggestions, *self.account.of(n))
 
-    @cached_property
+    def in_words(self, n: int, items: ItemTable) -> list[str]:
+        """The reasons of query n, with titles."""
+        first, last = self.items.starts[n : n + 2].tolist()
+        seeds, names = self.block.queries[n].seeds, self.names
+        told = []
+        for part, seed in zip(
+            self.part[first:last].tolist(), self.seed[first:last].tolist(), strict=True
+        ):
+            if part < 0:
+                told.append(self._otherwise().before)
+            elif seed < 0:
+                told.append(_STANDING[names[part]].before)
+            else:
+                before, after = _because(names[part], seeds.types[seed])
+                told.append(f"{before}{items.title(int(seeds.items[seed]))}{after}")
+        return told
+
+    @property
     def reasons(self) -> tuple[list[Phrase], Ordinals]:
         """For each of the m places, the phrase, and the item that it names (`ABSENT`: none)."""
         queries, starts = self.block.queries, self.items.starts
@@ -154,14 +169,6 @@ class Slates:
         """Where no part speaks."""
         asked = self.block.first.sources or ()
         return next((_STANDING[name] for name in FALLBACK if name in asked), _NOTHING)
-
-
-def in_words(phrases: Sequence[Phrase], named: Ordinals, items: ItemTable) -> list[str]:
-    """The reasons, with titles."""
-    return [
-        phrase.before if item < 0 else f"{phrase.before}{items.title(item)}{phrase.after}"
-        for phrase, item in zip(phrases, named.tolist(), strict=True)
-    ]
 
 
 def _because(source: str, event: str) -> Phrase:

@@ -8,7 +8,7 @@ from recsys.identity import Floats, Mask, Ordinals
 from recsys.ranking import kernels
 from recsys.ranking.block import NOWHERE, Block, Lists
 from recsys.ranking.filters import nothing_forbidden
-from recsys.ranking.knowledge import PLACES, SOURCES, Knowledge
+from recsys.ranking.knowledge import PLACES, SOURCES, Knowledge, held
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,14 +26,14 @@ class Alone:
     def scores(self, items: Lists) -> Floats:
         """(m,) higher is better; NaN where it cannot judge."""
         _, said, silent = self._find(0, items)
-        parts = (self.knowledge, self.block.asked, items.starts, items.items, said, silent)
+        parts = (held(self.knowledge), self.block.asked, items.starts, items.items, said, silent)
         scores: Floats = kernels.judge(*parts, self._mask)[0]
         return np.asarray(scores[PLACES[self.source]])
 
     def because(self, items: Lists) -> Ordinals:
         """(m,) the position in its query's `seeds` of what speaks most for each; `ABSENT` where nothing does."""
         _, said, _ = self._find(0, items)
-        parts = (self.knowledge, self.block.asked, items.starts, items.items, said)
+        parts = (held(self.knowledge), self.block.asked, items.starts, items.items, said)
         loud = np.ones((1, len(items.items)), dtype=np.float32)
         place, no = np.array([PLACES[self.source]]), np.zeros(1, dtype=bool)
         return kernels.explain(*parts, loud, place, no)[1]
@@ -46,7 +46,16 @@ class Alone:
         finders = self._mask & (limit > 0)
         free = nothing_forbidden(self.block)
         named = self.block.first.sources is not None
-        asked = (self.knowledge, self.block.asked, free, self._mask, finders, named, limit, limit)
+        asked = (
+            held(self.knowledge),
+            self.block.asked,
+            free,
+            self._mask,
+            finders,
+            named,
+            limit,
+            limit,
+        )
         lists = (given.starts, given.items, NOWHERE.starts, NOWHERE.items)
         starts, items, said, silent, _, _ = kernels.find(*asked, *lists)
         return Lists(starts, items), said, silent

@@ -193,6 +193,7 @@ class Live:
             self._gone = set(self._changed(manifest.built_at)[0])
             weighing = self._settings.events.taking(recommender.events)
             withdrawn = self._ordinals(recommender)
+            self._metrics.serves(manifest)
             self._served = Served(
                 manifest,
                 recommender,
@@ -201,7 +202,6 @@ class Live:
                 tuple(telling_types(weighing)),
             )
             self._read_all_at = datetime.now(UTC)
-        self._metrics.serves(manifest)
         log.info("serving snapshot %s", manifest.id)
 
 

@@ -32,7 +32,7 @@ from recsys.identity import ItemId
 from recsys.ranking.block import Block
 from recsys.ranking.candidates import Query, Quota, Where
 from recsys.ranking.recommender import Recommender
-from recsys.ranking.slates import Account, Slates, in_words
+from recsys.ranking.slates import Account, Slates
 from recsys.serving.live import Served
 from recsys.serving.schemas import DEEPEST, Paged
 from recsys.snapshot import Snapshots
@@ -136,7 +136,7 @@ class Page:
 
     def reasons(self, items: ItemTable) -> list[str]:
         """In words."""
-        each = [(in_words(*slates.reasons, items), places) for slates, places in self.pieces]
+        each = [(slates.in_words(0, items), places) for slates, places in self.pieces]
         return [reasons[place] for reasons, places in each for place in places]
 
 
