@@ -133,8 +133,8 @@ def taste_of(
             used[m] = k
             m += 1
             known |= weights[k] > 0
+    taste[:] = 0
     if not known:
-        taste[:] = 0
         return False
     Y, extra, v = np.empty((m, d)), np.empty(m), np.zeros(m)
     for k in range(m):
@@ -142,14 +142,60 @@ def taste_of(
         extra[k] = alpha * abs(weights[used[k]])
         if weights[used[k]] > 0:
             v[k] = 1 + extra[k]
-    if m < d:
+    if m >= d:
+        taste[:] = np.linalg.solve(precision + (Y.T * extra) @ Y, Y.T @ v)
+        return True
+    if m <= FEW:
+        Z = _product(Y, inverse)
+        K = _product(Z, Y.T.copy())
+        left = v - _solved(K, 1 / extra, _product(K, v.reshape(m, 1))[:, 0])
+    else:
         Z = Y @ inverse
         K = Z @ Y.T
-        S = K.copy()
-        for k in range(m):
-            S[k, k] += 1 / extra[k]
-        taste[:] = Z.T @ (v - np.linalg.solve(S, K @ v))
-    else:
-        A = precision + (Y.T * extra) @ Y
-        taste[:] = np.linalg.solve(A, Y.T @ v)
+        left = v - np.linalg.solve(K + np.diag(1 / extra), K @ v)
+    for k in range(m):
+        for c in range(d):
+            taste[c] += left[k] * Z[k, c]
     return True
+
+
+FEW = 64
+"""Up to so many rows, a matrix product is done at once: a library would first think about how."""
+
+
+@compiled
+def _product(A: NDArray[np.float64], B: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A @ B."""
+    C = np.zeros((A.shape[0], B.shape[1]))
+    for i in range(A.shape[0]):
+        for k in range(A.shape[1]):
+            for j in range(B.shape[1]):
+                C[i, j] += A[i, k] * B[k, j]
+    return C
+
+
+@compiled
+def _solved(
+    K: NDArray[np.float64], ridge: NDArray[np.float64], b: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """x of (K + diag(ridge)) x = b, by Cholesky's decomposition."""
+    m = len(b)
+    L, x = np.zeros((m, m)), b.copy()
+    for i in range(m):
+        for j in range(i + 1):
+            rest = K[i, j]
+            for k in range(j):
+                rest -= L[i, k] * L[j, k]
+            if i == j:
+                L[i, i] = np.sqrt(rest + ridge[i])
+            else:
+                L[i, j] = rest / L[j, j]
+    for i in range(m):
+        for k in range(i):
+            x[i] -= L[i, k] * x[k]
+        x[i] /= L[i, i]
+    for i in range(m - 1, -1, -1):
+        for k in range(i + 1, m):
+            x[i] -= L[k, i] * x[k]
+        x[i] /= L[i, i]
+    return x
