@@ -39,6 +39,22 @@ def test_folding_in_equals_implicits_own_solution(factors):
     assert factors.fold_in(items, weights) == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.parametrize("length", [1, 5, 64, 65, 95, 96, 130])
+def test_a_history_of_any_length_gets_the_least_squares_solution(length):
+    """Short, long and very long ones are solved in different ways."""
+    rng, d = np.random.default_rng(0), 96
+    rows = rng.normal(size=(200, d)).astype(np.float32)
+    factors = Factors(rows, rows.T @ rows, alpha=10.0, ridge=2.0)
+    items = rng.choice(200, length, replace=False)
+    weights = np.where(np.arange(length) % 3, 1.0, -0.5).astype(np.float32)
+    weights[0] = 1
+    Y, extra = rows[items].astype(np.float64), 10.0 * np.abs(weights)
+    P = (rows.T @ rows).astype(np.float64) + 2.0 * np.eye(d)
+    wanted = np.where(weights > 0, 1 + extra, 0)
+    expected = np.linalg.solve(P + (Y.T * extra) @ Y, Y.T @ wanted)
+    assert factors.fold_in(items, weights) == pytest.approx(expected, abs=1e-4)
+
+
 def test_a_taste_is_served_from_its_own_group(X):
     factors = fit_factors(X, SETTINGS.model_copy(update={"factors": 2}), seed=1)
     scores = factors.score(np.array([0, 2]), np.ones(2, np.float32))
