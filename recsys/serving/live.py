@@ -214,6 +214,7 @@ def _warm_up(recommender: Recommender) -> None:
     asked = [plain, known, replace(plain, context=some[:1]), replace(known, quota=Quota(brand=2))]
     asked += [replace(known, where=Where(price_min=0))]
     if (space := recommender.spaces.get("text")) and len(space.index):
-        asked.append(replace(known, words=np.eye(1, space.card.dim, dtype=np.float32)[0]))
+        words = np.eye(1, space.card.dim, dtype=np.float32)[0]
+        asked += [replace(known, words=words), replace(plain, words=words)]
     for query in asked:
         recommender.recommend(query)
