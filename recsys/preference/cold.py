@@ -78,12 +78,14 @@ def lend_to(
     priors: Sequence[ContentPrior],
     settings: PreferenceSettings,
     growth: float,
+    k: int,
 ) -> Sparse:
     """W as `lend` made it, with rows and columns for items (ascending) that nobody has liked: all they have is lent.
 
     Their lenders lend what W holds of them, and not their own behaviour alone: the same for the well known.
+    k: entries kept per row.
     """
-    n0, k = settings.lend_until, settings.cooccurrence_neighbours
+    n0 = settings.lend_until
     T = _lenders(items, support, priors, settings)
     some = np.arange(0, len(support), max(1, len(support) // SAMPLED))
     lender = _lending(_lenders(some, support, priors, settings), support)

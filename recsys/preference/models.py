@@ -7,6 +7,7 @@ EventLog -> Sequences -> transitions ──────────────�
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from recsys.preference.cold import ContentPrior, lend, lend_to
 from recsys.preference.cooccurrence import fit_cooccurrence
 from recsys.preference.factors import Factors, fit_factors
 from recsys.preference.interactions import interactions
-from recsys.preference.linear import fit_linear
+from recsys.preference.linear import fit_linear, reaches_new
 from recsys.preference.popularity import Popularity, fit_popularity
 from recsys.preference.returns import fit_returns
 from recsys.preference.sparse import (
@@ -99,18 +100,17 @@ class Preference:
         support = np.append(self.support, np.zeros(count - n, dtype=np.float32))
         priors = [spaces[kind] for kind in KINDS if kind in spaces]
 
-        def lent(W: Sparse, growth: float) -> Sparse:
-            wider = grown(W, count)
-            if not priors:
-                return wider
-            return lend_to(wider, items, support, priors, self.settings, growth)
-
-        growth, onward = _growths(self.settings)
+        own, k = self.settings, self.settings.cooccurrence_neighbours
+        growth, onward = _growths(own)
+        lends = {"cooccurrence": (growth, k), "transitions": (onward, k)}
+        if reaches_new(own, list(spaces), count):
+            lends["linear"] = (0.0, own.linear_neighbours)
+        models: dict[str, Any] = {name: grown(W, count) for name, (W, _) in self.rows.items()}
+        for name in models.keys() & lends.keys() if priors else ():
+            models[name] = lend_to(models[name], items, support, priors, own, *lends[name])
         return replace(
             self,
-            cooccurrence=lent(self.cooccurrence, growth),
-            transitions=None if self.transitions is None else lent(self.transitions, onward),
-            linear=None if self.linear is None else grown(self.linear, count),
+            **models,
             factors=None if self.factors is None else self.factors.grown(count),
             returns=np.append(self.returns, np.full(count - n, self._usual_returns)),
             popularity=self.popularity.grown(count),
