@@ -435,10 +435,16 @@ def serve(
     """Serve the HTTP API. New items and newly published snapshots are picked up without a restart."""
     settings = _settings_for_slates()
     several = workers > 1 or settings.serving.refresh_seconds > 0
+    if not several:
+        _serve(settings, host, port, 0)
+        return
     with tempfile.TemporaryDirectory() as counted:
-        if several:  # before it is imported, prometheus_client wants to know where processes count
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = counted
-        _serve(settings, host, port, workers if several else 0)
+        # before it is imported, prometheus_client wants to know where processes count
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = counted
+        try:
+            _serve(settings, host, port, workers)
+        finally:
+            del os.environ["PROMETHEUS_MULTIPROC_DIR"]
 
 
 def _serve(settings: Settings, host: str | None, port: int | None, workers: int) -> None:

@@ -190,9 +190,15 @@ class Live:
         recommender = Recommender.of(artefacts, self._settings.ranking)
         _warm_up(recommender)
         with self._lock:
-            self._gone = set(self._changed(manifest.built_at)[0])
+            before = self._served.manifest.origin if self._served else None
+            if (
+                manifest.origin != before
+            ):  # of a refresh, all that was withdrawn since its origin is known
+                self._gone = set(self._changed(manifest.built_at)[0])
+                self._read_all_at = datetime.now(UTC)
             weighing = self._settings.events.taking(recommender.events)
             withdrawn = self._ordinals(recommender)
+            self._metrics.serves(manifest)
             self._served = Served(
                 manifest,
                 recommender,
@@ -200,8 +206,6 @@ class Live:
                 Weighing.of(tuple(weighing.weights), weighing),
                 tuple(telling_types(weighing)),
             )
-            self._read_all_at = datetime.now(UTC)
-        self._metrics.serves(manifest)
         log.info("serving snapshot %s", manifest.id)
 
 
