@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 PAUSE_SECONDS = 1.0
 """Before a child that died is replaced: one that cannot start must not keep the machine busy."""
 
-NICENESS = 10
+NICENESS = 5
 """Of the process that refreshes: those who answer come first."""
 
 Duty = Callable[[], None]
@@ -77,7 +77,9 @@ def _refresh(services: Services) -> None:
     os.nice(NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     every, counted = services.settings.serving.refresh_seconds, services.metrics
-    refresher = Refresher(services.engine, services.settings, services.words.encoder)
+    if encoder := services.words.encoder:
+        encoder.encode(["first", "import"])  # what many texts need is made now, while nobody waits
+    refresher = Refresher(services.engine, services.settings, encoder)
     keep_fresh(refresher, every, Watch(counted.refreshes.inc, counted.refreshes_failed.inc))
 
 
