@@ -34,7 +34,7 @@ from recsys.catalogue.items import withdrawn_since
 from recsys.catalogue.recommendations import Recommendation, replace_recommendations
 from recsys.catalogue.times import to_us
 from recsys.config import Settings
-from recsys.errors import InputError
+from recsys.errors import InputError, SnapshotError
 from recsys.identity import NOTHING, Floats, IdMap, Ordinals, UserId
 from recsys.locks import only_one
 from recsys.ranking.block import Block, alike
@@ -106,8 +106,7 @@ def batch(
     check_schema(engine)
     fresh = _fresh_run(engine, settings, limit, users)
     with _only_run(out):
-        run = _begin(out, fresh, settings, say)
-        scorer = _scorer(engine, settings, run)
+        run, scorer = _loaded(engine, out, fresh, settings, say)
         if unknown := sum(not scorer.knows(user) for user in run.users):
             say(f"{unknown:,} of {len(run.users):,} users unknown: they get what newcomers get")
         advance, done = started(len(run.users)), 0
@@ -235,6 +234,21 @@ def _rows(slates: Slates, users: Ordinals) -> _Rows:
         named,
         np.array(after, dtype=object),
     )
+
+
+def _loaded(
+    engine: Engine, out: Path, fresh: Run, settings: Settings, say: Callable[[str], None]
+) -> tuple[Run, Scorer]:
+    """The run and what scores it. Where its snapshot is refreshed away before it is loaded, it is one of the next."""
+    snapshots = Snapshots(settings.home / "snapshots")
+    while True:
+        run = _begin(out, fresh, settings, say)
+        try:
+            return run, _scorer(engine, settings, run)
+        except SnapshotError:
+            if run.snapshot in snapshots.ids():
+                raise
+            fresh = fresh.model_copy(update={"snapshot": snapshots.current_id()})
 
 
 def _scorer(engine: Engine, settings: Settings, run: Run) -> Scorer:

@@ -269,6 +269,33 @@ def _tell_problems(vectors: "Mapping[str, Embedded]") -> None:
 
 
 @app.command()
+def refresh(
+    every: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Go on, with a look so often, in seconds", show_default="once"),
+    ] = None,
+) -> None:
+    """Bring new and changed items into the snapshot being served, as `recsys serve` does by itself."""
+    from recsys.catalogue.database import check_schema
+    from recsys.refresh import Refresher, Watch, keep_fresh
+
+    settings = _settings()
+    with _database(settings) as engine:
+        check_schema(engine)
+        _snapshots(settings).current_id()
+        refresher = Refresher(engine, settings)
+        manifest = None
+        while done := refresher.refresh():
+            manifest = done
+        if manifest is None:
+            out.print("the snapshot being served holds every item as it is")
+        else:
+            out.print(f"published snapshot [bold]{manifest.id}[/], a refresh of {manifest.origin}")
+        if every is not None:
+            keep_fresh(refresher, every, Watch())
+
+
+@app.command()
 def evaluate(
     files: Annotated[
         list[Path] | None,
@@ -405,17 +432,23 @@ def serve(
         int, typer.Option(min=1, help="Processes that answer; they share one snapshot in memory")
     ] = 1,
 ) -> None:
-    """Serve the HTTP API. A newly published snapshot is picked up without a restart."""
+    """Serve the HTTP API. New items and newly published snapshots are picked up without a restart."""
     settings = _settings_for_slates()
+    several = workers > 1 or settings.serving.refresh_seconds > 0
+    if not several:
+        _serve(settings, host, port, 0)
+        return
     with tempfile.TemporaryDirectory() as counted:
-        if (
-            workers > 1
-        ):  # before it is imported, prometheus_client wants to know where processes count
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = counted
-        _serve(settings, host, port, workers)
+        # before it is imported, prometheus_client wants to know where processes count
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = counted
+        try:
+            _serve(settings, host, port, workers)
+        finally:
+            del os.environ["PROMETHEUS_MULTIPROC_DIR"]
 
 
 def _serve(settings: Settings, host: str | None, port: int | None, workers: int) -> None:
+    """workers: processes that answer; 0: this one alone does everything."""
     from recsys.serving.app import create_app
     from recsys.serving.workers import run, run_several
 
@@ -424,7 +457,7 @@ def _serve(settings: Settings, host: str | None, port: int | None, workers: int)
     with _listen(host, port) as listening:
         port = listening.getsockname()[1]
         out.print(f"recsys answers on [bold]http://{host}:{port}[/] (Ctrl-C stops it)")
-        if workers > 1:
+        if workers:
             run_several(application, listening, workers)
         else:
             run(application, listening)
@@ -465,6 +498,7 @@ def list_snapshots() -> None:
         "NDCG@10",
         "popularity",
         "linear model",
+        "refresh of",
         box=None,
         header_style="dim",
     )
@@ -484,6 +518,7 @@ def list_snapshots() -> None:
             f"{manifest.events_until:%Y-%m-%d %H:%M}" if manifest.events_until else "-",
             *(f"{figure:.4f}" if figure is not None else "-" for figure in figures),
             _reach(manifest.models.get("linear")),
+            manifest.refreshed.of if manifest.refreshed else "",
         )
     out.print(table)
 

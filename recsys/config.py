@@ -322,6 +322,8 @@ class ServingSettings(Section):
     """Port to listen on."""
     poll_seconds: float = Field(default=0.5, gt=0)
     """How often a newly published snapshot and catalogue changes of other processes are looked for."""
+    refresh_seconds: float = Field(default=1.0, ge=0)
+    """How often `recsys serve` looks for new and changed items to bring into the snapshot; 0: never."""
 
 
 class Settings(BaseSettings):

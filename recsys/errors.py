@@ -13,6 +13,7 @@
     │   └── GateRefused      the new snapshot is worse than what it would replace
     └── SnapshotError        a snapshot cannot be used
         ├── NoSnapshot       nothing has been published yet
+        ├── Superseded       another snapshot has been published meanwhile
         └── SnapshotCorrupt  a file is missing or differs from its manifest
 
 A message says what was found, what was expected and what to do. Only `serving.app` turns these
@@ -70,6 +71,10 @@ class SnapshotError(RecsysError):
 
 class NoSnapshot(SnapshotError):
     """Nothing has been published yet."""
+
+
+class Superseded(SnapshotError):
+    """Another snapshot has been published meanwhile."""
 
 
 class SnapshotCorrupt(SnapshotError):

@@ -22,9 +22,10 @@ from recsys.catalogue.items import read_items
 from recsys.catalogue.lists import catalogue_of, log_of, read_lists
 from recsys.catalogue.times import to_us
 from recsys.config import Settings
+from recsys.embedding.contents import Embeddable, contents
 from recsys.embedding.encoder import Encoder
 from recsys.embedding.image import load_image_encoder
-from recsys.embedding.text import item_text, load_text_encoder
+from recsys.embedding.text import load_text_encoder
 from recsys.embedding.vectors import Embedded, embed_items
 from recsys.errors import BuildError, GateRefused
 from recsys.evaluation.backtest import Evaluation, backtest
@@ -258,10 +259,7 @@ def read_split(
 
 def embed(items: ItemTable, settings: Settings, progress: Progress) -> dict[str, Embedded]:
     """Vectors of every item that has a text or a picture; only what is new or changed is encoded."""
-    names = settings.embedding.text_fields
-    columns = dict.fromkeys(name.partition(".")[0] for name in names)
-    texts = [item_text(row, names) for row in items.data.select(list(columns)).to_pylist()]
-    images = [tuple(locations or ()) for locations in items.data["images"].to_pylist()]
+    texts, images = contents(items, settings.embedding).values()
     found: dict[str, Embedded] = {}
     progress.task("embedding: loading the encoders")
     if any(texts) and (encoder := load_text_encoder(settings.embedding)):
@@ -307,14 +305,14 @@ def _before(name: str, last: Last | None) -> tuple[Space | None, IdMap[ItemId] |
 def _embed(
     name: str,
     items: ItemTable,
-    contents: Sequence[str | Sequence[str] | None],
+    given: Sequence[Embeddable],
     encoder: Encoder[Any],
     settings: Settings,
     progress: Progress,
 ) -> Embedded:
     advance = progress.task(f"embedding {name}", len(items))
     folder = settings.home / "vectors"
-    return embed_items(items.ids, contents, encoder, folder, settings.embedding, advance)
+    return embed_items(items.ids, given, encoder, folder, settings.embedding, advance)
 
 
 def evaluate(

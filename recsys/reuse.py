@@ -104,7 +104,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Last:
-    """The snapshot being served, as far as it can be read."""
+    """The snapshot being served, as far as it can be read; where that is a refresh, its origin."""
 
     manifest: Manifest
     evaluation: Evaluation | None
@@ -118,7 +118,7 @@ class Last:
     def of(cls, snapshots: Snapshots) -> "Last | None":
         """None if there is none, or none that is whole: then a rebuild mends it."""
         try:
-            manifest = snapshots.verify(snapshots.current_id())
+            manifest = snapshots.verify(snapshots.origin(snapshots.current_id()))
         except SnapshotError:
             return None
         folder = snapshots.folder / manifest.id

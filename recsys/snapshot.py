@@ -4,9 +4,14 @@
     <home>/snapshots/<id>/             sealed: manifest.json names every file with its sha256
     <home>/snapshots/current           the id being served; replaced by one atomic rename
     <home>/snapshots/.lock             held by the one rebuild that may run
+    <home>/snapshots/.refreshing-<id>/ being written by a refresh, which holds .refresh/.lock
 
 A reader sees the old snapshot or the new one, never something between, at whatever moment a build dies.
 No pickle anywhere: Arrow, npy, FAISS files, LightGBM's text and JSON.
+
+A refresh is a snapshot made from another one: its items are newer, what was learned is the same. Only the one being
+served is kept, and its origin, the snapshot of a rebuild, counts in its place wherever builds are compared or
+gone back to.
 """
 
 import hashlib
@@ -14,8 +19,9 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -25,13 +31,22 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recsys.catalogue.item_table import ItemTable
-from recsys.errors import NoSnapshot, RebuildRunning, SnapshotCorrupt, SnapshotError
+from recsys.errors import (
+    NoSnapshot,
+    RebuildRunning,
+    SnapshotCorrupt,
+    SnapshotError,
+    Superseded,
+)
 from recsys.index.space import Space
 from recsys.locks import only_one
 from recsys.preference.models import Preference
 
 FORMAT = 6
 """Raised whenever an older reader could misread a newer folder."""
+
+MOST_HASHED = 10_000
+"""Files whose hashes are remembered: those of some hundred snapshots."""
 
 LIBRARIES = (
     "recsys",
@@ -46,6 +61,17 @@ LIBRARIES = (
 )
 
 
+class Refreshed(BaseModel):
+    """How a refresh came about."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    of: str
+    """The snapshot of a rebuild whose models, weights and figures these are."""
+    at: datetime
+    """When the newest items were read."""
+
+
 class Manifest(BaseModel):
     """What a snapshot says of itself."""
 
@@ -54,6 +80,8 @@ class Manifest(BaseModel):
     id: str
     format: int
     built_at: datetime
+    """When the items and events were read; of a refresh, those of its origin. Whoever looks for what has been
+    withdrawn since, or for how old a trend is, asks from here."""
     events_until: datetime | None
     """Time of the newest event used; None: there were none."""
     counts: dict[str, int]
@@ -70,6 +98,13 @@ class Manifest(BaseModel):
     """Held-out figures of the blend and of the baselines; empty when there was too little to measure."""
     files: dict[str, str]
     """Path within the folder -> sha256."""
+    refreshed: Refreshed | None = None
+    """None: it was made by a rebuild."""
+
+    @property
+    def origin(self) -> str:
+        """The snapshot of a rebuild that this is, or is a refresh of."""
+        return self.refreshed.of if self.refreshed else self.id
 
 
 @dataclass(frozen=True)
@@ -87,12 +122,23 @@ class Artefacts:
     ranker: str | None = None
     """LightGBM's text of the ranker; None: the blend ranks alone."""
 
-    def write(self, folder: Path) -> None:
-        """Write the artefacts' files into an existing folder."""
-        self.items.write(folder / "items.arrow")
+    def write(self, folder: Path, last: "Sealed | None" = None) -> None:
+        """Write the artefacts' files into an existing folder.
+
+        last: a snapshot with which this shares objects; those files are linked, not written.
+        """
+        there = last.artefacts if last else None
+
+        def links(mine: object, theirs: object, pattern: str) -> bool:
+            return last is not None and mine is theirs and _linked(last.folder, folder, pattern)
+
+        if not links(self.items, there and there.items, "items.arrow"):
+            self.items.write(folder / "items.arrow")
         for name, space in self.spaces.items():
-            space.write(folder, name)
-        self.preference.write(folder / "preference")
+            if not links(space, there and there.spaces.get(name), f"{name}.*"):
+                space.write(folder, name)
+        if not links(self.preference, there and there.preference, "preference/*"):
+            self.preference.write(folder / "preference")
         contents = {
             "spaces": sorted(self.spaces),
             "weights": self.weights,
@@ -118,10 +164,21 @@ class Artefacts:
 
 
 @dataclass(frozen=True)
-class Snapshots:
-    """The snapshots of one home folder."""
+class Sealed:
+    """A snapshot as it was loaded."""
 
     folder: Path
+    manifest: Manifest
+    artefacts: Artefacts
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """The snapshots of one home folder. A file that this object has hashed is not hashed again while it is the same."""
+
+    folder: Path
+    _hashed: dict[tuple[int, ...], str] = field(default_factory=dict, repr=False, compare=False)
+    """Device, inode, size and time of change -> sha256: snapshots share files."""
 
     def ids(self) -> list[str]:
         """Sealed snapshots, oldest first."""
@@ -163,7 +220,7 @@ class Snapshots:
         wrong = [
             f"{name} is missing" if not (folder / name).is_file() else f"{name} differs"
             for name, digest in manifest.files.items()
-            if not (folder / name).is_file() or sha256(folder / name) != digest
+            if not (folder / name).is_file() or self._sha256(folder / name) != digest
         ]
         if wrong:
             raise SnapshotCorrupt(f"snapshot {snapshot}: {'; '.join(wrong)}: roll back or rebuild")
@@ -193,37 +250,71 @@ class Snapshots:
                 shutil.rmtree(leftover)
             yield
 
-    def seal(self, artefacts: Artefacts, manifest: Manifest, extras: Mapping[str, str]) -> Manifest:
-        """Write a snapshot whole and rename it into place. `extras`: file name -> text kept beside it."""
-        building = self.folder / f".building-{manifest.id}"
+    @contextmanager
+    def refreshing(self) -> Iterator[None]:
+        """Hold the lock of the one refresh, for which it waits; clears away what a killed one left.
+
+        A rebuild may run meanwhile: they touch only what is their own, and `publish` lets the rebuild win.
+        """
+        with only_one(self.folder / ".refresh"):
+            for leftover in self.folder.glob(".refreshing-*"):
+                shutil.rmtree(leftover)
+            yield
+
+    def seal(
+        self,
+        artefacts: Artefacts,
+        manifest: Manifest,
+        extras: Mapping[str, str],
+        last: Sealed | None = None,
+    ) -> Manifest:
+        """Write a snapshot whole and rename it into place.
+
+        extras: file name -> text kept beside it. last: files of what is shared with it are linked.
+        """
+        kind = "refreshing" if manifest.refreshed else "building"
+        building = self.folder / f".{kind}-{manifest.id}"
         building.mkdir(parents=True)
-        artefacts.write(building)
+        artefacts.write(building, last)
         for name, text in extras.items():
             (building / name).write_text(text, encoding="utf-8")
-        files = {
-            path.relative_to(building).as_posix(): sha256(path)
-            for path in sorted(building.rglob("*"))
-            if path.is_file()
-        }
-        sealed = manifest.model_copy(update={"files": files})
+        files, folders = _files(building), [building, *filter(Path.is_dir, building.rglob("*"))]
+        with ThreadPoolExecutor(1) as disk:  # which is waited for while the processor hashes
+            written = disk.map(_sync, files)
+            hashes = {path.relative_to(building).as_posix(): self._sha256(path) for path in files}
+            list(written)
+        sealed = manifest.model_copy(update={"files": hashes})
         (building / "manifest.json").write_text(sealed.model_dump_json(indent=1), encoding="utf-8")
-        for path in building.rglob("*"):
+        for path in (building / "manifest.json", *folders):
             _sync(path)
         building.rename(self.folder / manifest.id)
         _sync(self.folder)
         return sealed
 
-    def publish(self, snapshot: str) -> None:
-        """Serve this snapshot from now on: one atomic rename. Raises SnapshotError if it is not there."""
-        self.manifest(snapshot)
-        pointer = self.folder / f".current-{snapshot}"
-        pointer.write_text(snapshot + "\n", encoding="utf-8")
-        _sync(pointer)
-        pointer.replace(self.folder / "current")
-        _sync(self.folder)
+    def publish(self, snapshot: str, instead_of: str | None = None) -> None:
+        """Serve this snapshot from now on: one atomic rename. Raises SnapshotError if it is not there.
+
+        instead_of: raises Superseded, and changes nothing, unless that is what is being served now.
+        """
+        with only_one(self.folder / ".pointer"):
+            if instead_of is not None and self.current_id() != instead_of:
+                raise Superseded(f"snapshot {instead_of} is not served any more: refresh what is")
+            self.manifest(snapshot)
+            pointer = self.folder / f".current-{snapshot}"
+            pointer.write_text(snapshot + "\n", encoding="utf-8")
+            _sync(pointer)
+            pointer.replace(self.folder / "current")
+            _sync(self.folder)
+
+    def origin(self, snapshot: str) -> str:
+        """The snapshot of a rebuild that this is, or is a refresh of; itself where it cannot say."""
+        try:
+            return self.manifest(snapshot).origin
+        except SnapshotError:
+            return snapshot
 
     def rollback(self, to: str | None = None) -> str:
-        """Serve an older snapshot: `to`, else the newest one older than the current that verifies."""
+        """Serve an older snapshot: `to`, else the newest one of a rebuild older than the current that verifies."""
         if to is not None:
             if to not in self.ids():
                 raise SnapshotError(
@@ -232,8 +323,8 @@ class Snapshots:
             self.verify(to)
             self.publish(to)
             return to
-        current = self.current_id()
-        for snapshot in reversed([s for s in self.ids() if s < current]):
+        current = self.origin(self.current_id())
+        for snapshot in reversed([s for s in self.ids() if s < current and self.origin(s) == s]):
             try:
                 self.verify(snapshot)
             except SnapshotError:
@@ -243,20 +334,39 @@ class Snapshots:
         raise SnapshotError(f"there is no sound snapshot older than {current} to go back to")
 
     def prune(self, keep: int) -> list[str]:
-        """Delete all but the newest `keep`; the current one always stays. Returns the deleted ids.
+        """Delete all but the newest `keep` of rebuilds, and every refresh; what is served stays, and its origin.
 
-        To be called while `rebuilding`: what a rebuild has sealed and not yet published must not go.
+        Returns the deleted ids. To be called while `rebuilding`: what a rebuild has sealed and not yet published
+        must not go.
         """
+        with self.refreshing():
+            stays = self.origin(self.current_id())
+            others = [s for s in self.ids() if s != stays and self.origin(s) == s]
+            gone = others[: max(0, len(others) - (keep - 1))]
+            return sorted(self._delete(gone) + self.prune_refreshes())
+
+    def prune_refreshes(self) -> list[str]:
+        """Delete every refresh but the one being served. To be called while `refreshing`."""
         current = self.current_id()
-        others = [snapshot for snapshot in self.ids() if snapshot != current]
-        gone = others[: max(0, len(others) - (keep - 1))]
-        for snapshot in gone:
-            doomed = (
-                self.folder / f".building-{snapshot}"
-            )  # half deleted, it is a leftover like any other
+        return self._delete([s for s in self.ids() if s != current and self.origin(s) != s])
+
+    def _delete(self, snapshots: list[str]) -> list[str]:
+        """Half deleted, one is a leftover like any other."""
+        for snapshot in snapshots:
+            doomed = self.folder / f".refreshing-{snapshot}"
             (self.folder / snapshot).rename(doomed)
             shutil.rmtree(doomed)
-        return gone
+        return snapshots
+
+    def _sha256(self, path: Path) -> str:
+        """Hex digest of a file."""
+        at = path.stat()
+        key = (at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns)
+        if key not in self._hashed:
+            if len(self._hashed) > MOST_HASHED:
+                self._hashed.clear()
+            self._hashed[key] = sha256(path)
+        return self._hashed[key]
 
 
 def new_id(at: datetime) -> str:
@@ -285,6 +395,10 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
 def _sync(path: Path) -> None:
     """Make a file or a folder's entries survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -292,3 +406,19 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _linked(source: Path, target: Path, pattern: str) -> bool:
+    """Give files of a snapshot a second name in another one. False where the file system has no such links."""
+    made: list[Path] = []
+    try:
+        for path in source.glob(pattern):
+            link = target / path.relative_to(source)
+            link.parent.mkdir(exist_ok=True)
+            link.hardlink_to(path)
+            made.append(link)
+    except OSError:
+        for link in made:
+            link.unlink()
+        return False
+    return bool(made)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from recsys.identity import NOTHING, IdMap, ItemId, Mask, Ordinals
+from recsys.identity import ABSENT, NOTHING, IdMap, ItemId, Mask, Ordinals
 
 NEVER = int(np.iinfo(np.int64).max)
 """`expires_at` of an item that does not expire."""
@@ -42,7 +42,10 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, eq=False)
 class ItemTable:
-    """The catalogue ordered by id: an item's row is its ordinal. Numpy columns are made on first use."""
+    """The catalogue: an item's row is its ordinal. Ordered by id, but for items added since it was read.
+
+    Numpy columns are made on first use.
+    """
 
     data: pa.Table
     """Columns as in `SCHEMA`."""
@@ -58,7 +61,7 @@ class ItemTable:
     @cached_property
     def ids(self) -> IdMap[ItemId]:
         """Item id <-> row."""
-        return IdMap(cast(list[ItemId], self.data["id"].to_pylist()))
+        return IdMap(cast(list[ItemId], self.data["id"].to_numpy().tolist()))
 
     def title(self, ordinal: int) -> str:
         """The title, or the id of an item without one."""
@@ -137,6 +140,15 @@ class ItemTable:
         if key not in self._by_attribute:
             self._by_attribute[key] = self._attribute(key)
         return self._by_attribute[key].get(value, NOTHING)
+
+    def with_rows(self, rows: "ItemTable") -> "ItemTable":
+        """With these rows in the place of those of the same ids; behind them those of new ids, in the order given."""
+        count, was = len(self), self.ids.ordinals(list(rows.ids))
+        place = np.arange(count + int((was == ABSENT).sum()))
+        place[was[was != ABSENT]] = count + np.flatnonzero(was != ABSENT)
+        place[count:] = count + np.flatnonzero(was == ABSENT)
+        both = pa.concat_tables([self.data, rows.data]).combine_chunks()
+        return ItemTable(both.take(place))
 
     def write(self, path: Path) -> None:
         """As an uncompressed Arrow file, which `read` maps into memory."""

@@ -31,12 +31,14 @@ __all__ = [
     "Counts",
     "Item",
     "ItemTable",
+    "changed_since",
     "delete_item",
     "get_item",
     "get_items",
     "is_offered",
     "patch_item",
     "read_items",
+    "read_some",
     "upsert_items",
     "withdrawn_since",
 ]
@@ -163,12 +165,42 @@ def withdrawn_since(
 
 def read_items(session: Session) -> ItemTable:
     """Every item that is not deleted (unavailable ones too), ordered by id."""
+    return _read(session, _alive().order_by(ItemRow.id))
+
+
+def read_some(session: Session, ids: Sequence[ItemId]) -> ItemTable:
+    """The same of those of the ids that exist and are not deleted."""
+    parts = [
+        _read(session, _alive().where(ItemRow.id.in_(ids[start : start + LOOK_UP]))).data
+        for start in range(0, len(ids), LOOK_UP)
+    ]
+    return ItemTable(pa.concat_tables([SCHEMA.empty_table(), *parts]))
+
+
+def changed_since(session: Session, moment: datetime) -> dict[ItemId, int]:
+    """When (microseconds) each item that is not deleted was last updated, at this moment or later; the latest first.
+
+    Ask again from a little before the last answer: a transaction that began earlier may be committed later.
+    """
+    updated_at = type_coerce(ITEMS.c.updated_at, BigInteger)
+    changed = select(ITEMS.c.id, updated_at).where(
+        ItemRow.updated_at >= moment, ItemRow.deleted_at.is_(None)
+    )
+    rows = session.execute(changed.order_by(ItemRow.updated_at.desc(), ItemRow.id))
+    return {ItemId(item): updated for item, updated in rows}
+
+
+def _alive() -> Select[Any]:
+    """Those that are not deleted, in the columns of an item table."""
     times = ("published_at", "expires_at", "created_at")
     columns: dict[str, ColumnElement[Any]] = {name: ITEMS.c[name] for name in SCHEMA.names}
     columns |= {name: type_coerce(ITEMS.c[name], BigInteger).label(name) for name in times}
     columns["attributes"] = sql_cast(ITEMS.c.attributes, SqlText)
-    alive = select(*columns.values()).where(ItemRow.deleted_at.is_(None)).order_by(ItemRow.id)
-    result = session.execute(alive.execution_options(yield_per=10_000))
+    return select(*columns.values()).where(ItemRow.deleted_at.is_(None))
+
+
+def _read(session: Session, wanted: Select[Any]) -> ItemTable:
+    result = session.execute(wanted.execution_options(yield_per=10_000))
     batches = [_batch(rows) for rows in result.partitions()]
     return ItemTable(pa.Table.from_batches(batches, SCHEMA))
 

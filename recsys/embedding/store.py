@@ -35,12 +35,15 @@ class VectorStore:
     SMALL_PARTS = 50
     """More small parts than this are merged when the store is opened."""
 
-    def __init__(self, folder: Path, dim: int) -> None:
+    def __init__(self, folder: Path, dim: int, known: bool = True) -> None:
+        """known: False reads nothing of what is there: this store knows only what it is given, and keeps it beside."""
         self._folder, self._dim = folder, dim
         self._parts: dict[Path, int] = {}
         self._where: dict[Key, tuple[Path, int]] = {}
         self.damaged: list[str] = []
         folder.mkdir(parents=True, exist_ok=True)
+        if not known:
+            return
         for leftover in folder.glob("*.tmp"):
             leftover.unlink()
         for path in sorted(folder.glob("part-*.npz")):

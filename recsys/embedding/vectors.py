@@ -77,18 +77,19 @@ def embed_items(
     folder: Path,
     settings: EmbeddingSettings,
     progress: Callable[[int], None] | None = None,
+    known: bool = True,
 ) -> Embedded:
     """The vectors of all items, of which only new or changed contents are embedded.
 
     `contents[i]` is the text of item i, or the locations of its pictures (several give the mean of
     their vectors); None or () where it has none. `folder` keeps the vectors of all encoders, each in
     a folder of its own; while another job has that one open, this one waits. `progress` is told how
-    many items are done.
+    many items are done. known: False embeds every content, without a look at the vectors there are: sooner for few.
     """
     card = encoder.card
     place = folder / card.store
     with only_one(place):
-        store = VectorStore(place, card.dim)
+        store = VectorStore(place, card.dim, known)
         intake = _Intake(encoder, store, settings.image_root)
         keys: list[list[Key]] = []
         for item, content in zip(ids, contents, strict=True):

@@ -88,10 +88,12 @@ class FaissIndex:
         while exam.recall(self) < WANTED_RECALL and self._index.nprobe < self._index.nlist:
             self._index.nprobe *= 2
 
-    def succeeded_by(self, rows: Floats, places: Ordinals, exam: Exam) -> "FaissIndex":
+    def succeeded_by(
+        self, rows: Floats, places: Ordinals, exam: Exam | None = None
+    ) -> "FaissIndex":
         """An index of other rows, among which this one's are found at `places` (`ABSENT`: they are gone).
 
-        The lists' centres stay; only what is new is sorted in. exam: of the other rows.
+        The lists' centres stay; only what is new is sorted in. exam: of the other rows; None keeps the effort.
         """
         index = library.clone_index(self._index)
         index.reset()
@@ -102,10 +104,13 @@ class FaissIndex:
                 ids, codes = places[ordinals[kept]], np.ascontiguousarray(codes[kept])
                 index.invlists.add_entries(n, len(ids), faiss.swig_ptr(ids), faiss.swig_ptr(codes))
         index.ntotal = int((places != ABSENT).sum())
-        new = np.setdiff1d(np.arange(len(rows)), places)
+        stays = np.zeros(len(rows), dtype=bool)
+        stays[places[places != ABSENT]] = True
+        new = np.flatnonzero(~stays)
         index.add_with_ids(rows[new], new)
         successor = FaissIndex(index, rows)
-        successor.work_enough(exam)
+        if exam is not None:
+            successor.work_enough(exam)
         return successor
 
     def _narrow(self) -> float:

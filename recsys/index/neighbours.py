@@ -177,8 +177,9 @@ def _meetings(rows: Floats, lists: Lists, asking: Ordinals, count: int) -> Itera
     order = np.argsort(visited, axis=None, kind="stable")
     bounds = np.searchsorted(visited.ravel()[order], np.arange(len(lists) + 1))
     for number in np.flatnonzero(np.diff(bounds)):
-        members = lists.members(int(number))
-        content = rows[members].T
+        whole = len(lists) == 1  # then nothing is copied
+        members = np.arange(len(rows)) if whole else lists.members(int(number))
+        content = (rows if whole else rows[members]).T
         mine = order[bounds[number] : bounds[number + 1]] // count
         for some in blocks(len(mine), BLOCK // max(1, len(members))):
             yield mine[some], members, queries[mine[some]] @ content

@@ -228,7 +228,7 @@ def _succeed(
     if changed > MOST_CHANGED * present.sum():
         return None
     exam = Exam.of(_only(rows, present), max(10, settings.neighbours), sample=200)
-    index = _index_of(last, change, present, exam)
+    index = _index_of(last, change, present, exam.rows, exam)
     nearest, nearness = _mended(last, change, present, exam, _lists(index, exam.rows))
     codes, scale = coded(rows)
     return replace(
@@ -242,6 +242,43 @@ def _succeed(
         changed=changed,
         recall=exam.recall(index),
         index=index,
+    )
+
+
+def extended(last: Space, count: int, items: Ordinals, vectors: Floats, present: Mask) -> Space:
+    """The space of `count` items, of which only these (ascending) have another vector than they had, or are new.
+
+    vectors: (m, dim) raw; present: (m,) False where an item has none. Whitening and the lists' centres stay, however
+    much has changed, and so does what was measured of the index. The same object where every vector is the same.
+    """
+    before = len(last.present)
+    if count == before and not len(items):
+        return last
+    rows = np.zeros((count, last.rows.shape[1]), dtype=np.float32)
+    there = np.zeros(count, dtype=bool)
+    rows[:before], there[:before] = last.rows, last.present
+    new = np.where(present[:, None], last.whitening.apply(vectors), np.float32(0))
+    far = np.abs(new - rows[items]).max(axis=1, initial=0) >= ROUNDING
+    other = far | (there[items] != present)
+    if count == before and not other.any():
+        return last
+    moved = items[other]
+    rows[moved], there[moved] = new[other], present[other]
+    codes = np.zeros(rows.shape, dtype=np.int8)
+    codes[:before] = last.codes
+    codes[moved] = in_codes(rows[moved], last.scale)
+    change = _moved(last, moved, there)
+    indexed = _only(rows, there)
+    nearest, nearness = _patched(last, change, there, indexed)
+    return replace(
+        last,
+        rows=rows,
+        codes=codes,
+        present=there,
+        nearest=nearest,
+        nearness=nearness,
+        changed=last.changed + change.count,
+        index=_index_of(last, change, there, indexed),
     )
 
 
@@ -274,14 +311,25 @@ def _compare(
     return _Change(was, same, now, gone + int((present & ~same).sum()))
 
 
-def _index_of(last: Space, change: _Change, present: Mask, exam: Exam) -> VectorIndex:
-    """The last index, with what went taken out and what is new sorted in."""
+def _moved(last: Space, moved: Ordinals, present: Mask) -> _Change:
+    """All but these are what and where they were."""
+    before = np.arange(len(last.present))
+    was = np.append(before, np.full(len(present) - len(before), ABSENT))
+    same: Mask = present & (was != ABSENT)
+    same[moved] = False
+    return _Change(was, same, np.where(same[before], before, ABSENT), len(moved))
+
+
+def _index_of(
+    last: Space, change: _Change, present: Mask, indexed: Floats, exam: Exam | None = None
+) -> VectorIndex:
+    """The last index, with what went taken out and what is new sorted in. exam: None keeps its effort."""
     if not isinstance(last.index, FaissIndex):
-        return ExactIndex(exam.rows)
+        return ExactIndex(indexed)
     ordinal = change.now[last.present]
     place = np.cumsum(present, dtype=np.int64) - 1
     places = np.where(ordinal == ABSENT, ABSENT, place[ordinal])
-    return last.index.succeeded_by(exam.rows, places, exam)
+    return last.index.succeeded_by(indexed, places, exam)
 
 
 def _mended(
@@ -291,23 +339,57 @@ def _mended(
 
     An item of which fewer than `kept` neighbours are left looks for them anew, as new ones do.
     """
-    width = last.nearest.shape[1]
-    nearest, nearness = _nothing_near(len(present), width)
-    nearest[change.same], nearness[change.same] = _left(last, change)
+    nearest, nearness = _nothing_near(len(present), last.nearest.shape[1])
+    same = np.flatnonzero(change.same)
+    nearest[same], nearness[same] = _left(last, change, same)
+    _enter(
+        nearest, nearness, last.kept, change, present, exam.rows, lists, enough_lists(exam, lists)
+    )
+    return nearest, nearness
+
+
+def _patched(
+    last: Space, change: _Change, present: Mask, indexed: Floats
+) -> tuple[NDArray[np.int32], Floats]:
+    """The same where all that stayed is where it was: lists in which nothing changed are not gone through."""
+    before = len(last.present)
+    nearest, nearness = _nothing_near(len(present), last.nearest.shape[1])
+    nearest[:before], nearness[:before] = last.nearest, last.nearness
+    nearest[~change.same], nearness[~change.same] = ABSENT, -np.inf
+    gone = np.append(change.now == ABSENT, False)  # `ABSENT` finds the last place
+    lost = np.flatnonzero(change.same[:before] & gone[last.nearest].any(axis=1))
+    nearest[lost], nearness[lost] = _left(last, change, lost)
+    _enter(nearest, nearness, last.kept, change, present, indexed, Lists.one(indexed), 1)
+    return nearest, nearness
+
+
+def _enter(
+    nearest: NDArray[np.int32],
+    nearness: Floats,
+    kept: int,
+    change: _Change,
+    present: Mask,
+    indexed: Floats,
+    lists: Lists,
+    count: int,
+) -> None:
+    """Put what is new among the neighbours of those to whom it is near, and let those look who know too few.
+
+    count: lists that each looks into.
+    """
+    width = nearest.shape[1]
     items = np.flatnonzero(present)
-    count = enough_lists(exam, lists)
     last_known = np.maximum(_known(nearest) - 1, 0)[:, None]
     least = np.where(change.same, np.take_along_axis(nearness, last_known, axis=1)[:, 0], np.inf)
     new = np.flatnonzero(~change.same[items])
-    come = entries(exam.rows, lists, new, least[items].astype(np.float32), count)
+    come = entries(indexed, lists, new, least[items].astype(np.float32), count)
     come = Entries(items[come.row], items[come.neighbour], come.score)
     who, ordinals, scores = with_entries(nearest, nearness, come)
     nearest[who], nearness[who] = ordinals, scores
-    short = np.flatnonzero(_known(nearest)[items] < min(last.kept, len(items) - 1))
-    found = nearest_others(exam.rows, lists, short, width, count)
+    short = np.flatnonzero(_known(nearest)[items] < min(kept, len(items) - 1))
+    found = nearest_others(indexed, lists, short, width, count)
     nearest[items[short]] = _named(found.ordinals, items)
     nearness[items[short]] = found.scores
-    return nearest, nearness
 
 
 def coded(rows: Floats) -> tuple[NDArray[np.int8], float]:
@@ -318,8 +400,13 @@ def coded(rows: Floats) -> tuple[NDArray[np.int8], float]:
     scale = 127 / (largest or 1.0)
     codes = np.empty(rows.shape, dtype=np.int8)
     for some in blocks(len(rows), BLOCK):
-        codes[some] = np.rint(rows[some] * np.float32(scale))
+        codes[some] = in_codes(rows[some], scale)
     return codes, scale
+
+
+def in_codes(rows: Floats, scale: float) -> NDArray[np.int8]:
+    """The same on a scale that is given; what is beyond it is cut off."""
+    return np.rint(rows * np.float32(scale)).clip(-127, 127).astype(np.int8)
 
 
 def _nothing_near(count: int, width: int) -> tuple[NDArray[np.int32], Floats]:
@@ -333,9 +420,9 @@ def _known(nearest: NDArray[np.int32]) -> NDArray[np.int64]:
     return np.asarray((nearest != ABSENT).sum(axis=1))
 
 
-def _left(last: Space, change: _Change) -> tuple[NDArray[np.int32], Floats]:
-    """(same, width) what is left of the last neighbours of the items that are the same, moved up."""
-    was = change.was[change.same]
+def _left(last: Space, change: _Change, items: Ordinals) -> tuple[NDArray[np.int32], Floats]:
+    """(items, width) what is left of the last neighbours of items that are the same, moved up."""
+    was = change.was[items]
     nearest = last.nearest[was]
     left = np.where(nearest == ABSENT, ABSENT, change.now[nearest]).astype(np.int32)
     nearness = np.where(left == ABSENT, -np.inf, last.nearness[was]).astype(np.float32)

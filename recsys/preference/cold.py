@@ -16,14 +16,26 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import diags_array
+from scipy.sparse import coo_array, diags_array
 
 from recsys.config import PreferenceSettings
 from recsys.identity import Floats, Ordinals
-from recsys.preference.sparse import Sparse, assemble, scaled, strongest, strongest_product
+from recsys.preference.sparse import (
+    Sparse,
+    assemble,
+    scaled,
+    strongest,
+    strongest_product,
+    weakest,
+    with_rows,
+    without,
+)
 
 _SHARPNESS = 4
 """Power of the similarity: a near twin lends far more than a relative."""
+
+SAMPLED = 2_000
+"""Items of which the average lender is worked out, where a few are to be lent to."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +62,46 @@ def lend(
     support: (n,) people who like each item. growth: power of popularity that is in a column of W.
     An item borrows by the first prior in which it has a lender.
     """
-    T = _lenders(support, priors, settings)
+    T = _lenders(np.arange(len(support)), support, priors, settings)
     n0, k = settings.lend_until, settings.cooccurrence_neighbours
     own = np.where(np.diff(T.indptr) > 0, support / (support + n0), 1.0)
-    lender = T.data @ support[T.indices] / max(T.data.sum(), 1)
-    level = np.minimum(1, (support + n0) / (lender + n0)) ** growth
+    level = np.minimum(1, (support + n0) / (_lending(T, support) + n0)) ** growth
     come_from = _mixed(own, T, 1 - own)
     go_to = _mixed(own, T, (1 - own) * level)
     return strongest_product(strongest_product(come_from, W, k), go_to.T.tocsr(), k, hollow=True)
+
+
+def lend_to(
+    W: Sparse,
+    items: Ordinals,
+    support: Floats,
+    priors: Sequence[ContentPrior],
+    settings: PreferenceSettings,
+    growth: float,
+    k: int,
+) -> Sparse:
+    """W as `lend` made it, with rows and columns for items (ascending) that nobody has liked: all they have is lent.
+
+    Their lenders lend what W holds of them, and not their own behaviour alone: the same for the well known.
+    k: entries kept per row.
+    """
+    n0 = settings.lend_until
+    T = _lenders(items, support, priors, settings)
+    some = np.arange(0, len(support), max(1, len(support) // SAMPLED))
+    lender = _lending(_lenders(some, support, priors, settings), support)
+    level = min(1.0, n0 / (lender + n0)) ** growth
+    W = without(W, items)
+    W = with_rows(W, items, strongest_product(T, W, k))
+    come = (W @ (level * T).T.tocsr()).tocoo()
+    gains = (come.row != items[come.col]) & (np.abs(come.data) > weakest(W, k)[come.row])
+    who, place = np.unique(come.row[gains], return_inverse=True)
+    entries = (come.data[gains], (place, items[come.col[gains]]))
+    return with_rows(W, who, strongest(W[who] + coo_array(entries, (len(who), W.shape[1])), k))
+
+
+def _lending(T: Sparse, support: Floats) -> float:
+    """How many people like the average lender."""
+    return float(T.data @ support[T.indices] / max(T.data.sum(), 1))
 
 
 def _mixed(own: NDArray[np.float64], T: Sparse, borrowed: NDArray[np.float64]) -> Sparse:
@@ -68,20 +112,23 @@ def _mixed(own: NDArray[np.float64], T: Sparse, borrowed: NDArray[np.float64]) -
 
 
 def _lenders(
-    support: Floats, priors: Sequence[ContentPrior], settings: PreferenceSettings
+    items: Ordinals,
+    support: Floats,
+    priors: Sequence[ContentPrior],
+    settings: PreferenceSettings,
 ) -> Sparse:
-    """(n, n) each row adds up to 1, or is empty where nothing similar has behaviour."""
-    n = len(support)
-    columns = np.zeros((n, settings.lend_neighbours), dtype=np.int64)
-    weights = np.zeros((n, settings.lend_neighbours))
+    """(items, n) each row adds up to 1, or is empty where nothing similar has behaviour."""
+    shape = (len(items), len(support))
+    columns = np.zeros((len(items), settings.lend_neighbours), dtype=np.int64)
+    weights = np.zeros((len(items), settings.lend_neighbours))
     for prior in priors:
         lacking = np.flatnonzero(~weights.any(axis=1))
-        best, weight = _nearest(prior, lacking, support, settings)
+        best, weight = _nearest(prior, items[lacking], support, settings)
         columns[lacking, : best.shape[1]] = best
         weights[lacking, : best.shape[1]] = weight
     weights /= np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    ends = np.arange(n + 1) * settings.lend_neighbours
-    return strongest(assemble(weights.ravel(), columns.ravel(), ends, (n, n)), n)
+    ends = np.arange(len(items) + 1) * settings.lend_neighbours
+    return strongest(assemble(weights.ravel(), columns.ravel(), ends, shape), len(support))
 
 
 def _nearest(

@@ -7,7 +7,7 @@ and their Gram matrix.
 
 # ruff: noqa: PLC0415  implicit takes a second to import: a server never does
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -65,6 +65,11 @@ class Factors:
         taste = self.fold_in(items, weights)
         scores = np.asarray(self.items @ taste)
         return scores if taste.any() else np.full_like(scores, np.nan)
+
+    def grown(self, count: int) -> "Factors":
+        """The same of `count` items, those behind the known ones without factors."""
+        missing = np.full((count - len(self.items), self.items.shape[1]), np.nan, dtype=np.float32)
+        return replace(self, items=np.concatenate([self.items, missing]))
 
     def write(self, folder: Path) -> None:
         """Write `factors.npy`, `gram.npy` and `confidence.npy` (alpha, ridge)."""

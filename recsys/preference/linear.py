@@ -52,6 +52,12 @@ def fit_linear(
     return _spread(W, items, X.shape[1])
 
 
+def reaches_new(settings: PreferenceSettings, contents: Sequence[str], n: int) -> bool:
+    """Whether among n items those without behaviour have weights, by these kinds of content."""
+    pulls = {"text": settings.linear_text_weight, "image": settings.linear_image_weight}
+    return n <= head_size(settings.linear_memory_gb) and any(pulls[kind] for kind in contents)
+
+
 def head_size(memory_gb: float) -> int:
     """How many items fit a dense solve: two square matrices of 4 bytes a number."""
     return int(math.sqrt(memory_gb * 1e9 / 8) + 1e-6)

@@ -5,22 +5,30 @@ EventLog -> Sequences -> transitions ──────────────�
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from recsys.catalogue.event_log import EventLog
 from recsys.config import EventSettings, PreferenceSettings, Settings
-from recsys.identity import Floats
-from recsys.preference.cold import ContentPrior, lend
+from recsys.identity import Floats, Ordinals
+from recsys.preference.cold import ContentPrior, lend, lend_to
 from recsys.preference.cooccurrence import fit_cooccurrence
 from recsys.preference.factors import Factors, fit_factors
 from recsys.preference.interactions import interactions
-from recsys.preference.linear import fit_linear
+from recsys.preference.linear import fit_linear, reaches_new
 from recsys.preference.popularity import Popularity, fit_popularity
 from recsys.preference.returns import fit_returns
-from recsys.preference.sparse import Sparse, read_array, read_sparse, write_array, write_sparse
+from recsys.preference.sparse import (
+    Sparse,
+    grown,
+    read_array,
+    read_sparse,
+    write_array,
+    write_sparse,
+)
 from recsys.preference.transitions import fit_transitions, sequences
 
 __all__ = ["ContentPrior", "Preference", "fit_preference"]
@@ -81,6 +89,41 @@ class Preference:
             found["factors"] = {"items": known, "of": n, "dimensions": dimensions}
         return found
 
+    def with_new(
+        self, count: int, items: Ordinals, spaces: Mapping[str, ContentPrior]
+    ) -> "Preference":
+        """The same over `count` items, those behind the known ones among them without behaviour.
+
+        items: those, ascending, whose behaviour is to be lent anew: new ones, and others that nobody has liked.
+        """
+        n = len(self.support)
+        support = np.append(self.support, np.zeros(count - n, dtype=np.float32))
+        priors = [spaces[kind] for kind in KINDS if kind in spaces]
+
+        own, k = self.settings, self.settings.cooccurrence_neighbours
+        growth, onward = _growths(own)
+        lends = {"cooccurrence": (growth, k), "transitions": (onward, k)}
+        if reaches_new(own, list(spaces), count):
+            lends["linear"] = (0.0, own.linear_neighbours)
+        models: dict[str, Any] = {name: grown(W, count) for name, (W, _) in self.rows.items()}
+        for name in models.keys() & lends.keys() if priors else ():
+            models[name] = lend_to(models[name], items, support, priors, own, *lends[name])
+        return replace(
+            self,
+            **models,
+            factors=None if self.factors is None else self.factors.grown(count),
+            returns=np.append(self.returns, np.full(count - n, self._usual_returns)),
+            popularity=self.popularity.grown(count),
+            support=support,
+        )
+
+    @property
+    def _usual_returns(self) -> np.float32:
+        """How much people come back to an item that nobody has liked yet."""
+        without = self.returns[self.support == 0]
+        usual = without[0] if len(without) else np.average(self.returns, weights=self.support)
+        return np.float32(usual)
+
     def write(self, folder: Path) -> None:
         """Write .npy files into a folder, which is made; it should hold none from before."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,6 +165,14 @@ class Preference:
         )
 
 
+def _growths(settings: PreferenceSettings) -> tuple[float, float]:
+    """Power of popularity that is in a column of co-occurrence and of transitions."""
+    return (
+        settings.cooccurrence_sharpness * (1 - settings.cooccurrence_to_exponent),
+        settings.transitions_sharpness * (1 - settings.transitions_to_exponent),
+    )
+
+
 def _read_if_there(folder: Path, name: str) -> Sparse | None:
     return read_sparse(folder, name) if (folder / f"{name}.shape.npy").exists() else None
 
@@ -150,11 +201,10 @@ def fit_preference(
     transitions = fit_transitions(order, own)
     if priors:
         tell("lending to cold items")
-        growth = own.cooccurrence_sharpness * (1 - own.cooccurrence_to_exponent)
+        growth, onward = _growths(own)
         cooccurrence = lend(cooccurrence, found.support, priors, own, growth)
         if transitions is not None:
-            growth = own.transitions_sharpness * (1 - own.transitions_to_exponent)
-            transitions = lend(transitions, found.support, priors, own, growth)
+            transitions = lend(transitions, found.support, priors, own, onward)
     tell("linear model")
     linear = fit_linear(found.matrix, contents, own)
     tell("factors")

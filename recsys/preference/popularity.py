@@ -34,6 +34,12 @@ class Popularity:
     as_of: int
     """Microseconds: the moment at which both are so. Of a log, that of its newest event; 0 without events."""
 
+    def grown(self, count: int) -> "Popularity":
+        """The same of `count` items, those behind the known ones liked by nobody."""
+        nobody = np.full(count - len(self.popular), np.nan, dtype=np.float32)
+        popular, trending = np.append(self.popular, nobody), np.append(self.trending, nobody)
+        return Popularity(popular, trending, self.as_of)
+
 
 def fit_popularity(log: EventLog, n_items: int, settings: Settings) -> Popularity:
     """Likes, counted back from the newest event of the log."""

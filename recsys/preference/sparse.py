@@ -125,6 +125,51 @@ def stacked(blocks: Iterable[Sparse], columns: int) -> Sparse:
     )
 
 
+def weakest(W: Sparse, k: int) -> Floats:
+    """(n,) the smallest magnitude in a row; 0 where it holds fewer than k entries."""
+    least = np.zeros(W.shape[0], dtype=np.float32)
+    filled = np.flatnonzero(np.diff(W.indptr))
+    if len(filled):
+        least[filled] = np.minimum.reduceat(np.abs(W.data), W.indptr[filled])
+    least[np.diff(W.indptr) < k] = 0
+    return least
+
+
+def without(W: Sparse, items: Ordinals) -> Sparse:
+    """W with empty rows and columns for these items."""
+    gone = np.zeros(W.shape[0], dtype=bool)
+    gone[items] = True
+    drop = gone[W.indices]
+    for item in items:
+        drop[W.indptr[item] : W.indptr[item + 1]] = True
+    if not drop.any():
+        return W
+    ends = np.concatenate([[0], np.cumsum(~drop)])[W.indptr]
+    return assemble(W.data[~drop], W.indices[~drop], ends, W.shape)
+
+
+def with_rows(W: Sparse, rows: Ordinals, block: Sparse) -> Sparse:
+    """W with these rows (ascending) in place of its own."""
+    size = np.diff(W.indptr).astype(np.int64)
+    size[rows] = np.diff(block.indptr)
+    ends = np.concatenate([[0], np.cumsum(size)])
+    data, indices = np.empty(ends[-1], np.float32), np.empty(ends[-1], W.indices.dtype)
+    for new, old in ((data, (W.data, block.data)), (indices, (W.indices, block.indices))):
+        first = 0
+        for n, row in enumerate(rows.tolist()):
+            new[ends[first] : ends[row]] = old[0][W.indptr[first] : W.indptr[row]]
+            new[ends[row] : ends[row + 1]] = old[1][block.indptr[n] : block.indptr[n + 1]]
+            first = row + 1
+        new[ends[first] :] = old[0][W.indptr[first] :]
+    return assemble(data, indices, ends, W.shape)
+
+
+def grown(W: Sparse, n: int) -> Sparse:
+    """(n, n) W with empty rows and columns behind its own; its entries are not copied."""
+    ends = np.full(n - W.shape[0], W.nnz)
+    return assemble(W.data, W.indices, np.append(W.indptr, ends), (n, n))
+
+
 def score(W: Sparse, items: Ordinals, weights: Floats) -> Floats:
     """(n,) q W for a history q of distinct items."""
     picked = W[items]

@@ -67,7 +67,7 @@ TAGS = [
     {"name": "Slates", "description": "Recommendations, each with its score and its reason."},
     {
         "name": "Items",
-        "description": "The catalogue. Slates hide what is withdrawn at once, and learn the rest at the next rebuild.",
+        "description": "The catalogue. Slates hide what is withdrawn at once, and know the rest within seconds.",
     },
     {"name": "Events", "description": "What people do. It counts in the very next request."},
     {"name": "Operations", "description": "For those who run it."},

@@ -117,9 +117,10 @@ def write_item(
 ) -> Response:
     """Add an item, or replace it whole. 201 if it is new.
 
-    Reads show it at once; slates from the next rebuild on. One made unavailable, expired or not yet published
-    is gone from the very next slate; put on offer again it is back in it, if the snapshot was built with it
-    on offer, else after the next rebuild.
+    Reads show it at once; slates as soon as it has been brought into the snapshot, which takes a few seconds
+    (`serving.refresh_seconds`; a shop of 100,000 items and more takes longer) and no rebuild. One made unavailable,
+    expired or not yet published is gone from the very next slate; put on offer again it is back in it, or a few
+    seconds later if the snapshot has never known it on offer.
     """
     item = Item.model_validate(_given(body) | {"id": item_id})
     counts = _store([item], within)

@@ -190,7 +190,10 @@ class Live:
         recommender = Recommender.of(artefacts, self._settings.ranking)
         _warm_up(recommender)
         with self._lock:
-            self._gone = set(self._changed(manifest.built_at)[0])
+            before = self._served.manifest.origin if self._served else None
+            if manifest.origin != before:  # else all that was withdrawn since then is known
+                self._gone = set(self._changed(manifest.built_at)[0])
+                self._read_all_at = datetime.now(UTC)
             weighing = self._settings.events.taking(recommender.events)
             withdrawn = self._ordinals(recommender)
             self._metrics.serves(manifest)
@@ -201,7 +204,6 @@ class Live:
                 Weighing.of(tuple(weighing.weights), weighing),
                 tuple(telling_types(weighing)),
             )
-            self._read_all_at = datetime.now(UTC)
         log.info("serving snapshot %s", manifest.id)
 
 
@@ -214,6 +216,7 @@ def _warm_up(recommender: Recommender) -> None:
     asked = [plain, known, replace(plain, context=some[:1]), replace(known, quota=Quota(brand=2))]
     asked += [replace(known, where=Where(price_min=0))]
     if (space := recommender.spaces.get("text")) and len(space.index):
-        asked.append(replace(known, words=np.eye(1, space.card.dim, dtype=np.float32)[0]))
+        words = np.eye(1, space.card.dim, dtype=np.float32)[0]
+        asked += [replace(known, words=words), replace(plain, words=words)]
     for query in asked:
         recommender.recommend(query)

@@ -29,13 +29,21 @@ class Metrics:
         self._widened = self._counter("slates_widened", "Slates filled up from a fallback")
         self._snapshot = Gauge(
             "recsys_snapshot_info",
-            "1 for the snapshot in use, 0 for those before it",
+            "1 for the rebuild's snapshot in use, refreshed or not, 0 for those before it",
             ["snapshot", "built_at"],
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
+        self._items_at = Gauge(
+            "recsys_items_timestamp_seconds",
+            "When the newest items of the snapshot in use were read",
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )
         self._served: tuple[str, str] | None = None
         self.refused = self._counter("snapshots_refused", "Published snapshots that cannot be used")
+        self.refreshes = self._counter("refreshes", "Refreshed snapshots published")
+        self.refreshes_failed = self._counter("refreshes_failed", "Refreshes that failed")
         self.events = self._counter("events_added", "Events stored")
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -51,10 +59,12 @@ class Metrics:
             self._widened.inc()
 
     def serves(self, manifest: Manifest) -> None:
-        """Name the snapshot in use."""
+        """Name the snapshot in use; refreshes by what they were made from, for there are hundreds a day."""
+        refreshed = manifest.refreshed
+        self._items_at.set((refreshed.at if refreshed else manifest.built_at).timestamp())
         if self._served is not None:
             self._snapshot.labels(*self._served).set(0)
-        self._served = (manifest.id, manifest.built_at.isoformat())
+        self._served = (manifest.origin, manifest.built_at.isoformat())
         self._snapshot.labels(*self._served).set(1)
 
     def text(self) -> bytes:

@@ -75,7 +75,7 @@ def read(cursor: str, asked: int, served: Served, kept: Snapshots) -> list[int]:
             f"parameters (but for limit, explain and events), or {AGAIN}"
         )
     now, items = served.manifest.id, served.recommender.items
-    if of == crc32(now.encode()):
+    if of == crc32(served.manifest.origin.encode()):  # refreshes of a snapshot keep its ordinals
         return [item for item in shown if item < len(items)]
     ids = _ids_in(kept, of, shown)
     if ids is None:

@@ -271,6 +271,6 @@ def _page(served: Served, item_id: str, within: Services) -> Ordinals:
     if not len(page):
         raise UnknownItem(
             f"item {item_id!r} is known, but not yet in snapshot {served.manifest.id}: "
-            "it will be after the next rebuild"
+            "ask again in a few seconds, when it has been refreshed"
         )
     return page

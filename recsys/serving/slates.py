@@ -161,7 +161,7 @@ def answer(
     )
     shown += page.items
     goes_on = len(page.items) == question.limit and len(shown) < _most(question)
-    reply["next"] = written(shown, asked, served.manifest.id) if goes_on else None
+    reply["next"] = written(shown, asked, served.manifest.origin) if goes_on else None
     return as_json(reply)
 
 

@@ -42,6 +42,11 @@ class Words:
                 log.error("search is switched off: %s", error)
                 self._problem = error
 
+    @property
+    def encoder(self) -> TextEncoder | None:
+        """None where it is not loaded."""
+        return self._encoder
+
     def vector(self, text: str, space: Space | None) -> Floats:
         """(dim,) unit vector in this space. Raises EncoderError where it cannot be searched."""
         self._check(space)

@@ -1,7 +1,8 @@
-"""Several processes answer on one socket, and hold one snapshot between them.
+"""Several processes answer on one socket, and hold one snapshot between them; one more keeps it fresh.
 
-The parent loads what there is to load and then forks: what no worker writes to is in memory once. It answers
-nothing itself. A worker that dies is replaced; each finds newer snapshots by itself.
+The parent loads what there is to load and then forks: what no child writes to is in memory once. It answers
+nothing itself. A child that dies is replaced; each finds newer snapshots by itself. Were the parent killed, its
+children would end as well.
 """
 
 import gc
@@ -9,16 +10,27 @@ import logging
 import os
 import signal
 import socket
+import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
+from recsys.refresh import Refresher, Watch, keep_fresh
+from recsys.serving.slates import Services
+
 log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 1.0
-"""Before a worker that died is replaced: one that cannot start must not keep the machine busy."""
+"""Before a child that died is replaced: one that cannot start must not keep the machine busy."""
+
+NICENESS = 5
+"""Of the process that refreshes: those who answer come first."""
+
+Duty = Callable[[], None]
+"""What a child does until it is told to stop."""
 
 
 def run(application: FastAPI, listening: socket.socket) -> None:
@@ -27,42 +39,67 @@ def run(application: FastAPI, listening: socket.socket) -> None:
 
 
 def run_several(application: FastAPI, listening: socket.socket, workers: int) -> None:
-    """Answer in so many processes until told to stop (SIGTERM, SIGINT)."""
-    services = application.state.services
+    """Answer in so many processes until told to stop (SIGTERM, SIGINT); refresh in another, if that is set."""
+    services: Services = application.state.services
     services.live.prepare()
     services.engine.dispose()  # a connection belongs to one process
     gc.collect()
     gc.freeze()  # the collector would write to every object that the processes share
+    waiting: list[Duty] = [lambda: run(application, listening)] * workers
+    if services.settings.serving.refresh_seconds:
+        waiting.append(lambda: _refresh(services))
     asked_to_stop = False
-    running: set[int] = set()
+    running: dict[int, Duty] = {}
+    parent_lives, holding = os.pipe()
 
     def stop(number: int, _: FrameType | None) -> None:
         nonlocal asked_to_stop
         asked_to_stop = True
-        for worker in running:
-            os.kill(worker, number)
+        for child in running:
+            os.kill(child, number)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     while not asked_to_stop or running:
-        while not asked_to_stop and len(running) < workers:
-            running.add(_forked(application, listening))
+        while not asked_to_stop and waiting:
+            duty = waiting.pop()
+            running[_forked(duty, parent_lives, holding)] = duty
         ended, status = os.wait()
-        running.discard(ended)
+        duty = running.pop(ended)
         if not asked_to_stop:
-            log.error("worker %d ended with %d: it is replaced", ended, status)
+            log.error("process %d ended with %d: it is replaced", ended, status)
+            waiting.append(duty)
             time.sleep(PAUSE_SECONDS)
 
 
-def _forked(application: FastAPI, listening: socket.socket) -> int:
-    worker = os.fork()
-    if worker:
-        return worker
+def _refresh(services: Services) -> None:
+    """In a process of its own: work in a thread would hold up the requests of its process by the interpreter's lock."""
+    os.nice(NICENESS)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    every, counted = services.settings.serving.refresh_seconds, services.metrics
+    if encoder := services.words.encoder:
+        encoder.encode(["first", "import"])  # what many texts need is made now, while nobody waits
+    refresher = Refresher(services.engine, services.settings, encoder)
+    keep_fresh(refresher, every, Watch(counted.refreshes.inc, counted.refreshes_failed.inc))
+
+
+def _forked(duty: Duty, parent_lives: int, holding: int) -> int:
+    child = os.fork()
+    if child:
+        return child
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.close(holding)
+    threading.Thread(target=_end_with, args=(parent_lives,), daemon=True).start()
     code = 1
     try:
-        run(application, listening)
+        duty()
         code = 0
     finally:
-        os._exit(code)  # what the parent would do at its end is not for a worker to do
+        os._exit(code)  # what the parent would do at its end is not for a child to do
+
+
+def _end_with(parent_lives: int) -> None:
+    """Nobody writes into this pipe: it can be read when the last one who could has gone."""
+    os.read(parent_lives, 1)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -288,7 +288,8 @@ def writing(url: str, bench: Bench) -> Iterator[list[int]]:
 def _running(
     command: Sequence[str], home: Path | None, given: bytes = b""
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    environment = os.environ | ({} if home is None else {"RECSYS_HOME": str(home)})
+    own = {"RECSYS_SERVING__REFRESH_SECONDS": "0"}  # nothing changes, and no process waits for it
+    environment = os.environ | own | ({} if home is None else {"RECSYS_HOME": str(home)})
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
     ) as server:

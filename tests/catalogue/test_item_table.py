@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from recsys.catalogue.database import reading, writing
+from recsys.catalogue.item_table import SCHEMA
 from recsys.catalogue.items import Item, ItemTable, read_items, upsert_items
 
 NOW = datetime(2024, 5, 1, tzinfo=UTC)
@@ -91,3 +92,17 @@ def test_an_empty_catalogue_is_a_table_too(engine: Engine, tmp_path: Path):
 def test_a_table_with_other_columns_is_refused():
     with pytest.raises(ValueError, match="needs the columns"):
         ItemTable(pa.table({"id": ["a"]}))
+
+
+def test_rows_replace_those_of_their_ids_and_new_ones_come_behind(table: ItemTable) -> None:
+    rows = [
+        {"id": "new", "categories": [], "images": [], "attributes": "{}", "created_at": 1},
+        {"id": "b", "title": "Beer", "categories": ["Drinks"], "images": [], "attributes": "{}"},
+    ]
+    known = {"available": True, "created_at": NOW_US}
+    made = table.with_rows(ItemTable(pa.Table.from_pylist([known | row for row in rows], SCHEMA)))
+    assert list(made.ids) == ["a", "b", "c", "d", "new"]
+    assert [made.title(n) for n in range(5)] == ["Ale", "Beer", "c", "d", "new"]
+    others = [0, 2, 3]
+    assert made.data.take(others).equals(table.data.take(others))
+    assert made.with_category("Drinks").tolist() == [0, 1, 2]

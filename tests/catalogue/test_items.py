@@ -8,15 +8,18 @@ from recsys.catalogue.database import reading, writing
 from recsys.catalogue.items import (
     Counts,
     Item,
+    changed_since,
     delete_item,
     get_item,
     get_items,
     patch_item,
     read_items,
+    read_some,
     upsert_items,
     withdrawn_since,
 )
 from recsys.catalogue.tables import ItemRow
+from recsys.catalogue.times import to_us
 from recsys.errors import InputError, UnknownItem
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -229,3 +232,21 @@ def test_times_are_kept_in_utc_to_the_microsecond(engine: Engine):
 def test_naive_times_are_refused_by_the_table_itself(engine: Engine):
     with pytest.raises(Exception, match="has no time zone"), writing(engine) as session:
         upsert_items(session, [Item(id="a")], datetime(2024, 1, 1))
+
+
+def test_what_changed_is_told_since_a_moment_the_latest_first_and_can_be_read(engine: Engine):
+    put(engine, *(Item(id=name) for name in ("old", "deleted", "a", "b")))
+    put(engine, Item(id="b", price=1), Item(id="a", available=False), now=LATER)
+    put(engine, Item(id="new", title="New"), now=LATER + timedelta(seconds=1))
+    with writing(engine) as session:
+        delete_item(session, "deleted", LATER)
+    with reading(engine) as session:
+        found = changed_since(session, LATER)
+        assert found == {"new": to_us(LATER) + 1_000_000, "a": to_us(LATER), "b": to_us(LATER)}
+        assert list(found) == ["new", "a", "b"]
+        some = read_some(session, [*found, "deleted", "never"])  # type: ignore[list-item]
+        every = read_items(session)
+        wanted = every.ids.ordinals(list(some.ids))
+        assert set(some.ids) == set(found)
+        assert some.data.equals(every.data.take(wanted))
+        assert len(read_some(session, [])) == 0

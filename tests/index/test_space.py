@@ -10,7 +10,7 @@ from recsys.embedding.encoder import EncoderCard, unit_rows
 from recsys.embedding.vectors import VectorTable
 from recsys.errors import SnapshotCorrupt
 from recsys.identity import ABSENT, IdMap, ItemId
-from recsys.index.space import Space, build_space
+from recsys.index.space import Space, build_space, extended
 
 DIM = 12
 CARD = EncoderCard("model", "1", "text", DIM, 256, "title")
@@ -259,3 +259,60 @@ def test_a_world_that_stayed_gives_the_same_space() -> None:
     np.testing.assert_array_equal(
         again.search(queries, 10).ordinals, made.search(queries, 10).ordinals
     )
+
+
+def extended_by(then: dict[int, np.ndarray], ids: IdMap, space: Space) -> tuple[IdMap, Space]:
+    """What became of a space whose items changed, came or lost their vectors; new ones stand behind the others."""
+    known = [int(key[1:]) for key in ids]
+    order = known + [n for n in sorted(then) if n not in set(known)]
+    now = IdMap([ItemId(f"i{n:06}") for n in order])
+    differ = [at for at, n in enumerate(order) if n not in SHOP or then[n] is not SHOP[n]]
+    having = np.array([then[order[at]] is not None for at in differ])
+    vectors = [
+        then[order[at]] if has else np.zeros(DIM) for at, has in zip(differ, having, strict=True)
+    ]
+    found = np.array(vectors, dtype=np.float32)
+    return now, extended(space, len(order), np.array(differ), found, having)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_extended_space_is_as_good_as_one_built_anew(kind: str, tmp_path: Path) -> None:
+    ids, made = built(SHOP, kind)
+    made.write(tmp_path, "text")
+    then = SHOP | changed(SHOP)  # nothing goes
+    _, found = extended_by(then, ids, Space.load(tmp_path, "text"))
+    assert found.changed == 40 + 30 + 5
+    assert recall(found) == 1.0 if kind == "exact" else recall(found) >= 0.95
+    having = np.flatnonzero(found.present)
+    assert len(having) == len(then) - 5
+    at = found.search(found.rows[having[::50]], 1).ordinals[:, 0]
+    np.testing.assert_array_equal(at, having[::50])
+    assert found.index.search(found.rows[:1], 5).ordinals.min() >= 0
+    (tmp_path / "again").mkdir()
+    found.write(tmp_path / "again", "text")
+    again = Space.load(tmp_path / "again", "text")
+    np.testing.assert_array_equal(again.neighbours, found.neighbours)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_space_extended_by_nothing_new_is_the_same_object(kind: str) -> None:
+    ids, made = built(SHOP, kind)
+    some = np.array([3, 8])
+    raw = np.stack([SHOP[int(ids.external(some)[n][1:])] for n in range(2)]).astype(np.float32)
+    assert extended(made, len(ids), some, raw, np.ones(2, dtype=bool)) is made
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_space_of_hardly_any_items_can_be_extended(count: int) -> None:
+    _, made = built({n: shop(3)[n] for n in range(count)}, "exact") if count else (None, None)
+    if made is None:
+        made = build_space(
+            IdMap([]),
+            VectorTable(IdMap([]), np.zeros((0, DIM), np.float32), CARD),
+            IndexSettings(neighbours=10),
+        )
+    wider = extended(
+        made, count + 2, np.arange(count, count + 2), shop(5)[3:], np.ones(2, dtype=bool)
+    )
+    known = (wider.neighbours != ABSENT).sum(axis=1)
+    assert known.tolist() == [count + 1] * (count + 2)

@@ -52,6 +52,7 @@ def server(world: tuple[Settings, Artefacts]) -> Iterator[tuple[int, int]]:
         "RECSYS_HOME": str(settings.home),
         "RECSYS_EMBEDDING__TEXT_MODEL": "none",
         "RECSYS_SERVING__POLL_SECONDS": "0.1",
+        "RECSYS_SERVING__REFRESH_SECONDS": "0",
         "COLUMNS": "200",
     }
     command = [sys.executable, "-m", "recsys", "serve", "--port", "0"]

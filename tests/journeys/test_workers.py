@@ -21,7 +21,7 @@ WORKERS = 3
 def server(built_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
     """Process and address of `recsys serve --workers 3` over a shop, with its text encoder."""
     home = shutil.copytree(built_home, tmp_path_factory.mktemp("workers") / "home")
-    own = {"RECSYS_HOME": str(home), "COLUMNS": "200"}
+    own = {"RECSYS_HOME": str(home), "RECSYS_SERVING__REFRESH_SECONDS": "0", "COLUMNS": "200"}
     command = [sys.executable, "-m", "recsys", "serve", "--port", "0", "--workers", str(WORKERS)]
     with subprocess.Popen(
         command, env=os.environ | own, stdout=subprocess.PIPE, text=True

@@ -5,7 +5,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from recsys.config import PreferenceSettings
-from recsys.preference.cold import ContentPrior, lend
+from recsys.preference.cold import ContentPrior, lend, lend_to
 from recsys.preference.sparse import score
 
 SETTINGS = PreferenceSettings(lend_until=5.0, lend_neighbours=2)
@@ -104,3 +104,31 @@ def test_no_more_weights_are_kept_than_set_and_none_leads_to_itself():
         {6: [0, 1]}, {6: [0.9, 0.9]}
     )  # 0 leads to 1: by way of both, 6 leads to 6
     assert not lent(between_lenders).diagonal().any()
+
+
+@pytest.mark.parametrize("growth", [0.0, 1.3])
+def test_items_that_come_later_are_lent_what_those_known_from_the_start_are(growth):
+    """Exactly so where the lenders are well known: what is lent to them is next to nothing."""
+    support = np.where(SUPPORT > 0, 1e6, 0).astype(np.float32)
+    settings = SETTINGS.model_copy(update={"lend_until": 1e-3})
+    whole = lend(csr_array(W), support, [TWIN], settings, growth)
+    without_it = lend(csr_array(W), support, [prior({}, {})], settings, growth)
+    later = lend_to(without_it, np.array([6, 7]), support, [TWIN], settings, growth, 200)
+    np.testing.assert_allclose(later.toarray(), whole.toarray(), rtol=1e-5, atol=1e-12)
+
+
+def test_lending_anew_forgets_what_was_lent_before():
+    lent_once = lent(TWIN)
+    other = prior({6: [4], 4: [6]}, {6: [0.9], 4: [0.9]})
+    got = lend_to(lent_once, np.array([6]), SUPPORT, [other], SETTINGS, 0.0, 200)
+    assert liking(got, 3)[6] > 0
+    assert liking(got, 0)[6] == 0
+    assert not liking(got, 6)[:3].any()
+    others = np.delete(np.arange(8), 6)
+    untouched = [each.toarray()[np.ix_(others, others)] for each in (got, lent_once)]
+    np.testing.assert_array_equal(*untouched)
+
+
+def test_an_item_that_comes_later_takes_the_place_of_the_weakest():
+    got = lend_to(lent(prior({}, {})), np.array([6]), SUPPORT, [TWIN], SETTINGS, 0.0, 2)
+    assert (np.diff(got.indptr) <= 2).all()
