@@ -406,7 +406,7 @@ def coded(rows: Floats) -> tuple[NDArray[np.int8], float]:
 
 def in_codes(rows: Floats, scale: float) -> NDArray[np.int8]:
     """The same on a scale that is given; what is beyond it is cut off."""
-    return np.rint(rows * np.float32(scale)).clip(-127, 127).astype(np.int8)
+    return np.asarray(np.rint(rows * np.float32(scale)).clip(-127, 127), dtype=np.int8)
 
 
 def _nothing_near(count: int, width: int) -> tuple[NDArray[np.int32], Floats]:
