@@ -41,6 +41,7 @@ from recsys.errors import (
 from recsys.index.space import Space
 from recsys.locks import only_one
 from recsys.preference.models import Preference
+from recsys.threads import available_cores
 
 FORMAT = 6
 """Raised whenever an older reader could misread a newer folder."""
@@ -217,10 +218,15 @@ class Snapshots:
     def verify(self, snapshot: str) -> Manifest:
         """Compare every file with its sha256. Raises SnapshotCorrupt naming each file that differs."""
         manifest, folder = self.manifest(snapshot), self.folder / snapshot
+        there = [name for name in manifest.files if (folder / name).is_file()]
+        with ThreadPoolExecutor(available_cores()) as pool:
+            found = dict(
+                zip(there, pool.map(self._sha256, (folder / n for n in there)), strict=True)
+            )
         wrong = [
-            f"{name} is missing" if not (folder / name).is_file() else f"{name} differs"
+            f"{name} is missing" if name not in found else f"{name} differs"
             for name, digest in manifest.files.items()
-            if not (folder / name).is_file() or self._sha256(folder / name) != digest
+            if found.get(name) != digest
         ]
         if wrong:
             raise SnapshotCorrupt(f"snapshot {snapshot}: {'; '.join(wrong)}: roll back or rebuild")

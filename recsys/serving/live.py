@@ -8,6 +8,7 @@ last of its requests ends. A snapshot that cannot be used is refused, and the ol
 import logging
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -74,7 +75,10 @@ class Live:
         self._thread = threading.Thread(target=self._watch, name="recsys-live", daemon=True)
 
     def prepare(self) -> None:
-        """Load what is published."""
+        """Load what is published, and beside it the encoder that it needs, which takes as long."""
+        with suppress(SnapshotError):
+            if "text" in self._snapshots.manifest(self._snapshots.current_id()).encoders:
+                threading.Thread(target=self._words.prepare, daemon=True).start()
         self._look_calmly()
 
     def start(self) -> None:
@@ -186,7 +190,8 @@ class Live:
 
     def _use(self, manifest: Manifest, artefacts: Artefacts) -> None:
         """Warm the new one up, then swap."""
-        self._words.prepare(artefacts.spaces.get("text"))
+        if "text" in artefacts.spaces:
+            self._words.prepare()
         recommender = Recommender.of(artefacts, self._settings.ranking)
         _warm_up(recommender)
         with self._lock:

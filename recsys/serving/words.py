@@ -31,10 +31,10 @@ class Words:
         self._encoding = threading.Lock()
         self._encode = lru_cache(REMEMBERED)(self._encode_anew)
 
-    def prepare(self, space: Space | None) -> None:
-        """Load the encoder if this space needs one; what goes wrong is told to those who search."""
+    def prepare(self) -> None:
+        """Load the encoder; what goes wrong is told to those who search."""
         with self._loading:
-            if space is None or self._encoder is not None or self._problem is not None:
+            if self._encoder is not None or self._problem is not None:
                 return
             try:
                 self._encoder = load_text_encoder(self._settings)
