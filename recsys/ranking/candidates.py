@@ -136,8 +136,12 @@ class Query:
             visits = np.ones(len(history), dtype=np.float32)
         if not len(self.context):
             return Seeds(history.items, history.weights, newer, visits, history.types)
-        rest = ~np.isin(history.items, self.context)
-        page, left = self.context, history.only(rest)
+        page = self.context
+        if not len(history):
+            ones = np.ones(len(page), dtype=np.float32)
+            return Seeds(page, ones, np.zeros_like(page), ones, (CONTEXT,) * len(page))
+        rest = ~np.isin(history.items, page)
+        left = history.only(rest)
         return Seeds(
             np.concatenate([page, left.items]),
             np.concatenate([np.ones(len(page), dtype=np.float32), left.weights]),

@@ -104,8 +104,10 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_tags=TAGS,
     )
     app.state.services = Services(settings, engine, live, words, metrics, Histories(engine))
-    for part in PARTS:
-        app.include_router(part.router)
+    for (
+        part
+    ) in PARTS:  # as they are: through `include_router` each request would look twice, and longer
+        app.router.routes.extend(part.router.routes)
     app.add_exception_handler(RecsysError, _domain_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPError, _http_error)

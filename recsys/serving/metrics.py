@@ -40,6 +40,7 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )
+        self._labelled: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._served: tuple[str, str] | None = None
         self.refused = self._counter("snapshots_refused", "Published snapshots that cannot be used")
         self.refreshes = self._counter("refreshes", "Refreshed snapshots published")
@@ -48,8 +49,16 @@ class Metrics:
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request under its route's template: an id in a label would make one per item."""
-        self._requests.labels(method, route, status).inc()
-        self._seconds.labels(method, route).observe(seconds)
+        found = self._labelled.get((method, route, status))
+        if found is None:
+            labelled = (
+                self._requests.labels(method, route, status),
+                self._seconds.labels(method, route),
+            )
+            found = self._labelled[method, route, status] = labelled
+        counter, histogram = found
+        counter.inc()
+        histogram.observe(seconds)
 
     def suggested(self, account: Account) -> None:
         """Count what went wrong, or was scarce, in a slate."""
