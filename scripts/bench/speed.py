@@ -1,0 +1,139 @@
+"""Every figure of speed, measured on this machine and written into the README's table.
+
+usage: scripts/bench/all [--home DIR] [--only NAME ...] [--quick] [--readme FILE]
+
+Runs serving.py, batch.py, embedding.py, rebuild.py and index.py one after the other, which takes half an hour with
+nothing beside. DIR is a world of make_world.py for the first two; without one they share one of 100,000 items that is
+made first. --only: some of them; the rows of the others stay as they are. --quick: small sizes, to see that all runs.
+A figure that could not be had says so in its row.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+README = HERE.parent.parent / "README.md"
+
+BEGIN, END = "<!-- scripts/bench/all writes these rows -->", "<!-- to here -->"
+
+QUICK: Mapping[str, Sequence[str]] = {
+    "serving": ("--runs", "1", "--seconds", "1"),
+    "batch": ("--runs", "1", "--users", "50"),
+    "embedding": ("--runs", "1", "--texts", "16"),
+    "rebuild": ("--items", "300", "--nights", "1", "--queries", "200"),
+    "index": ("--items", "30000", "--runs", "1", "--queries", "20"),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A row of the table."""
+
+    bench: str
+    name: str
+    """In the bench's JSON."""
+    what: str
+    bar: str
+    spread: tuple[str, str] = ("_low", "_high")
+
+
+FIGURES = (
+    Figure("serving", "noop_ratio", "a user's slate, over a ready-made body's requests", "≥ .30"),
+    Figure("serving", "p99_ms", "its slowest hundredth, 8 connections, ms", "< 10"),
+    Figure("serving", "similar_noop_ratio", "similar items, over the same body", "≥ .45"),
+    Figure("serving", "write_slowdown", "slates beside 500 events a second, over without", "≥ .8"),
+    Figure("serving", "failed", "requests that failed meanwhile", "0"),
+    Figure("serving", "workers_memory_ratio", "memory of 4 workers, over that of one", "≤ 1.5"),
+    Figure("serving", "start_ratio", "start to first slate, over reading the files", "≤ 3 at 1 M"),
+    Figure(
+        "batch", "batch_ratio", "slates of 50 in batch, over `implicit`'s users a second", "≥ 3"
+    ),
+    Figure("embedding", "embed_ratio", "texts a second, over sentence-transformers'", "≥ 2.2"),
+    Figure("embedding", "cosine_min", "least cosine between the two", "≥ .998"),
+    Figure("rebuild", "incremental_ratio", "a night with 1 % new, over a full build", "≤ .35"),
+    Figure("rebuild", "embedding_ratio", "its embedding, over that of a full build", "≤ .05"),
+    Figure("index", "index_speedup", "a text query, over exact FAISS", "≥ 10", ("_p5", "_p95")),
+    Figure("index", "index_recall@10", "its recall@10", "≥ .98"),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and write. Gives 1 if a bench failed."""
+    asked = _parser().parse_args(arguments)
+    names = asked.only or list(QUICK)
+    with tempfile.TemporaryDirectory() as folder:
+        home = asked.home
+        if home is None and {"serving", "batch"} & set(names):
+            home = Path(folder) / "world"
+            _run("make_world", ["--home", str(home), "--items", "500" if asked.quick else "100000"])
+        found = {}
+        for name in names:
+            line = ["--json", *(QUICK[name] if asked.quick else ())]
+            if name in {"serving", "batch"}:
+                line += ["--home", str(home)]
+            found[name] = _run(name, line)
+    text = asked.readme.read_text(encoding="utf-8")
+    asked.readme.write_text(written(text, found), encoding="utf-8")
+    return int(any(result is None for result in found.values()))
+
+
+def _run(name: str, line: Sequence[str]) -> dict[str, object] | None:
+    """The JSON that it ends with, if any; None if it fails."""
+    print(f"{name}: {' '.join(line)}", file=sys.stderr)
+    command = [sys.executable, str(HERE / f"{name}.py"), *line]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    last = (done.stdout.splitlines() or [""])[-1]
+    if done.returncode:
+        return None
+    return json.loads(last) if last.startswith("{") else {}
+
+
+def written(readme: str, found: Mapping[str, Mapping[str, object] | None]) -> str:
+    """The README with the rows of these benches. Raises ValueError if the place for them is not in it."""
+    place = re.compile(f"{re.escape(BEGIN)}\n(.*?){re.escape(END)}", re.DOTALL)
+    known = place.search(readme)
+    if known is None:
+        raise ValueError(f"there is no place for the table: {BEGIN!r} and {END!r} must be in it")
+    old = {_key(row): row for row in known.group(1).splitlines() if "`" in row}
+    head = ["| what | measured by | to reach | measured |", "|---|---|---|---|"]
+    rows = [
+        _row(figure, found[figure.bench])
+        if figure.bench in found
+        else old.get(_key(_row(figure, None)), _row(figure, None))
+        for figure in FIGURES
+    ]
+    table = "\n".join([*head, *rows])
+    return place.sub(lambda _: f"{BEGIN}\n\n{table}\n\n{END}", readme)
+
+
+def _key(row: str) -> str:
+    return "|".join(row.split("|")[:3])
+
+
+def _row(figure: Figure, result: Mapping[str, object] | None) -> str:
+    told = "not measured"
+    if result is not None and figure.name in result:
+        low, high = (result.get(figure.name + end) for end in figure.spread)
+        told = f"{result[figure.name]:,}"
+        told += f" [{low:,}, {high:,}]" if low is not None and high is not None else ""
+    return f"| {figure.what} | `{figure.bench}.py` {figure.name} | {figure.bar} | {told} |"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--home", type=Path, help="a world of make_world.py")
+    parser.add_argument("--only", nargs="+", choices=list(QUICK))
+    parser.add_argument("--quick", action="store_true", help="small sizes")
+    parser.add_argument("--readme", type=Path, default=README, help="where the table is")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
