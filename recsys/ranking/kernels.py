@@ -34,8 +34,8 @@ from recsys.ranking.knowledge import (
     TEXT_TASTE,
     TRANSITIONS,
     TRENDING,
+    Again,
     Held,
-    Knowledge,
     Near,
     Rows,
 )
@@ -379,7 +379,7 @@ def _add_near(
     source: int,
     column: int,
     seed_column: int,
-    knowledge: Knowledge,
+    facts: NDArray[np.void],
     asked: Asked,
     n: int,
     places: Items,
@@ -400,7 +400,7 @@ def _add_near(
             for line in range(1 + 4 * near.kept // LINE):
                 prefetch(near.neighbours, asked.seeds[k + 1], line)
                 prefetch(near.similarity, asked.seeds[k + 1], line)
-        if asked.weights[k] <= 0 or not _judges(knowledge.facts, source, seed):
+        if asked.weights[k] <= 0 or not _judges(facts, source, seed):
             continue
         if liked == NEWEST_SEEDS:
             break
@@ -420,7 +420,8 @@ def _add_near(
 
 @compiled
 def _add_again(
-    knowledge: Knowledge,
+    again: Again,
+    facts: NDArray[np.void],
     asked: Asked,
     n: int,
     places: Items,
@@ -431,12 +432,12 @@ def _add_again(
     count: int,
 ) -> tuple[int, bool]:
     """How much what was liked is wished for again, into its column; and as for `_add_near`."""
-    again, nothing = knowledge.again, True
+    nothing = True
     for k in range(asked.starts[n] + asked.page[n], asked.starts[n + 1]):
         if asked.weights[k] > 0:
             nothing = False
             wish = asked.weights[k] * math.exp(-again.fading * asked.newer[k])
-            wish *= knowledge.facts[asked.seeds[k]].returns * asked.visits[k] ** again.power
+            wish *= facts[asked.seeds[k]].returns * asked.visits[k] ** again.power
             if wish != 0:
                 at = _at(places, size, items, marks, values, count, asked.seeds[k])
                 count += at == count
@@ -504,7 +505,12 @@ def _walk(
 
 @compiled
 def _room(
-    knowledge: Knowledge,
+    cooccurrence: Rows,
+    transitions: Rows,
+    linear: Rows,
+    text: Near,
+    image: Near,
+    facts: NDArray[np.void],
     asked: Asked,
     forbidden: Forbidden,
     n: int,
@@ -516,29 +522,29 @@ def _room(
     """Entries that a query may need at the most; at least 1."""
     seeds = asked.starts[n + 1] - asked.starts[n]
     for k in range(asked.starts[n], asked.starts[n + 1]):
-        prefetch(knowledge.cooccurrence.indptr, asked.seeds[k], 0)
-        prefetch(knowledge.transitions.indptr, asked.seeds[k], 0)
-        prefetch(knowledge.linear.indptr, asked.seeds[k], 0)
-        prefetch(knowledge.facts, asked.seeds[k], 0)
+        prefetch(cooccurrence.indptr, asked.seeds[k], 0)
+        prefetch(transitions.indptr, asked.seeds[k], 0)
+        prefetch(linear.indptr, asked.seeds[k], 0)
+        prefetch(facts, asked.seeds[k], 0)
     room = 1 + listed + forbidden.excluded_starts[n + 1] - forbidden.excluded_starts[n]
     room += forbidden.seen_starts[n + 1] - forbidden.seen_starts[n]
     if wanted[COOCCURRENCE]:
-        room += _row_entries(knowledge.cooccurrence, asked, n)
+        room += _row_entries(cooccurrence, asked, n)
     if wanted[TRANSITIONS]:
-        room += _row_entries(knowledge.transitions, asked, n)
+        room += _row_entries(transitions, asked, n)
     if wanted[LINEAR]:
-        room += _row_entries(knowledge.linear, asked, n)
+        room += _row_entries(linear, asked, n)
     if wanted[AGAIN]:
         room += seeds
     if wanted[TEXT]:
-        room += min(seeds, NEWEST_SEEDS) * knowledge.text.kept
+        room += min(seeds, NEWEST_SEEDS) * text.kept
     if wanted[IMAGE]:
-        room += min(seeds, NEWEST_SEEDS) * knowledge.image.kept
+        room += min(seeds, NEWEST_SEEDS) * image.kept
     hidden = room
     for source in (POPULAR, TRENDING, NEW):
         if finders[source]:
             room += limit + hidden
-    return int(min(room, len(knowledge.facts) + 1))
+    return int(min(room, len(facts) + 1))
 
 
 @compiled
@@ -565,6 +571,12 @@ def find(
     (q, sources), how many items each source found (q, sources), and how many were left out and why (q, 4).
     """
     knowledge = held.arrays
+    facts, text, image = knowledge.facts, knowledge.text, knowledge.image
+    cooccurrence, transitions, linear = (
+        knowledge.cooccurrence,
+        knowledge.transitions,
+        knowledge.linear,
+    )
     queries = len(asked.page)
     by_words, is_given = len(words_starts) > 0, len(given_starts) > 0
     room, total, longest = 1, 0, 1
@@ -575,7 +587,24 @@ def find(
         if is_given:
             listed += given_starts[n + 1] - given_starts[n]
             total += given_starts[n + 1] - given_starts[n]
-        room = max(room, _room(knowledge, asked, forbidden, n, wanted, finders, limit, listed))
+        room = max(
+            room,
+            _room(
+                cooccurrence,
+                transitions,
+                linear,
+                text,
+                image,
+                facts,
+                asked,
+                forbidden,
+                n,
+                wanted,
+                finders,
+                limit,
+                listed,
+            ),
+        )
         longest = max(longest, asked.starts[n + 1] - asked.starts[n])
     if not is_given:
         total = queries * min(pool, room)
@@ -598,7 +627,21 @@ def find(
             listed += words_starts[n + 1] - words_starts[n]
         if is_given:
             listed += given_starts[n + 1] - given_starts[n]
-        need = _room(knowledge, asked, forbidden, n, wanted, finders, limit, listed)
+        need = _room(
+            cooccurrence,
+            transitions,
+            linear,
+            text,
+            image,
+            facts,
+            asked,
+            forbidden,
+            n,
+            wanted,
+            finders,
+            limit,
+            listed,
+        )
         size = _table_size(need)
         places[:size] = FREE
         count = 0
@@ -622,7 +665,7 @@ def find(
             )
         if wanted[AGAIN]:
             count, silent[n, AGAIN] = _add_again(
-                knowledge, asked, n, places, size, items, marks, values, count
+                knowledge.again, facts, asked, n, places, size, items, marks, values, count
             )
         if wanted[TEXT] and not by_words:
             count, silent[n, TEXT] = _add_near(
@@ -630,7 +673,7 @@ def find(
                 TEXT,
                 BY_TEXT,
                 TEXT_SEED,
-                knowledge,
+                facts,
                 asked,
                 n,
                 places,
@@ -646,7 +689,7 @@ def find(
                 IMAGE,
                 BY_IMAGE,
                 IMAGE_SEED,
-                knowledge,
+                facts,
                 asked,
                 n,
                 places,
@@ -762,14 +805,14 @@ def find(
 
 @compiled
 def _taste(
-    near: Near, source: int, knowledge: Knowledge, asked: Asked, n: int, taste: Floats
+    near: Near, source: int, facts: NDArray[np.void], asked: Asked, n: int, taste: Floats
 ) -> bool:
     """The sum of what is left of the liked seeds' vectors, as a unit vector; False where there is none."""
     taste[:] = 0
     first = asked.starts[n]
     for k in range(first, asked.starts[n + 1]):
         seed = asked.seeds[k]
-        if asked.weights[k] > 0 and _judges(knowledge.facts, source, seed):
+        if asked.weights[k] > 0 and _judges(facts, source, seed):
             codes, left = near.codes[seed], np.float32(_left(k - first, near.fading))
             for c in range(len(taste)):
                 taste[c] += left * np.float32(codes[c])
@@ -849,12 +892,12 @@ def judge(
                 for k in range(first, last):
                     if _judges(knowledge.facts, FACTORS, items[k]):
                         scores[FACTORS, k] = _dot(factors.items[items[k]], taste)
-        if heard[TEXT_TASTE] and _taste(knowledge.text, TEXT, knowledge, asked, n, text):
+        if heard[TEXT_TASTE] and _taste(knowledge.text, TEXT, facts, asked, n, text):
             scale = np.float32(1 / knowledge.text.scale)
             for k in range(first, last):
                 if _judges(knowledge.facts, TEXT_TASTE, items[k]):
                     scores[TEXT_TASTE, k] = scale * _code_dot(knowledge.text.codes[items[k]], text)
-        if heard[IMAGE_TASTE] and _taste(knowledge.image, IMAGE, knowledge, asked, n, image):
+        if heard[IMAGE_TASTE] and _taste(knowledge.image, IMAGE, facts, asked, n, image):
             scale = np.float32(1 / knowledge.image.scale)
             for k in range(first, last):
                 if _judges(knowledge.facts, IMAGE_TASTE, items[k]):
