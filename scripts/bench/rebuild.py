@@ -229,10 +229,10 @@ def _store(home: Path, items: Sequence[Item], events: Sequence[Event]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--items", type=int, default=3_000)
+    parser.add_argument("--items", type=int, default=1_000)
     parser.add_argument("--events", type=int, help="ten for each item, if left out")
     parser.add_argument("--nights", type=int, default=5, help="at most 6: the seventh learns again")
-    parser.add_argument("--queries", type=int, default=20_000, help="evaluation.max_queries")
+    parser.add_argument("--queries", type=int, default=500, help="evaluation.max_queries")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="the last line is a JSON object")
     parser.add_argument("--build", type=Path, help=argparse.SUPPRESS)
