@@ -1,6 +1,6 @@
 """How long does a night's rebuild take when 1 % of the items and of the events are new, beside a full one?
 
-usage: python scripts/bench/rebuild.py [--items 3000] [--events N] [--nights 5] [--queries 20000] [--json]
+usage: python scripts/bench/rebuild.py [--items 1000] [--events N] [--nights 5] [--queries 500] [--json]
 
 A made-up shop (worldly.py) with texts of words that its clusters share is built in full, then night by night after
 1 % more items (half of them new, half with another text) and 1 % more events; then the last world is built in full
