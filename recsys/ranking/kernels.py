@@ -65,9 +65,10 @@ COLUMNS = 8
 Marks = NDArray[np.uint8]
 """Of each entry."""
 
-POOLED, IS_EXCLUDED, IS_SEEN, MET = 1, 2, 4, 8
+POOLED, IS_EXCLUDED, IS_SEEN, MET, IS_GONE = 1, 2, 4, 8, 16
 HIDDEN = IS_EXCLUDED | IS_SEEN
-"""Marks: a candidate; excluded by the caller; seen by the viewer; hidden, but a source would have given it."""
+"""Marks: a candidate; excluded by the caller; seen by the viewer; hidden, but a source would have given it; so as it is
+not available."""
 
 UNAVAILABLE, EXCLUDED, SEEN, NOT_ALLOWED = range(4)
 """Why an item is left out, in the order in which it is asked."""
@@ -354,10 +355,10 @@ def _add_rows(
     marks: Marks,
     values: Floats,
     count: int,
-) -> int:
-    """weights @ W[seeds] into a column. Gives how many entries there are now."""
+) -> tuple[int, bool]:
+    """weights @ W[seeds] into a column. Gives how many entries there are now, and whether no seed has a row."""
     _fade(asked, n, rows.fading, faded)
-    first, last = asked.starts[n], asked.starts[n + 1]
+    first, last, nothing = asked.starts[n], asked.starts[n + 1], True
     for k in range(first, last):
         weight, seed = faded[k - first], asked.seeds[k]
         if k + 1 < last:
@@ -370,7 +371,8 @@ def _add_rows(
             at = _at(places, size, items, marks, values, count, rows.indices[entry])
             count += at == count
             values[at, column] += weight * rows.data[entry]
-    return count
+            nothing = False
+    return count, nothing
 
 
 @compiled
@@ -452,6 +454,7 @@ def _best_of_column(
     marks: Marks,
     values: Floats,
     count: int,
+    available: Mask,
     allowed: Mask,
     limit: int,
     keys: Ordinals,
@@ -459,13 +462,15 @@ def _best_of_column(
 ) -> int:
     """The entries with the highest values above 0, best first, into `places`; gives how many.
 
-    What is excluded or seen makes room for others, and is marked as met.
+    What is not available, excluded or seen makes room for others, and is marked as met.
     """
     found, bits = 0, values.view(np.int32)
     for at in range(count):
         if values[at, column] <= 0 or (len(allowed) and not allowed[items[at]]):
             continue
-        if marks[at] & HIDDEN:
+        if not available[items[at]]:
+            marks[at] |= MET | IS_GONE
+        elif marks[at] & HIDDEN:
             marks[at] |= MET
         else:
             keys[found], places[found] = _key(bits[at, column], items[at]), at
@@ -540,10 +545,9 @@ def _room(
         room += min(seeds, NEWEST_SEEDS) * text.kept
     if wanted[IMAGE]:
         room += min(seeds, NEWEST_SEEDS) * image.kept
-    hidden = room
     for source in (POPULAR, TRENDING, NEW):
         if finders[source]:
-            room += limit + hidden
+            room += limit
     return int(min(room, len(facts) + 1))
 
 
@@ -579,7 +583,7 @@ def find(
     )
     queries = len(asked.page)
     by_words, is_given = len(words_starts) > 0, len(given_starts) > 0
-    room, total, longest = 1, 0, 1
+    needs, total, longest = np.empty(queries, dtype=np.int64), 0, 1
     for n in range(queries):
         listed = 0
         if by_words:
@@ -587,47 +591,7 @@ def find(
         if is_given:
             listed += given_starts[n + 1] - given_starts[n]
             total += given_starts[n + 1] - given_starts[n]
-        room = max(
-            room,
-            _room(
-                cooccurrence,
-                transitions,
-                linear,
-                text,
-                image,
-                facts,
-                asked,
-                forbidden,
-                n,
-                wanted,
-                finders,
-                limit,
-                listed,
-            ),
-        )
-        longest = max(longest, asked.starts[n + 1] - asked.starts[n])
-    if not is_given:
-        total = queries * min(pool, room)
-    largest = _table_size(room)
-    places = np.empty(largest, dtype=np.int32)
-    items, values = np.empty(room, dtype=np.int32), np.empty((room, COLUMNS), dtype=np.float32)
-    marks, pooled = np.empty(room, dtype=np.uint8), np.empty(max(room, total), dtype=np.int64)
-    keys, order = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
-    lists, lengths = np.empty((N_SOURCES, limit), np.int64), np.zeros(N_SOURCES, np.int64)
-    faded = np.empty(longest, dtype=np.float32)
-    starts = np.zeros(queries + 1, dtype=np.int64)
-    kept, said = np.empty(total, np.int64), np.empty((total, COLUMNS), np.float32)
-    silent = np.zeros((queries, N_SOURCES), dtype=np.bool_)
-    retrieved = np.zeros((queries, N_SOURCES), dtype=np.int64)
-    removed = np.zeros((queries, 4), dtype=np.int64)
-    end = 0
-    for n in range(queries):
-        listed = 0
-        if by_words:
-            listed += words_starts[n + 1] - words_starts[n]
-        if is_given:
-            listed += given_starts[n + 1] - given_starts[n]
-        need = _room(
+        needs[n] = _room(
             cooccurrence,
             transitions,
             linear,
@@ -642,26 +606,57 @@ def find(
             limit,
             listed,
         )
-        size = _table_size(need)
+        longest = max(longest, asked.starts[n + 1] - asked.starts[n])
+    room = needs.max()
+    if not is_given:
+        total = queries * min(pool, room)
+    places = np.empty(_table_size(room), dtype=np.int32)
+    items, values = np.empty(room, dtype=np.int32), np.empty((room, COLUMNS), dtype=np.float32)
+    marks, pooled = np.empty(room, dtype=np.uint8), np.empty(max(room, total), dtype=np.int64)
+    keys, order = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
+    lists, lengths = np.empty((N_SOURCES, limit), np.int64), np.zeros(N_SOURCES, np.int64)
+    faded = np.empty(longest, dtype=np.float32)
+    starts = np.zeros(queries + 1, dtype=np.int64)
+    kept, said = np.empty(total, np.int64), np.empty((total, COLUMNS), np.float32)
+    silent = np.zeros((queries, N_SOURCES), dtype=np.bool_)
+    retrieved = np.zeros((queries, N_SOURCES), dtype=np.int64)
+    removed = np.zeros((queries, 4), dtype=np.int64)
+    end = 0
+    for n in range(queries):
+        size = _table_size(needs[n])
         places[:size] = FREE
         count = 0
         if wanted[COOCCURRENCE]:
-            rows = knowledge.cooccurrence
-            silent[n, COOCCURRENCE] = _row_entries(rows, asked, n) == 0
-            count = _add_rows(
-                rows, BY_COOCCURRENCE, asked, n, faded, places, size, items, marks, values, count
+            count, silent[n, COOCCURRENCE] = _add_rows(
+                cooccurrence,
+                BY_COOCCURRENCE,
+                asked,
+                n,
+                faded,
+                places,
+                size,
+                items,
+                marks,
+                values,
+                count,
             )
         if wanted[TRANSITIONS]:
-            rows = knowledge.transitions
-            silent[n, TRANSITIONS] = _row_entries(rows, asked, n) == 0
-            count = _add_rows(
-                rows, BY_TRANSITIONS, asked, n, faded, places, size, items, marks, values, count
+            count, silent[n, TRANSITIONS] = _add_rows(
+                transitions,
+                BY_TRANSITIONS,
+                asked,
+                n,
+                faded,
+                places,
+                size,
+                items,
+                marks,
+                values,
+                count,
             )
         if wanted[LINEAR]:
-            rows = knowledge.linear
-            silent[n, LINEAR] = _row_entries(rows, asked, n) == 0
-            count = _add_rows(
-                rows, BY_LINEAR, asked, n, faded, places, size, items, marks, values, count
+            count, silent[n, LINEAR] = _add_rows(
+                linear, BY_LINEAR, asked, n, faded, places, size, items, marks, values, count
             )
         if wanted[AGAIN]:
             count, silent[n, AGAIN] = _add_again(
@@ -730,7 +725,16 @@ def find(
             ):
                 if finders[source] and not (by_words and source == TEXT):
                     lengths[source] = _best_of_column(
-                        column, items, marks, values, count, forbidden.allowed, limit, keys, order
+                        column,
+                        items,
+                        marks,
+                        values,
+                        count,
+                        knowledge.available,
+                        forbidden.allowed,
+                        limit,
+                        keys,
+                        order,
                     )
                     lists[source, : lengths[source]] = order[: lengths[source]]
             if by_words and finders[TEXT]:
@@ -797,18 +801,26 @@ def find(
                 said[end] = values[at]
                 end += 1
         for at in range(count):
-            if marks[at] & MET:
+            if marks[at] & IS_GONE:
+                removed[n, UNAVAILABLE] += 1
+            elif marks[at] & MET:
                 removed[n, EXCLUDED if marks[at] & IS_EXCLUDED else SEEN] += 1
         starts[n + 1] = end
     return starts, kept[:end], said[:end], silent, retrieved, removed
 
 
 @compiled
-def _taste(
-    near: Near, source: int, facts: NDArray[np.void], asked: Asked, n: int, taste: Floats
-) -> bool:
-    """The sum of what is left of the liked seeds' vectors, as a unit vector; False where there is none."""
-    taste[:] = 0
+def _compare(
+    near: Near,
+    source: int,
+    facts: NDArray[np.void],
+    asked: Asked,
+    n: int,
+    items: Ordinals,
+    scores: Floats,
+) -> None:
+    """Cosines of items to the sum of what is left of the liked seeds' vectors, into `scores`, if there is a sum."""
+    taste = np.zeros(near.codes.shape[1], dtype=np.float32)
     first = asked.starts[n]
     for k in range(first, asked.starts[n + 1]):
         seed = asked.seeds[k]
@@ -818,8 +830,10 @@ def _taste(
                 taste[c] += left * np.float32(codes[c])
     square = _dot(taste, taste)
     if square > 0:
-        taste /= np.float32(math.sqrt(square))
-    return bool(square > 0)
+        scale = np.float32(1 / (near.scale * math.sqrt(square)))
+        for k in range(len(items)):
+            if _judges(facts, source, items[k]):
+                scores[k] = scale * _code_dot(near.codes[items[k]], taste)
 
 
 @compiled
@@ -838,8 +852,6 @@ def judge(
     scores = np.full((N_SOURCES, count), np.nan, dtype=np.float32)
     own = np.empty(count, dtype=np.float32)
     taste = np.empty(knowledge.factors.items.shape[1], dtype=np.float32)
-    text = np.empty(knowledge.text.codes.shape[1], dtype=np.float32)
-    image = np.empty(knowledge.image.codes.shape[1], dtype=np.float32)
     faded = np.empty(len(asked.seeds), dtype=np.float32)
     for n in range(len(starts) - 1):
         first, last, at = starts[n], starts[n + 1], asked.at[n]
@@ -850,10 +862,10 @@ def judge(
                 for line in range((4 * len(taste) + LINE - 1) // LINE):
                     prefetch(knowledge.factors.items, items[k], line)
             if heard[TEXT_TASTE]:
-                for line in range((len(text) + LINE - 1) // LINE):
+                for line in range((knowledge.text.codes.shape[1] + LINE - 1) // LINE):
                     prefetch(knowledge.text.codes, items[k], line)
             if heard[IMAGE_TASTE]:
-                for line in range((len(image) + LINE - 1) // LINE):
+                for line in range((knowledge.image.codes.shape[1] + LINE - 1) // LINE):
                     prefetch(knowledge.image.codes, items[k], line)
             fact = facts[items[k]]
             own[k] = fact.own
@@ -892,18 +904,26 @@ def judge(
                 for k in range(first, last):
                     if _judges(knowledge.facts, FACTORS, items[k]):
                         scores[FACTORS, k] = _dot(factors.items[items[k]], taste)
-        if heard[TEXT_TASTE] and _taste(knowledge.text, TEXT, facts, asked, n, text):
-            scale = np.float32(1 / knowledge.text.scale)
-            for k in range(first, last):
-                if _judges(knowledge.facts, TEXT_TASTE, items[k]):
-                    scores[TEXT_TASTE, k] = scale * _code_dot(knowledge.text.codes[items[k]], text)
-        if heard[IMAGE_TASTE] and _taste(knowledge.image, IMAGE, facts, asked, n, image):
-            scale = np.float32(1 / knowledge.image.scale)
-            for k in range(first, last):
-                if _judges(knowledge.facts, IMAGE_TASTE, items[k]):
-                    scores[IMAGE_TASTE, k] = scale * _code_dot(
-                        knowledge.image.codes[items[k]], image
-                    )
+        if heard[TEXT_TASTE]:
+            _compare(
+                knowledge.text,
+                TEXT,
+                facts,
+                asked,
+                n,
+                items[first:last],
+                scores[TEXT_TASTE, first:last],
+            )
+        if heard[IMAGE_TASTE]:
+            _compare(
+                knowledge.image,
+                IMAGE,
+                facts,
+                asked,
+                n,
+                items[first:last],
+                scores[IMAGE_TASTE, first:last],
+            )
     return scores, own
 
 

@@ -146,6 +146,8 @@ class Knowledge(NamedTuple):
 
     facts: NDArray[np.void]
     """(n,) `FACTS`"""
+    available: Mask
+    """(n,) False for what is never shown: it is looked at more often than the other facts."""
     cooccurrence: Rows
     transitions: Rows
     linear: Rows
@@ -156,9 +158,9 @@ class Knowledge(NamedTuple):
     popular: Standing
     trending: Standing
     newest: Ordinals
-    """(n,) the newest first."""
+    """What is available, the newest first."""
     moments: Ordinals
-    """(n,) when each of those was published, negative, so that they ascend."""
+    """When each of those was published, negative, so that they ascend."""
     half_life: float
     """Microseconds."""
 
@@ -208,8 +210,10 @@ def knowing(
         "image": NO_CONTENT,
     }
     found |= {"popular": NO_ORDER, "trending": NO_ORDER, "half_life": NEW_HALF_LIFE_DAYS * DAY}
+    available = facts["shown_from"] != NEVER
+    by_age = by_age[available[by_age]]
     found |= {"newest": _fixed(by_age), "moments": _fixed(-facts["published_at"][by_age])}
-    return Knowledge(facts=_fixed(facts), **found | parts)
+    return Knowledge(facts=_fixed(facts), available=_fixed(available), **found | parts)
 
 
 def knowledge_of(artefacts: Artefacts) -> Knowledge:
@@ -235,8 +239,8 @@ def knowledge_of(artefacts: Artefacts) -> Knowledge:
         },
         items.published_at,
         again=Again(fading.again_fading, fading.again_power),
-        popular=standing(popular, NEVER),
-        trending=standing(trend, popularity.as_of + lasting),
+        popular=standing(popular * items.available, NEVER),
+        trending=standing(trend * items.available, popularity.as_of + lasting),
         **parts,
     )
 

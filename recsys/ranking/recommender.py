@@ -217,7 +217,7 @@ class Recommender:
             voice.heard | finders,
             finders,
             block.first.sources is not None,
-            max(self.settings.candidates, PER_SOURCE * block.first.limit),
+            self._per_source(block),
             max(self.settings.pool, PER_PLACE * block.first.limit),
             given.starts,
             given.items,
@@ -226,12 +226,15 @@ class Recommender:
         )
         return Found(Lists(starts, items), said, silent, (finders, retrieved), removed, None)
 
+    def _per_source(self, block: Block) -> int:
+        return max(self.settings.candidates, PER_SOURCE * block.first.limit)
+
     def _by_words(self, block: Block, allowed: Allowed, failed: list[str]) -> Lists | None:
         """What the index finds for the words of a search; None where there are none, or it fails."""
         words = _words(block)
         if words is None:
             return None
-        limit = max(self.settings.candidates, PER_SOURCE * block.first.limit)
+        limit = self._per_source(block)
         among = allowed.items if block.first.where else None
 
         def search() -> Lists:

@@ -130,18 +130,13 @@ class Slates:
     def in_words(self, n: int, items: ItemTable) -> list[str]:
         """The reasons of query n, with titles."""
         first, last = self.items.starts[n : n + 2].tolist()
-        seeds, names = self.block.queries[n].seeds, self.names
-        told = []
+        seeds, told = self.block.queries[n].seeds, []
         for part, seed in zip(
             self.part[first:last].tolist(), self.seed[first:last].tolist(), strict=True
         ):
-            if part < 0:
-                told.append(self._otherwise().before)
-            elif seed < 0:
-                told.append(_STANDING[names[part]].before)
-            else:
-                before, after = _because(names[part], seeds.types[seed])
-                told.append(f"{before}{items.title(int(seeds.items[seed]))}{after}")
+            before, after = self._phrase(part, seed, seeds.types, seed)
+            title = items.title(int(seeds.items[seed])) if seed >= 0 else ""
+            told.append(f"{before}{title}{after}")
         return told
 
     @property
@@ -150,13 +145,8 @@ class Slates:
         queries, starts = self.block.queries, self.items.starts
         types = [kind for query in queries for kind in query.seeds.types]
         at = np.repeat(self.block.seeds.starts[:-1], np.diff(starts)) + self.seed
-        names, otherwise = self.names, self._otherwise()
         phrases = [
-            otherwise
-            if part < 0
-            else _STANDING[names[part]]
-            if seed < 0
-            else _because(names[part], types[place])
+            self._phrase(part, seed, types, place)
             for part, seed, place in zip(
                 self.part.tolist(), self.seed.tolist(), at.tolist(), strict=True
             )
@@ -164,6 +154,12 @@ class Slates:
         seeds = self.block.seeds.items
         named = np.where(self.seed >= 0, seeds[at], ABSENT) if len(seeds) else self.seed
         return phrases, named
+
+    def _phrase(self, part: int, seed: int, types: Sequence[str], place: int) -> Phrase:
+        """place: where in the types the seed's is."""
+        if part < 0:
+            return self._otherwise()
+        return _STANDING[self.names[part]] if seed < 0 else _because(self.names[part], types[place])
 
     def _otherwise(self) -> Phrase:
         """Where no part speaks."""

@@ -9,12 +9,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
+import apis
 import httpx
 import numpy as np
 import pytest
+from servers import started
 from sqlalchemy import Engine
 
 from recsys.batch import batch
@@ -114,31 +117,13 @@ def everyones(found: Recommender, items: list[str]) -> list[list[tuple[str, floa
 def server(built_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
     """Process and address of `recsys serve --workers 2` over a shop, with its text encoder."""
     home = shutil.copytree(built_home, tmp_path_factory.mktemp("refreshed") / "home")
-    own = {"RECSYS_HOME": str(home), "COLUMNS": "200"}
-    command = [sys.executable, "-m", "recsys", "serve", "--port", "0", "--workers", str(WORKERS)]
-    with subprocess.Popen(
-        command, env=os.environ | own, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        url = re.findall(r"http://\S+", process.stdout.readline())[0]
-        until(lambda: ready(url), 180)
+    with started(home, "--workers", str(WORKERS)) as (process, url):
         yield process.pid, url
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
 
 
-def ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health/ready").is_success
-    except httpx.TransportError:
-        return False
-
-
-def until(holds: Callable[[], bool], seconds: float = PROMISED_SECONDS) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, f"it did not come to hold within {seconds} seconds"
-        time.sleep(0.05)
+until = partial(apis.until, seconds=PROMISED_SECONDS)
 
 
 def everywhere(holds: Callable[[], bool]) -> bool:
@@ -179,7 +164,7 @@ def test_an_item_put_to_one_worker_is_recommended_by_all_found_and_shown_with_it
         )
 
     until(everybody_knows)
-    until(lambda: everywhere(everybody_knows), 5)
+    until(lambda: everywhere(everybody_knows), seconds=5)
     assert all(
         key.startswith("Garden/")
         for key in titles(url, f"/v1/items/{quote(RAKE.id, safe='')}/similar", limit=5)
@@ -190,7 +175,7 @@ def test_an_item_put_to_one_worker_is_recommended_by_all_found_and_shown_with_it
         lambda: everywhere(
             lambda: "Plain rake of beech" in titles(url, beside, limit=10, by="text").values()
         ),
-        5,
+        seconds=5,
     )
     assert counted(url, "refreshes") >= 2
     assert counted(url, "refreshes_failed") == 0
@@ -206,7 +191,7 @@ def test_a_deleted_item_is_gone_at_once_and_after_the_next_refresh(server: tuple
     body = other.model_dump(mode="json", exclude={"id"})
     httpx.put(f"{url}/v1/items/{quote(other.id, safe='')}", json=body).raise_for_status()
     until(lambda: other.id in titles(url, "/v1/items/new", limit=5))
-    until(lambda: everywhere(lambda: other.id in titles(url, "/v1/items/new", limit=5)), 5)
+    until(lambda: everywhere(lambda: other.id in titles(url, "/v1/items/new", limit=5)), seconds=5)
     assert everywhere(lambda: gone not in titles(url, beside, limit=50))
     assert httpx.get(f"{url}/v1/items/{quote(gone, safe='')}/similar").status_code == 404
 
@@ -237,21 +222,14 @@ def test_the_process_that_refreshes_is_replaced_when_it_dies(server: tuple[int, 
 def test_one_worker_is_kept_fresh_too_and_nothing_outlives_a_server_that_is_killed(
     home: Path,
 ) -> None:
-    own = {"RECSYS_HOME": str(home), "COLUMNS": "200"}
-    command = [sys.executable, "-m", "recsys", "serve", "--port", "0"]
-    with subprocess.Popen(
-        command, env=os.environ | own, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        url = re.findall(r"http://\S+", process.stdout.readline())[0]
-        until(lambda: ready(url), 180)
+    with started(home) as (process, url):
         body = RAKE.model_dump(mode="json", exclude={"id"})
         httpx.put(f"{url}/v1/items/{quote(RAKE.id, safe='')}", json=body).raise_for_status()
         until(lambda: RAKE.id in titles(url, "/v1/items/new", limit=1))
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert len(children) == 2
         process.kill()
-    until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 15)
+    until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), seconds=15)
 
 
 # what a refresh makes

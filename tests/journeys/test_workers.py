@@ -4,8 +4,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +11,8 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from apis import until
+from servers import started
 
 WORKERS = 3
 
@@ -21,31 +21,11 @@ WORKERS = 3
 def server(built_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
     """Process and address of `recsys serve --workers 3` over a shop, with its text encoder."""
     home = shutil.copytree(built_home, tmp_path_factory.mktemp("workers") / "home")
-    own = {"RECSYS_HOME": str(home), "RECSYS_SERVING__REFRESH_SECONDS": "0", "COLUMNS": "200"}
-    command = [sys.executable, "-m", "recsys", "serve", "--port", "0", "--workers", str(WORKERS)]
-    with subprocess.Popen(
-        command, env=os.environ | own, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        url = re.findall(r"http://\S+", process.stdout.readline())[0]
-        until(lambda: ready(url))
+    workers = ("--workers", str(WORKERS))
+    with started(home, *workers, RECSYS_SERVING__REFRESH_SECONDS="0") as (process, url):
         yield process.pid, url
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
-
-
-def ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health/ready").is_success
-    except httpx.TransportError:
-        return False
-
-
-def until(holds, seconds: float = 180) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it never came to hold"
-        time.sleep(0.05)
 
 
 def workers_of(pid: int) -> set[int]:

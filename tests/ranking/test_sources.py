@@ -15,6 +15,7 @@ from recsys.index.space import Space, build_space
 from recsys.ranking.block import Block, Lists
 from recsys.ranking.candidates import History, Query
 from recsys.ranking.knowledge import (
+    NEVER,
     Again,
     Knowledge,
     content,
@@ -103,6 +104,16 @@ def test_rows_agree_with_the_dense_product() -> None:
     best = [n for n in np.argsort(-expected, kind="stable") if expected[n] > 0]
     assert opinion.best(10) == best[:10]
     assert opinion.best(40) == best
+
+
+def test_what_is_not_available_takes_no_places() -> None:
+    weights = csr_array(np.array([[0, 4, 3, 2, 1], *[[0] * 5] * 4], dtype=np.float32))
+    shown_from = np.array([0, NEVER, NEVER, 0, 0])
+    known = {"linear": item_weights(weights, 0.0)}
+    knowledge = knowing(5, {"shown_from": shown_from}, np.array([0, 9, 8, 7, 6]), **known)
+    asked = query([0], [1.0])
+    assert Asked(knowledge, "linear", asked).best(2) == [3, 4]
+    assert Asked(knowledge, "new", asked).best(2) == [3, 4]
 
 
 def test_popularity_lists_what_is_known_best_first() -> None:
