@@ -65,3 +65,22 @@ prefetch = cast(Callable[[Any, int, int], None], intrinsic(_prefetch))
 
 Rows that are read here and there wait for memory, one after another; asked for ahead, they come all at once.
 """
+
+
+def _holds_at(_: Any, address: types.Integer, place: types.Integer) -> Any:  # noqa: ANN401
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ANN401
+        start, offset = (
+            context.cast(builder, value, kind, types.intp)
+            for value, kind in zip(args, signature.args, strict=True)
+        )
+        pointer = builder.inttoptr(builder.add(start, offset), cgutils.voidptr_t)
+        return builder.icmp_unsigned("!=", builder.load(pointer), ir.Constant(ir.IntType(8), 0))
+
+    return types.boolean(address, place), generate
+
+
+holds_at = cast(Callable[[int, int], bool], intrinsic(_holds_at))
+"""holds_at(address, place): whether a mask that begins at this address is True at this place. For kernels to call.
+
+So that each query of a block may have a mask of its own: the caller keeps the masks.
+"""

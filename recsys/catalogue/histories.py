@@ -9,7 +9,7 @@ import threading
 from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from sqlalchemy import BigInteger, Engine, PoolProxiedConnection, bindparam, select, type_coerce
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -25,14 +25,8 @@ MAPPED = 1 << 36
 OWNERS = ("user_id", "session_id")
 
 
-class Told(NamedTuple):
-    """What an event says of a taste."""
-
-    item_id: ItemId
-    type: str
-    value: float | None
-    us: int
-    """Microseconds since the epoch."""
+Told = tuple[ItemId, str, float | None, int]
+"""What an event says of a taste: the item, the type, the value, and the moment in microseconds since the epoch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +34,7 @@ class Histories:
     """The newest events of users and sessions in one database. Thread-safe."""
 
     engine: Engine
-    _statements: dict[tuple[str, tuple[str, ...]], SQLCompiler] = field(default_factory=dict)
+    _statements: dict[tuple[str, tuple[str, ...], bool], SQLCompiler] = field(default_factory=dict)
     _kept: threading.local = field(default_factory=threading.local)
     """A connection to SQLite for each thread: to take one from the pool would cost more than the read."""
 
@@ -60,20 +54,21 @@ class Histories:
         given = [(column, owner) for column, owner in owners if owner is not None]
         if not given:
             return []
+        types, several = tuple(types), len(given) > 1
         try:
             if self.engine.dialect.name == "sqlite":
-                read = [self._read(self._own(), *one, limit, tuple(types)) for one in given]
+                read = [self._read(self._own(), *one, limit, types, several) for one in given]
             else:
                 with closing(self.engine.raw_connection()) as connection:
-                    read = [self._read(connection, *one, limit, tuple(types)) for one in given]
+                    read = [self._read(connection, *one, limit, types, several) for one in given]
         except self.engine.dialect.loaded_dbapi.Error as error:
             where = self.engine.url.render_as_string(hide_password=True)
             raise DatabaseError(f"{where}: {error}: {advice(error)}") from None
-        rows = read[0]
-        if len(read) > 1:
-            distinct = {row[-1]: row for some in read for row in some}
-            rows = sorted(distinct.values(), key=lambda row: row[-2:], reverse=True)[:limit]
-        return [Told(*row[:-1]) for row in rows]
+        if len(read) == 1:
+            return read[0]
+        distinct = {row[-1]: row for some in read for row in some}
+        rows = sorted(distinct.values(), key=lambda row: row[-2:], reverse=True)[:limit]
+        return [row[:-1] for row in rows]
 
     def _own(self) -> sqlite3.Connection:
         """This thread's connection, which reads what others have committed by then, out of their memory."""
@@ -93,11 +88,13 @@ class Histories:
         owner: str,
         limit: int,
         types: tuple[str, ...],
+        arrivals: bool,
     ) -> list[Any]:
-        """Rows of what was told, and its arrival."""
-        compiled = self._statements.get((column, types))
+        """Rows of what was told, and of its arrival if asked for."""
+        compiled = self._statements.get((column, types, arrivals))
         if compiled is None:
-            compiled = self._statements[column, types] = self._compiled(column, types)
+            compiled = self._compiled(column, types, arrivals)
+            self._statements[column, types, arrivals] = compiled
         named = compiled.params | {"owner": owner, "most": limit}
         places = compiled.positiontup
         with closing(connection.cursor()) as cursor:
@@ -106,11 +103,11 @@ class Histories:
             )
             return list(cursor.fetchall())
 
-    def _compiled(self, column: str, types: tuple[str, ...]) -> SQLCompiler:
+    def _compiled(self, column: str, types: tuple[str, ...], arrivals: bool) -> SQLCompiler:
         event = EVENTS.c
         told = (event.item_id, event.type, event.value, type_coerce(event.time, BigInteger))
         newest = (
-            select(*told, event.arrival)
+            select(*told, *([event.arrival] if arrivals else []))
             .where(event[column] == bindparam("owner", ""))
             .order_by(event.time.desc(), event.arrival.desc())
             .limit(bindparam("most", 0))

@@ -109,11 +109,10 @@ def standardise(scores: Floats) -> Floats:
 
     All alike (or all unknown) gives zeros.
     """
-    one, nothing = np.ones(1, dtype=np.float32), np.empty(0, dtype=np.float32)
+    one, nothing = np.ones((1, 1), dtype=np.float32), np.empty((1, 0), dtype=np.float32)
     edges, own = np.array([0, len(scores)]), np.ones(len(scores), dtype=np.float32)
-    return np.asarray(
-        kernels.blend(edges, scores[None], own, np.zeros(1, np.int64), one, one, nothing)[0]
-    )
+    voices = np.zeros(1, dtype=np.int64)
+    return np.asarray(kernels.blend(edges, scores[None], own, voices, one, one, nothing)[0])
 
 
 def blend(
@@ -131,13 +130,13 @@ def blend(
     for row, name in enumerate(heard):
         scores[row] = candidates.scores[name]
     known, other = (
-        np.array([of.get(name, 0) for name in heard], dtype=np.float32) for of in (weights, new)
+        np.array([[of.get(name, 0) for name in heard]], dtype=np.float32) for of in (weights, new)
     )
     proven = [weights.get(UNPROVEN, 0.0), new.get(UNPROVEN, 0.0)]
     names = [*heard, UNPROVEN] if any(proven) else heard
-    each = np.array(proven if any(proven) else [], dtype=np.float32)
-    rows = np.arange(len(heard))
-    table = kernels.blend(candidates.edges, scores, own, rows, known, other, each)
+    each = np.array([proven if any(proven) else []], dtype=np.float32)
+    voices = np.zeros(len(candidates.edges) - 1, dtype=np.int64)
+    table = kernels.blend(candidates.edges, scores, own, voices, known, other, each)
     return dict(zip(names, table, strict=True))
 
 

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from recsys.catalogue.times import to_us
 from recsys.identity import Floats, Ordinals
 from recsys.ranking import kernels
-from recsys.ranking.candidates import Query
+from recsys.ranking.candidates import SEGMENTS, Query
 
 TOGETHER = 16
 """Queries of a block where there are many: what is known of them stays in the processor's cache."""
+
+SEGMENT = {name: place for place, name in enumerate(SEGMENTS)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +47,8 @@ class Lists:
         return int(self.starts[n + 1] - self.starts[n])
 
 
-NOWHERE = Lists(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
-"""Not even empty lists: where something is to be found first."""
+NO_WORDS = Lists(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+"""Not even empty lists: nothing was searched."""
 
 
 def best_of(scores: Floats, limit: int) -> Ordinals:
@@ -66,12 +68,14 @@ def ends(lengths: Sequence[int] | Ordinals) -> Ordinals:
 
 
 class Block:
-    """q queries that are alike in all but the viewer, the moment and the lists of items."""
+    """q queries of one kind: alike in all but the viewer, the moment, the condition and the lists of items."""
 
     def __init__(self, queries: Sequence[Query]) -> None:
         self.queries = queries
         self.first = queries[0]
         """One of them: for what is the same for all."""
+        self.segments = np.array([SEGMENT[query.segment] for query in queries])
+        """(q,) positions in `SEGMENTS`."""
         seeds = [query.seeds for query in queries]
         self.seeds = Lists.of([each.items for each in seeds])
         """What is on the page, and then the history, newest first: `Query.seeds` of each."""

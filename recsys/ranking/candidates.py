@@ -18,6 +18,9 @@ CONTEXT = "context"
 SHORT = 3
 """Up to this many liked items, a history is short."""
 
+SEGMENTS = ("history", "short", "returning", "newcomer", "page", "search")
+"""Of queries, by what they set out from: each has weights of its own in the blend."""
+
 BREAK = timedelta(minutes=30)
 """Who did nothing for longer is coming back, and need not go on with what was begun: the usual end of a session."""
 
@@ -169,9 +172,12 @@ class Query:
 
     @property
     def kind(self) -> Hashable:
-        """Queries of one kind may be answered together: they differ in the viewer, the moment and the items given."""
-        alike = (self.where, self.boosts, self.diversity, self.quota, self.sources)
-        return (self.segment, self.limit, self.rerank is None, *alike)
+        """Queries of one kind may be answered together; one with a quota only alone, for it may ask for everything."""
+        if self.quota:
+            return object()
+        words = None if self.words is None else self.where
+        given = self.rerank is not None
+        return (self.limit, given, words, self.boosts, self.diversity, self.sources)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -28,8 +29,15 @@ class Sieve:
     items: ItemTable
     conditions: "Conditions"
 
-    def forbidden(self, block: Block) -> kernels.Forbidden:
-        """What must not be shown to each query of a block."""
+    def allowed(self, block: Block) -> "list[Allowed]":
+        """What meets the condition of each query of a block."""
+        return [self.conditions.of(query.where) for query in block.queries]
+
+    def forbidden(self, block: Block, allowed: "Sequence[Allowed]") -> kernels.Forbidden:
+        """What must not be shown to each query of a block.
+
+        It holds the addresses of what is allowed: keep that as long as this.
+        """
         queries = block.queries
         withdrawn = Lists.of([query.withdrawn for query in queries])
         excluded = Lists.of([_joined(query.exclude, query.context) for query in queries])
@@ -41,21 +49,21 @@ class Sieve:
             excluded.items,
             seen.starts,
             seen.items,
-            self.conditions.of(block.first.where).mask,
+            np.array([some.address for some in allowed]),
         )
 
     def keep(self, block: Block, found: Lists) -> Lists:
         """What every filter lets pass of any items."""
-        items, at = self.items, block.asked.at
+        items, at, allowed = self.items, block.asked.at, self.allowed(block)
         dates = (items.available, items.shown_from, items.expires_at)
-        told = self.forbidden(block)
+        told = self.forbidden(block, allowed)
         return Lists(*kernels.sieve(found.starts, found.items, at, *dates, told))
 
 
 def nothing_forbidden(block: Block) -> kernels.Forbidden:
     """Everything may be shown to everybody."""
     none = (np.zeros(len(block) + 1, dtype=np.int64), np.empty(0, dtype=np.int64))
-    return kernels.Forbidden(*none, *none, *none, ALL.mask)
+    return kernels.Forbidden(*none, *none, *none, np.full(len(block), kernels.ALL))
 
 
 def _joined(one: Ordinals, other: Ordinals) -> Ordinals:
@@ -70,9 +78,16 @@ class Allowed:
     """(n,); empty: everything is allowed."""
     items: Ordinals
     """Ascending; meaningless where everything is allowed."""
+    address: int
+    """Of the mask in memory; `kernels.ALL`: everything is allowed."""
+
+    @classmethod
+    def of(cls, mask: Mask) -> "Allowed":
+        """What this mask says."""
+        return cls(mask, np.flatnonzero(mask), mask.ctypes.data)
 
 
-ALL = Allowed(np.empty(0, dtype=bool), NOTHING)
+EVERYTHING = Allowed(np.empty(0, dtype=bool), NOTHING, kernels.ALL)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,13 +101,13 @@ class Conditions:
     def of(self, where: Where) -> Allowed:
         """What meets a condition."""
         if not where:
-            return ALL
+            return EVERYTHING
         with self._lock:
             if (found := self._known.get(where)) is not None:
                 self._known.move_to_end(where)
                 return found
         mask = matches(self.items, where, np.arange(len(self.items)))
-        made = Allowed(mask, np.flatnonzero(mask))
+        made = Allowed.of(mask)
         with self._lock:
             self._known[where] = made
             if len(self._known) > REMEMBERED:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.compiling import LINE, compiled, compiled_sum, inlined, prefetch
+from recsys.compiling import LINE, compiled, compiled_sum, holds_at, inlined, prefetch
 from recsys.identity import Floats, Mask, Ordinals
 from recsys.preference.factors import taste_of
 from recsys.ranking.knowledge import (
@@ -60,15 +60,24 @@ COLUMNS = 8
 (BY_COOCCURRENCE, BY_TRANSITIONS, BY_LINEAR, BY_AGAIN, BY_TEXT, BY_IMAGE, TEXT_SEED, IMAGE_SEED) = (
     range(COLUMNS)
 )
-"""What each source that leads somewhere says of an item (0: nothing), and which seed is nearest (`FREE`: none)."""
+"""What each source that leads somewhere says of an item (0: nothing), and which seed is nearest (from 1; 0: none)."""
 
 Marks = NDArray[np.uint8]
 """Of each entry."""
 
 POOLED, IS_EXCLUDED, IS_SEEN, MET, IS_GONE = 1, 2, 4, 8, 16
 HIDDEN = IS_EXCLUDED | IS_SEEN
-"""Marks: a candidate; excluded by the caller; seen by the viewer; hidden, but a source would have given it; so as it is
-not available."""
+"""Marks: a candidate; excluded by the caller; seen by the viewer; not to be shown, but a source would have given it;
+the same, and not available."""
+
+ALL = 0
+"""Where no mask is."""
+
+EMPTY = 0
+"""A place of the hash table that holds no entry: entries are numbered from 1, and the one before them is no item's."""
+
+SHARE, SHARES = 20, 1 << 11
+"""Bits of a float32 that are not looked at in telling sizes apart, and how many sizes are left."""
 
 UNAVAILABLE, EXCLUDED, SEEN, NOT_ALLOWED = range(4)
 """Why an item is left out, in the order in which it is asked."""
@@ -90,7 +99,7 @@ class Asked(NamedTuple):
 
 
 class Forbidden(NamedTuple):
-    """What must not be shown: for each query lists of items, ascending, and a condition for all."""
+    """What must not be shown to each query: lists of items, ascending, and what does not meet a condition."""
 
     withdrawn_starts: Ordinals
     withdrawn: Ordinals
@@ -98,8 +107,8 @@ class Forbidden(NamedTuple):
     excluded: Ordinals
     seen_starts: Ordinals
     seen: Ordinals
-    allowed: Mask
-    """(n,) empty: everything is allowed."""
+    allowed: Ordinals
+    """(q,) the address of a mask of all items (`holds_at`); `ALL`: everything is allowed."""
 
 
 @compiled
@@ -307,22 +316,20 @@ def _judges(facts: NDArray[np.void], source: int, item: int) -> bool:
 
 
 @inlined
-def _at(
-    places: Items, size: int, items: Items, marks: Marks, values: Floats, count: int, item: int
-) -> int:
-    """Where among the `count` entries an item is; `count` if it was not: then it is put there, with nothing said."""
+def _at(places: Items, size: int, items: Items, count: int, item: int) -> int:
+    """Where among the `count` entries an item is; `count` if it was not: then it is put there.
+
+    Known or new, the same is done: a processor that has to guess which would be wrong every other time.
+    """
     place = _first_place(item, size)
     held = places[place]
-    while held != FREE:
-        if items[held] == item:
-            return int(held)
+    while (held != EMPTY) & (items[held] != item):
         place = (place + 1) & (size - 1)
         held = places[place]
-    places[place] = count
-    items[count], marks[count] = item, 0
-    values[count, :TEXT_SEED] = 0
-    values[count, TEXT_SEED:] = FREE
-    return count
+    at = count if held == EMPTY else int(held)
+    places[place] = at
+    items[at] = item
+    return at
 
 
 @compiled
@@ -368,7 +375,7 @@ def _add_rows(
                 prefetch(rows.indices, entry, 0)
                 prefetch(rows.data, entry, 0)
         for entry in range(rows.indptr[seed], rows.indptr[seed + 1]):
-            at = _at(places, size, items, marks, values, count, rows.indices[entry])
+            at = _at(places, size, items, count, rows.indices[entry])
             count += at == count
             values[at, column] += weight * rows.data[entry]
             nothing = False
@@ -413,10 +420,10 @@ def _add_near(
             if item == FREE:
                 break
             likeness = np.float32(left * near.similarity[seed, c])
-            at = _at(places, size, items, marks, values, count, item)
+            at = _at(places, size, items, count, item)
             count += at == count
-            if values[at, seed_column] < 0 or likeness > values[at, column]:
-                values[at, column], values[at, seed_column] = likeness, k - first
+            if values[at, seed_column] == 0 or likeness > values[at, column]:
+                values[at, column], values[at, seed_column] = likeness, k - first + 1
     return count, liked == 0 or near.kept == 0
 
 
@@ -441,38 +448,65 @@ def _add_again(
             wish = asked.weights[k] * math.exp(-again.fading * asked.newer[k])
             wish *= facts[asked.seeds[k]].returns * asked.visits[k] ** again.power
             if wish != 0:
-                at = _at(places, size, items, marks, values, count, asked.seeds[k])
+                at = _at(places, size, items, count, asked.seeds[k])
                 count += at == count
                 values[at, BY_AGAIN] = wish
     return count, nothing
 
 
 @compiled
-def _best_of_column(
-    column: int,
+def _bar(
     items: Items,
     marks: Marks,
     values: Floats,
     count: int,
+    columns: Ordinals,
     available: Mask,
-    allowed: Mask,
+    allowed: int,
+) -> None:
+    """Forget what these columns say of entries that must not be shown; mark what they lead to as met.
+
+    What does not meet the condition is not counted as met: nobody would expect it.
+    """
+    for at in range(1, count):
+        item = items[at]
+        fits = allowed == ALL or holds_at(allowed, item)
+        gone = not available[item]
+        if gone or not fits or marks[at] & HIDDEN:
+            for column in columns:
+                if values[at, column] > 0:
+                    if fits:
+                        marks[at] |= MET | (IS_GONE if gone else 0)
+                    values[at, column] = 0
+
+
+@compiled
+def _best_of_column(
+    column: int,
+    items: Items,
+    values: Floats,
+    count: int,
     limit: int,
+    shares: Items,
     keys: Ordinals,
     places: Ordinals,
 ) -> int:
     """The entries with the highest values above 0, best first, into `places`; gives how many.
 
-    What is not available, excluded or seen makes room for others, and is marked as met.
+    Most are told from the best by counting how many there are of each size, to an eighth of a power of 2 (`shares`):
+    only the rest is put in order.
     """
-    found, bits = 0, values.view(np.int32)
-    for at in range(count):
-        if values[at, column] <= 0 or (len(allowed) and not allowed[items[at]]):
-            continue
-        if not available[items[at]]:
-            marks[at] |= MET | IS_GONE
-        elif marks[at] & HIDDEN:
-            marks[at] |= MET
-        else:
+    bits = values.view(np.int32)
+    shares[:] = 0
+    for at in range(1, count):
+        shares[max(bits[at, column], 0) >> SHARE] += 1
+    lowest, above = len(shares), 0
+    while lowest > 1 and above < limit:
+        lowest -= 1
+        above += shares[lowest]
+    least, found = lowest << SHARE if above >= limit else 1, 0
+    for at in range(1, count):
+        if bits[at, column] >= least:
             keys[found], places[found] = _key(bits[at, column], items[at]), at
             found += 1
     return _bring_forward(keys, places, found, limit)
@@ -482,7 +516,7 @@ def _best_of_column(
 def _walk(
     order: Ordinals,
     first: int,
-    allowed: Mask,
+    allowed: int,
     limit: int,
     places: Items,
     size: int,
@@ -496,8 +530,8 @@ def _walk(
     k, taken = first, 0
     while taken < limit and k < len(order):
         item = order[k]
-        if len(allowed) == 0 or allowed[item]:
-            at = _at(places, size, items, marks, values, count, item)
+        if allowed == ALL or holds_at(allowed, item):
+            at = _at(places, size, items, count, item)
             count += at == count
             if marks[at] & HIDDEN:
                 marks[at] |= MET
@@ -556,21 +590,24 @@ def find(
     held: Held,
     asked: Asked,
     forbidden: Forbidden,
-    wanted: Mask,
-    finders: Mask,
+    voices: Ordinals,
+    wants: Mask,
+    finds: Mask,
     named: bool,
     limit: int,
     pool: int,
     given_starts: Ordinals,
     given: Ordinals,
+    judged: Mask,
     words_starts: Ordinals,
     words: Ordinals,
 ) -> tuple[Ordinals, Ordinals, Floats, Mask, Ordinals, Ordinals]:
     """What the sources lead to, without what must not be shown.
 
-    wanted: (sources,) those whose opinion is asked. finders: those that find; each gives its best, at most `limit`,
-    and in turns they fill a pool. named: whether they were asked for by name. given: lists of items to be judged
-    in place of any found, if there are `given_starts`; words: lists of what the text source found, if there are any.
+    voices: (q,) who is heard by a query: a row of the (voices, sources) tables. wants: those whose opinion is asked;
+    finds: those that find; each gives its best, at most `limit`, and in turns they fill a pool. named: whether they
+    were asked for by name. given: for queries that are `judged` ((q,)), the items to be judged in place of any found;
+    words: lists of what the text source found, if there are any.
     Gives lists (starts, items), what was said of each item (m, COLUMNS), which sources have nothing to say to a query
     (q, sources), how many items each source found (q, sources), and how many were left out and why (q, 4).
     """
@@ -582,15 +619,12 @@ def find(
         knowledge.linear,
     )
     queries = len(asked.page)
-    by_words, is_given = len(words_starts) > 0, len(given_starts) > 0
+    by_words = len(words_starts) > 0
     needs, total, longest = np.empty(queries, dtype=np.int64), 0, 1
     for n in range(queries):
-        listed = 0
+        listed = given_starts[n + 1] - given_starts[n]
         if by_words:
             listed += words_starts[n + 1] - words_starts[n]
-        if is_given:
-            listed += given_starts[n + 1] - given_starts[n]
-            total += given_starts[n + 1] - given_starts[n]
         needs[n] = _room(
             cooccurrence,
             transitions,
@@ -601,21 +635,21 @@ def find(
             asked,
             forbidden,
             n,
-            wanted,
-            finders,
+            wants[voices[n]],
+            finds[voices[n]],
             limit,
             listed,
         )
+        total += given_starts[n + 1] - given_starts[n] if judged[n] else min(pool, needs[n])
         longest = max(longest, asked.starts[n + 1] - asked.starts[n])
-    room = needs.max()
-    if not is_given:
-        total = queries * min(pool, room)
+    room = needs.max() + 1
     places = np.empty(_table_size(room), dtype=np.int32)
     items, values = np.empty(room, dtype=np.int32), np.empty((room, COLUMNS), dtype=np.float32)
     marks, pooled = np.empty(room, dtype=np.uint8), np.empty(max(room, total), dtype=np.int64)
     keys, order = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
     lists, lengths = np.empty((N_SOURCES, limit), np.int64), np.zeros(N_SOURCES, np.int64)
-    faded = np.empty(longest, dtype=np.float32)
+    faded, shares = np.empty(longest, dtype=np.float32), np.empty(SHARES, dtype=np.int32)
+    columns, items[EMPTY] = np.empty(COLUMNS, dtype=np.int64), FREE
     starts = np.zeros(queries + 1, dtype=np.int64)
     kept, said = np.empty(total, np.int64), np.empty((total, COLUMNS), np.float32)
     silent = np.zeros((queries, N_SOURCES), dtype=np.bool_)
@@ -624,8 +658,10 @@ def find(
     end = 0
     for n in range(queries):
         size = _table_size(needs[n])
-        places[:size] = FREE
-        count = 0
+        places[:size] = EMPTY
+        values[: needs[n] + 1], marks[: needs[n] + 1] = 0, 0
+        count, wanted, finders = 1, wants[voices[n]], finds[voices[n]]
+        allowed = forbidden.allowed[n]
         if wanted[COOCCURRENCE]:
             count, silent[n, COOCCURRENCE] = _add_rows(
                 cooccurrence,
@@ -695,18 +731,18 @@ def find(
                 count,
             )
         for k in range(forbidden.excluded_starts[n], forbidden.excluded_starts[n + 1]):
-            at = _at(places, size, items, marks, values, count, forbidden.excluded[k])
+            at = _at(places, size, items, count, forbidden.excluded[k])
             count += at == count
             marks[at] |= IS_EXCLUDED
         for k in range(forbidden.seen_starts[n], forbidden.seen_starts[n + 1]):
-            at = _at(places, size, items, marks, values, count, forbidden.seen[k])
+            at = _at(places, size, items, count, forbidden.seen[k])
             count += at == count
             marks[at] |= IS_SEEN
         silent[n, TRENDING] = not named and asked.at[n] > knowledge.trending.until
         chosen = 0
-        if is_given:
+        if judged[n]:
             for k in range(given_starts[n], given_starts[n + 1]):
-                at = _at(places, size, items, marks, values, count, given[k])
+                at = _at(places, size, items, count, given[k])
                 count += at == count
                 if marks[at] & HIDDEN:
                     marks[at] |= MET
@@ -715,31 +751,29 @@ def find(
                     chosen += 1
         else:
             lengths[:] = 0
-            for source, column in (
+            by_column = (
                 (COOCCURRENCE, BY_COOCCURRENCE),
                 (TRANSITIONS, BY_TRANSITIONS),
                 (LINEAR, BY_LINEAR),
                 (AGAIN, BY_AGAIN),
                 (TEXT, BY_TEXT),
                 (IMAGE, BY_IMAGE),
-            ):
-                if finders[source] and not (by_words and source == TEXT):
+            )
+            used = 0
+            for source, column in by_column:
+                if finders[source]:
+                    columns[used] = column
+                    used += 1
+            _bar(items, marks, values, count, columns[:used], knowledge.available, allowed)
+            for source, column in by_column:
+                if finders[source]:
                     lengths[source] = _best_of_column(
-                        column,
-                        items,
-                        marks,
-                        values,
-                        count,
-                        knowledge.available,
-                        forbidden.allowed,
-                        limit,
-                        keys,
-                        order,
+                        column, items, values, count, limit, shares, keys, order
                     )
                     lists[source, : lengths[source]] = order[: lengths[source]]
             if by_words and finders[TEXT]:
                 for k in range(words_starts[n], words_starts[n + 1]):
-                    at = _at(places, size, items, marks, values, count, words[k])
+                    at = _at(places, size, items, count, words[k])
                     count += at == count
                     if marks[at] & HIDDEN:
                         marks[at] |= MET
@@ -759,7 +793,7 @@ def find(
                 count, lengths[source] = _walk(
                     best,
                     first,
-                    forbidden.allowed,
+                    allowed,
                     limit,
                     places,
                     size,
@@ -794,13 +828,13 @@ def find(
                 or _holds(forbidden.withdrawn, gone, gone_end, item)
             ):
                 removed[n, UNAVAILABLE] += 1
-            elif len(forbidden.allowed) and not forbidden.allowed[item]:
+            elif allowed != ALL and not holds_at(allowed, item):
                 removed[n, NOT_ALLOWED] += 1
             else:
                 kept[end] = item
                 said[end] = values[at]
                 end += 1
-        for at in range(count):
+        for at in range(1, count):
             if marks[at] & IS_GONE:
                 removed[n, UNAVAILABLE] += 1
             elif marks[at] & MET:
@@ -844,9 +878,13 @@ def judge(
     items: Ordinals,
     said: Floats,
     silent: Mask,
-    heard: Mask,
+    voices: Ordinals,
+    wants: Mask,
 ) -> tuple[Floats, Floats]:
-    """What each source that is heard thinks of each item: (sources, m), NaN where it cannot judge; and (m,) `own`."""
+    """What each source that is heard thinks of each item: (sources, m), NaN where it cannot judge; and (m,) `own`.
+
+    voices, wants: as for `find`.
+    """
     knowledge = held.arrays
     facts, count = knowledge.facts, len(items)
     scores = np.full((N_SOURCES, count), np.nan, dtype=np.float32)
@@ -854,7 +892,7 @@ def judge(
     taste = np.empty(knowledge.factors.items.shape[1], dtype=np.float32)
     faded = np.empty(len(asked.seeds), dtype=np.float32)
     for n in range(len(starts) - 1):
-        first, last, at = starts[n], starts[n + 1], asked.at[n]
+        first, last, at, heard = starts[n], starts[n + 1], asked.at[n], wants[voices[n]]
         for k in range(first, last):
             if k + AHEAD < last:
                 prefetch(facts, items[k + AHEAD], 0)
@@ -998,9 +1036,9 @@ def explain(
                         rows, row = knowledge.linear, 2
                     named = _strongest_seed(rows, asked, n, faded[row], items[m])
                 elif source == TEXT:
-                    named = int(said[m, TEXT_SEED])
+                    named = int(said[m, TEXT_SEED]) - 1
                 elif source == IMAGE:
-                    named = int(said[m, IMAGE_SEED])
+                    named = int(said[m, IMAGE_SEED]) - 1
                 elif source == AGAIN:
                     first = asked.starts[n]
                     for k in range(first + asked.page[n], asked.starts[n + 1]):
@@ -1042,7 +1080,7 @@ def sieve(
                 and shown_from[item] <= at[n]
                 and expires_at[item] > at[n]
                 and not hidden[item]
-                and (len(forbidden.allowed) == 0 or forbidden.allowed[item])
+                and (forbidden.allowed[n] == ALL or holds_at(forbidden.allowed[n], item))
             ):
                 kept[end] = item
                 end += 1
@@ -1076,22 +1114,25 @@ def blend(
     starts: Ordinals,
     scores: Floats,
     own: Floats,
-    sources: Ordinals,
+    voices: Ordinals,
     known: Floats,
     new: Floats,
     proven: Floats,
 ) -> Floats:
-    """(parts, m) z-scores of the finite entries of each list, each times its weight; 0 for what is not finite.
+    """(sources, m) z-scores of the finite entries of each list, each times its weight; 0 for what is not finite.
 
-    sources: (parts,) which rows of `scores` they are of. The weight of part p for an item is
-    new[p] + own * (known[p] - new[p]). All alike gives zeros. proven: what it counts to be a known and a new item,
-    as one more part; empty: nothing.
+    voices: (q,) which weights a query has: a row of the (voices, sources) tables. An item's weight is
+    new + own * (known - new). All alike gives zeros. proven: (voices, 2) what it counts to be a known and a new item,
+    as one more part; (voices, 0): no such part.
     """
-    count = len(sources)
-    parts = np.zeros((count + (len(proven) > 0), scores.shape[1]), dtype=np.float32)
-    for p in range(count):
-        said, difference = scores[sources[p]], known[p] - new[p]
+    sources, unproven = scores.shape[0], proven.shape[1] > 0
+    parts = np.zeros((sources + unproven, scores.shape[1]), dtype=np.float32)
+    for p in range(sources):
+        said = scores[p]
         for n in range(len(starts) - 1):
+            for_new, difference = new[voices[n], p], known[voices[n], p] - new[voices[n], p]
+            if for_new == 0 and difference == 0:
+                continue
             there, total, largest = 0, 0.0, np.float32(0)
             for k in range(starts[n], starts[n + 1]):
                 value = said[k]
@@ -1113,10 +1154,12 @@ def blend(
                 for k in range(starts[n], starts[n + 1]):
                     away = said[k] - mean
                     if np.isfinite(away):
-                        parts[p, k] = (new[p] + own[k] * difference) * (away * scale)
-    if len(proven):
-        for k in range(len(own)):
-            parts[count, k] = proven[1] + own[k] * (proven[0] - proven[1])
+                        parts[p, k] = (for_new + own[k] * difference) * (away * scale)
+    if unproven:
+        for n in range(len(starts) - 1):
+            for_known, for_new = proven[voices[n], 0], proven[voices[n], 1]
+            for k in range(starts[n], starts[n + 1]):
+                parts[sources, k] = for_new + own[k] * (for_known - for_new)
     return parts
 
 
@@ -1246,7 +1289,7 @@ def read_histories(
     longest_read: int,
     longest: int,
 ) -> tuple[Ordinals, Ordinals, Floats, Items, Floats, Ordinals, Ordinals, Ordinals]:
-    """Lists of events, newest first -> histories and what was seen. See `viewer.read_viewer`.
+    """Lists of events, newest first -> histories and what was seen. See `viewer.read_viewers`.
 
     says, rating, telling, hides: (types,) what an event says, whether its value is a rating (that is `scale` above
     `neutral` at best), whether it is read at all, and whether it makes an item seen. Of each list the first

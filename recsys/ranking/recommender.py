@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,8 @@ from recsys.identity import ABSENT, NOTHING, Floats, Mask, Ordinals
 from recsys.index.space import Space
 from recsys.ranking import kernels
 from recsys.ranking.blend import LED_BY_HISTORY, NEW_ITEMS, STARTING_WEIGHTS, UNPROVEN, Weights
-from recsys.ranking.block import NOWHERE, Block, Lists
-from recsys.ranking.candidates import Candidates, Query, Slate
+from recsys.ranking.block import NO_WORDS, Block, Lists
+from recsys.ranking.candidates import SEGMENTS, Candidates, Query, Slate
 from recsys.ranking.diversity import Groups, choose
 from recsys.ranking.features import Features
 from recsys.ranking.filters import Allowed, Conditions, Sieve, matches
@@ -66,7 +66,8 @@ class Found:
     """(m, kernels.COLUMNS) what those sources say of each that lead somewhere."""
     silent: Mask
     """(q, sources) True where a source has nothing to say to a query."""
-    retrieved: Retrieved
+    retrieved: Sequence[Retrieved]
+    """For each query."""
     removed: NDArray[np.int64]
     """(q, filters) how many items each filter took out."""
     widened: Sequence[Mapping[str, int]] | None
@@ -116,12 +117,12 @@ class Recommender:
     def answer(self, block: Block) -> Slates:
         """The slates of all queries of a block, each as if it had been asked alone."""
         failed: list[str] = []
-        voice = self._voice(block)
-        found = self._find(block, voice, failed)
-        ranked = self._rank(block, found, voice, failed)
+        voices = self._voices_of(block.first.sources)
+        found = self._find(block, voices, failed)
+        ranked = self._rank(block, found, voices, failed)
         if self._cut_short(block, ranked):
-            found = self._everything(block, found, voice)
-            ranked = self._rank(block, found, voice, failed)
+            found = self._everything(block, found, voices)
+            ranked = self._rank(block, found, voices, failed)
         picked = Lists(ranked.chosen.starts, found.items.items[ranked.chosen.items])
         searched = block.first.words is not None
         part, seed = kernels.explain(
@@ -134,14 +135,17 @@ class Recommender:
             *_reasons_of(ranked.names, searched),
         )
         account = Account(found.retrieved, found.removed, tuple(failed), found.widened)
-        return Slates(block, picked, ranked.total, ranked.names, ranked.parts, part, seed, account)
+        said = [voices.told[segment] for segment in block.segments.tolist()]
+        places = (ranked.total, ranked.names, ranked.parts, said, part, seed)
+        return Slates(block, picked, *places, account)
 
     def candidates(self, block: Block) -> Candidates:
         """What `answer` would blend: the items found and kept, judged by every source."""
         failed: list[str] = []
-        voice = replace(self._voice(block), heard=_mask(self.sources))
-        found = replace(self, settings=self._learning)._find(block, voice, failed)
-        scores, own = self._judge(block, found, voice, failed)
+        voices = self._voices_of(block.first.sources)
+        voices = replace(voices, heard=np.tile(_mask(self.sources), (len(SEGMENTS), 1)))
+        found = replace(self, settings=self._learning)._find(block, voices, failed)
+        scores, own = self._judge(block, found, voices, failed)
         said = {name: scores[PLACES[name]] for name in SOURCES if name in self.sources}
         return Candidates(found.items.items, said, own, found.items.starts)
 
@@ -151,15 +155,16 @@ class Recommender:
         wider = {name: WIDER * getattr(self.settings, name) for name in ("candidates", "pool")}
         return self.settings.model_copy(update=wider)
 
-    def _voice(self, block: Block) -> "Voice":
-        """Who is heard by these queries. Sources asked for by name speak even if the blend has switched them off."""
-        segment, only = block.first.segment, block.first.sources
-        voice = self._voices.get((segment, only))
-        if voice is None:
-            voice = self._voices[segment, only] = self._voice_of(segment, only)
-        return voice
+    def _voices_of(self, only: frozenset[str] | None) -> "Voices":
+        """Who is heard, where only these may speak (None: all). Those asked for speak even if the blend is silent."""
+        voices = self._voices.get(only)
+        if voices is None:
+            voices = self._voices[only] = Voices.of(
+                [self._voice(segment, only) for segment in SEGMENTS]
+            )
+        return voices
 
-    def _voice_of(self, segment: str, only: frozenset[str] | None) -> "Voice":
+    def _voice(self, segment: str, only: frozenset[str] | None) -> "Voice":
         led = segment in LED_BY_HISTORY
         learned = segment in self.weights or not led
         known = self.weights[segment if learned else "history"]
@@ -170,61 +175,66 @@ class Recommender:
         speakers = self.sources & {name for some in (known, new) for name in some if some[name]}
         speakers &= self.sources if only is None else only
         heard = speakers.union(ranker.sources if ranker else ()) & self.sources
-        return Voice.of(speakers, heard, known, new, ranker)
+        return Voice(speakers, heard, known, new, ranker)
 
     @cached_property
     def _held(self) -> Held:
         return held(self.knowledge)
 
     @cached_property
-    def _voices(self) -> dict[tuple[str, frozenset[str] | None], "Voice"]:
+    def _voices(self) -> dict[frozenset[str] | None, "Voices"]:
         return {}
 
-    def _find(self, block: Block, voice: "Voice", failed: list[str]) -> Found:
+    def _find(self, block: Block, voices: "Voices", failed: list[str]) -> Found:
         """The candidates: given ones, all that meet a narrow condition, or what the speakers' finders lead to."""
-        allowed = self.sieve.conditions.of(block.first.where)
-        if block.first.rerank is not None:
-            given = [NOTHING if q.rerank is None else q.rerank for q in block.queries]
-            return self._judged(block, Lists.of(given), voice, "given")
-        if block.first.where and len(allowed.items) <= max(NARROW, self.settings.pool):
-            found = self._judged(block, Lists.of([allowed.items] * len(block)), voice, "condition")
-        else:
-            words = self._by_words(block, allowed, failed) if voice.finders[TEXT] else None
-            found = self._search(block, voice, voice.finders, words)
-        return self._widen(block, found, voice, allowed)
+        allowed = self.sieve.allowed(block)
+        given = [self._given(*each) for each in zip(block.queries, allowed, strict=True)]
+        words = self._by_words(block, allowed[0], failed) if block.first.words is not None else None
+        found = self._search(block, voices, voices.finders, allowed, words, given)
+        return self._widen(block, found, voices, allowed) if block.first.rerank is None else found
 
-    def _judged(self, block: Block, given: Lists, voice: "Voice", name: str) -> Found:
-        """Given items, to be judged in place of what is found."""
-        found = self._search(block, voice, NOBODY, None, given)
-        return replace(found, retrieved=(name, np.diff(given.starts)))
+    def _given(self, query: Query, allowed: Allowed) -> "Given":
+        """What is to be judged in place of what is found, and why."""
+        if query.rerank is not None:
+            return "given", query.rerank
+        narrow = query.where and len(allowed.items) <= max(NARROW, self.settings.pool)
+        return ("condition", allowed.items) if narrow else NOT_GIVEN
 
     def _search(
         self,
         block: Block,
-        voice: "Voice",
+        voices: "Voices",
         finders: Mask,
+        allowed: Sequence[Allowed],
         words: Lists | None,
-        given: Lists = NOWHERE,
+        given: "Sequence[Given]",
     ) -> Found:
-        """words: what was found for the words of a search."""
+        """finders: (segments, sources). words: what was found for the words of a search."""
         if words is None:
             searched = block.first.words is not None
-            words = Lists.of([NOTHING] * len(block)) if searched else NOWHERE
+            words = Lists.of([NOTHING] * len(block)) if searched else NO_WORDS
+        lists = Lists.of([items for _, items in given])
         starts, items, said, silent, retrieved, removed = kernels.find(
             self._held,
             block.asked,
-            self.sieve.forbidden(block),
-            voice.heard | finders,
+            self.sieve.forbidden(block, allowed),
+            block.segments,
+            voices.heard | finders,
             finders,
             block.first.sources is not None,
             self._per_source(block),
             max(self.settings.pool, PER_PLACE * block.first.limit),
-            given.starts,
-            given.items,
+            lists.starts,
+            lists.items,
+            np.array([why is not None for why, _ in given]),
             words.starts,
             words.items,
         )
-        return Found(Lists(starts, items), said, silent, (finders, retrieved), removed, None)
+        counted = [
+            (finders[segment], counts) if why is None else {why: len(some)}
+            for (why, some), segment, counts in zip(given, block.segments, retrieved, strict=True)
+        ]
+        return Found(Lists(starts, items), said, silent, counted, removed, None)
 
     def _per_source(self, block: Block) -> int:
         return max(self.settings.candidates, PER_SOURCE * block.first.limit)
@@ -244,7 +254,7 @@ class Recommender:
         return _calmly("text", search, failed)
 
     def _judge(
-        self, block: Block, found: Found, voice: "Voice", failed: list[str]
+        self, block: Block, found: Found, voices: "Voices", failed: list[str]
     ) -> tuple[Floats, Floats]:
         """(sources, m) scores, NaN where a source cannot judge or is not heard; and (m,) `own`."""
         items = found.items
@@ -255,10 +265,11 @@ class Recommender:
             items.items,
             found.said,
             found.silent,
-            voice.heard,
+            block.segments,
+            voices.heard,
         )
         words = _words(block)
-        if words is not None and voice.heard[TEXT]:
+        if words is not None and voices.heard[block.segments[0], TEXT]:
             space, every = self.spaces["text"], np.ones(len(block), dtype=bool)
 
             def compare() -> Floats:
@@ -269,16 +280,19 @@ class Recommender:
             scores[TEXT] = np.nan if cosines is None else cosines
         return scores, own
 
-    def _rank(self, block: Block, found: Found, voice: "Voice", failed: list[str]) -> "_Ranked":
+    def _rank(self, block: Block, found: Found, voices: "Voices", failed: list[str]) -> "_Ranked":
         """The slates, and the parts of their scores."""
-        scores, own = self._judge(block, found, voice, failed)
+        scores, own = self._judge(block, found, voices, failed)
         items = found.items
-        names, parts = voice.names, kernels.blend(items.starts, scores, own, *voice.weights)
+        parts = kernels.blend(items.starts, scores, own, block.segments, *voices.weights)
+        names: tuple[str, ...] = PARTS
         lifts = None
-        if voice.ranker:
-            said = {SOURCES[n]: scores[n] for n in np.flatnonzero(voice.heard).tolist()}
+        rankers = [voices.rankers[segment] for segment in block.segments.tolist()]
+        if any(rankers):
+            heard = np.flatnonzero(voices.heard[block.segments].any(axis=0)).tolist()
+            said = {SOURCES[n]: scores[n] for n in heard}
             candidates = Candidates(items.items, said, own, items.starts)
-            lifts = _lifted(voice.ranker, block, candidates, parts.sum(axis=0), failed)
+            lifts = _lifted(rankers, block, candidates, parts.sum(axis=0), failed)
         more = ({RANKER: lifts.scores} if lifts else {}) | self._boosts(block, items)
         if more:
             names, parts = (*names, *more), np.vstack([parts, *more.values()])
@@ -296,24 +310,30 @@ class Recommender:
         short = query.quota and query.rerank is None
         return bool(short and (np.diff(ranked.chosen.starts) < query.limit).any())
 
-    def _everything(self, block: Block, found: Found, voice: "Voice") -> Found:
+    def _everything(self, block: Block, found: Found, voices: "Voices") -> Found:
         """All that may be shown: a quota may ask for items that nothing leads to."""
-        allowed = self.sieve.conditions.of(block.first.where)
-        every = allowed.items if block.first.where else np.arange(len(self.items))
-        more = self._search(block, voice, NOBODY, None, Lists.of([every] * len(block)))
+        allowed = self.sieve.allowed(block)
+        every = [
+            ("every", some.items if query.where else np.arange(len(self.items)))
+            for query, some in zip(block.queries, allowed, strict=True)
+        ]
+        more = self._search(block, voices, NOBODY, allowed, None, every)
         return replace(found, items=more.items, said=more.said)
 
-    def _widen(self, block: Block, found: Found, voice: "Voice", allowed: Allowed) -> Found:
+    def _widen(
+        self, block: Block, found: Found, voices: "Voices", allowed: Sequence[Allowed]
+    ) -> Found:
         """Fill up from the whole catalogue, in the order of `FALLBACK`, where too little was left."""
         limit = block.first.limit
-        if np.diff(found.items.starts).min() >= limit:
+        if min(map(found.items.count, range(len(block)))) >= limit:
             return found
         filled = [
-            self._filled(query, some, allowed) if len(some) < limit else (some, {})
-            for query, some in zip(block.queries, found.items, strict=True)
+            self._filled(query, some, its) if len(some) < limit else (some, {})
+            for query, some, its in zip(block.queries, found.items, allowed, strict=True)
         ]
-        every, counts = zip(*filled, strict=True)
-        wider = self._search(block, voice, NOBODY, None, Lists.of(every))
+        every = [("filled", items) for items, _ in filled]
+        wider = self._search(block, voices, NOBODY, allowed, None, every)
+        counts = [count for _, count in filled]
         return replace(found, items=wider.items, said=wider.said, widened=counts)
 
     def _filled(
@@ -355,44 +375,61 @@ class Recommender:
         return Groups.of(self.items)
 
 
-@dataclass(frozen=True, eq=False)
-class Voice:
-    """Who is heard by queries of one kind, and how loud."""
+Given = tuple[str | None, Ordinals]
+"""Why items are judged in place of any found, and which; None: they are not."""
 
-    finders: Mask
-    """(sources,)"""
-    heard: Mask
-    """(sources,)"""
-    names: tuple[str, ...]
-    """Of the parts of a score."""
-    weights: tuple[Ordinals, Floats, Floats, Floats]
-    """Of the parts that are sources, which they are, and what they weigh for known and for new items; and what it
-    counts to be known or new."""
+NOT_GIVEN: Given = (None, NOTHING)
+
+PARTS = (*SOURCES, UNPROVEN)
+"""Of a score, in the order of the blend's."""
+
+
+class Voice(NamedTuple):
+    """Who is heard by the queries of one segment, and how loud."""
+
+    speakers: Collection[str]
+    heard: Collection[str]
+    known: Weights
+    new: Weights
+    """The weights for known and for new items."""
     ranker: Ranker | None
 
+    @property
+    def proven(self) -> list[float]:
+        """What it counts to be a known and a new item."""
+        return [self.known.get(UNPROVEN, 0.0), self.new.get(UNPROVEN, 0.0)]
+
+
+@dataclass(frozen=True, eq=False)
+class Voices:
+    """The same for all segments, in the order of `SEGMENTS`."""
+
+    finders: Mask
+    """(segments, sources)"""
+    heard: Mask
+    """(segments, sources)"""
+    weights: tuple[Floats, Floats, Floats]
+    """(segments, sources) for known items, and for new ones; (segments, 2) what it counts to be known or new."""
+    told: Sequence[frozenset[str]]
+    """Of each segment, the parts of a score that are told even if they are 0."""
+    rankers: Sequence[Ranker | None]
+
     @classmethod
-    def of(
-        cls,
-        speakers: Collection[str],
-        heard: Collection[str],
-        known: Weights,
-        new: Weights,
-        ranker: Ranker | None,
-    ) -> "Voice":
-        """known, new: the weights for known and for new items."""
-        names = [name for name in SOURCES if name in speakers]
-        proven = [known.get(UNPROVEN, 0.0), new.get(UNPROVEN, 0.0)]
-        loud, loud_new = (
-            np.array([weights.get(name, 0) for name in names], dtype=np.float32)
-            for weights in (known, new)
+    def of(cls, voices: Sequence[Voice]) -> "Voices":
+        """One of each segment."""
+        known, new = (
+            np.array(
+                [[of.get(n, 0) * (n in v.speakers) for n in SOURCES] for v, of in each],
+                dtype=np.float32,
+            )
+            for each in ([(v, v.known) for v in voices], [(v, v.new) for v in voices])
         )
-        places = np.array([PLACES[name] for name in names], dtype=np.int64)
         return cls(
-            _mask({FINDERS.get(name, name) for name in speakers}),
-            _mask(heard),
-            (*names, UNPROVEN) if any(proven) else tuple(names),
-            (places, loud, loud_new, np.array(proven if any(proven) else [], np.float32)),
-            ranker,
+            np.stack([_mask({FINDERS.get(name, name) for name in v.speakers}) for v in voices]),
+            np.stack([_mask(v.heard) for v in voices]),
+            (known, new, np.array([v.proven for v in voices], dtype=np.float32)),
+            [frozenset(v.speakers) | ({UNPROVEN} if any(v.proven) else set()) for v in voices],
+            [v.ranker for v in voices],
         )
 
 
@@ -414,7 +451,8 @@ def _mask(names: Collection[str]) -> Mask:
     return np.array([name in names for name in SOURCES], dtype=bool)
 
 
-NOBODY = _mask(())
+NOBODY = np.stack([_mask(())] * len(SEGMENTS))
+"""As finders of each segment."""
 
 
 @lru_cache(maxsize=256)
@@ -444,18 +482,21 @@ def _calmly(name: str, question: Callable[[], Answer], failed: list[str]) -> Ans
 class _Lifts:
     """What a ranker adds to the blend's scores of a block's candidates."""
 
-    queries: Sequence[Lift]
+    queries: Sequence[Lift | None]
+    """None: nothing."""
     starts: Ordinals
 
     @property
     def scores(self) -> Floats:
         """(m,)"""
-        return np.concatenate([lift.scores for lift in self.queries])
+        silent = [np.zeros(count, dtype=np.float32) for count in np.diff(self.starts)]
+        each = zip(self.queries, silent, strict=True)
+        return np.concatenate([none if lift is None else lift.scores for lift, none in each])
 
     def parts(self, chosen: Lists) -> dict[str, Floats]:
         """Feature -> its part of the scores of those at these positions."""
         told = [
-            (lift.parts(some - start), len(some))
+            ({} if lift is None else lift.parts(some - start), len(some))
             for lift, some, start in zip(self.queries, chosen, self.starts, strict=False)
         ]
         names = dict.fromkeys(name for parts, _ in told for name in parts)
@@ -467,18 +508,21 @@ class _Lifts:
 
 
 def _lifted(
-    ranker: Ranker,
+    rankers: Sequence[Ranker | None],
     block: Block,
     candidates: Candidates,
     blended: Floats,
     failed: list[str],
 ) -> _Lifts | None:
-    """What the ranker adds to the blend; None if it raises: then the blend alone decides."""
+    """What each query's ranker adds to the blend; None if one raises: then the blend alone decides."""
     apart = np.split(blended, candidates.edges[1:-1])
 
-    def judge() -> list[Lift]:
-        asked = zip(block.queries, candidates.apart(), apart, strict=True)
-        return [ranker.judge(query, some, scores) for query, some, scores in asked]
+    def judge() -> list[Lift | None]:
+        asked = zip(rankers, block.queries, candidates.apart(), apart, strict=True)
+        return [
+            ranker.judge(query, some, scores) if ranker else None
+            for ranker, query, some, scores in asked
+        ]
 
     judged = _calmly(RANKER, judge, failed)
     return None if judged is None else _Lifts(judged, candidates.edges)

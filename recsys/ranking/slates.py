@@ -54,15 +54,16 @@ def speaks_for_itself(source: str, searched: bool) -> bool:
     return source in _STANDING and (source != "text" or searched)
 
 
-Retrieved = tuple[str, Ordinals] | tuple[Mask, NDArray[np.int64]]
-"""Why items were looked at, and (q,) how many; or (sources,) who found some, and (q, sources) how many each."""
+Retrieved = dict[str, int] | tuple[Mask, NDArray[np.int64]]
+"""Why items were looked at, and how many; or (sources,) who found some, and (sources,) how many each."""
 
 
 @dataclass(frozen=True)
 class Account:
     """How the slates of a block came about."""
 
-    retrieved: Retrieved
+    retrieved: Sequence[Retrieved]
+    """For each query."""
     removed: NDArray[np.int64]
     """(q, len(FILTERS)) items that each filter took out."""
     failed: tuple[str, ...]
@@ -71,11 +72,11 @@ class Account:
 
     def of(self, n: int) -> "Accounted":
         """That of query n."""
-        by, counts = self.retrieved
-        if isinstance(by, str):
-            retrieved = {by: int(counts[n])}
+        told = self.retrieved[n]
+        if isinstance(told, dict):
+            retrieved = told
         else:
-            found = zip(SOURCES, by.tolist(), counts[n].tolist(), strict=True)
+            found = zip(SOURCES, *(each.tolist() for each in told), strict=True)
             retrieved = {name: count for name, finds, count in found if finds}
         removed = dict(zip(FILTERS, self.removed[n].tolist(), strict=True))
         widened = dict(self.widened[n]) if self.widened else {}
@@ -108,35 +109,61 @@ class Slates:
     """Of the parts."""
     parts: Floats
     """(names, m) they add up to the scores."""
+    said: Sequence[frozenset[str]]
+    """For each query, the parts that are told even if they are 0."""
     part: Ordinals
     """(m,) which part is the reason; `ABSENT`: none."""
     seed: Ordinals
     """(m,) position in its query's seeds of the item that the reason names; `ABSENT`: none."""
     account: Account
 
+    def of(self, n: int) -> Ordinals:
+        """The items of query n, best first."""
+        first, last = self.items.starts[n : n + 2].tolist()
+        return self.items.items[first:last]
+
+    def scores_of(self, n: int) -> Floats:
+        """Of the items of query n."""
+        first, last = self.items.starts[n : n + 2].tolist()
+        return self.scores[first:last]
+
     def slate(self, n: int, items: ItemTable) -> Slate:
         """The answer to query n."""
-        first, last = self.items.starts[n : n + 2].tolist()
-        places = self.parts[:, first:last].T.tolist()
-        reasons = self.in_words(n, items)
+        told = zip(
+            items.ids.external(self.of(n)),
+            self.told(n),
+            self.in_words(n, items),
+            strict=True,
+        )
         suggestions = tuple(
-            Suggestion(item, sum(parts), dict(zip(self.names, parts, strict=True)), reason)
-            for item, parts, reason in zip(
-                items.ids.external(self.items.items[first:last]), places, reasons, strict=True
-            )
+            Suggestion(item, sum(parts.values()), parts, reason) for item, parts, reason in told
         )
         return Slate(suggestions, *self.account.of(n))
+
+    def told(self, n: int) -> list[dict[str, float]]:
+        """The parts of each score of query n, by name."""
+        first, last = self.items.starts[n : n + 2].tolist()
+        parts = self.parts[:, first:last]
+        loud = [
+            place
+            for place, name in enumerate(self.names)
+            if name in self.said[n] or parts[place].any()
+        ]
+        names = [self.names[p] for p in loud]
+        return [dict(zip(names, place, strict=True)) for place in parts[loud].T.tolist()]
 
     def in_words(self, n: int, items: ItemTable) -> list[str]:
         """The reasons of query n, with titles."""
         first, last = self.items.starts[n : n + 2].tolist()
-        seeds, told = self.block.queries[n].seeds, []
-        for part, seed in zip(
-            self.part[first:last].tolist(), self.seed[first:last].tolist(), strict=True
-        ):
-            before, after = self._phrase(part, seed, seeds.types, seed)
-            title = items.title(int(seeds.items[seed])) if seed >= 0 else ""
-            told.append(f"{before}{title}{after}")
+        seeds, seed = self.block.queries[n].seeds, self.seed[first:last]
+        distinct = np.unique(seed[seed >= 0])
+        titles = dict(
+            zip(distinct.tolist(), items.titles(seeds.items[distinct].tolist()), strict=True)
+        )
+        told = []
+        for part, place in zip(self.part[first:last].tolist(), seed.tolist(), strict=True):
+            before, after = self._phrase(part, place, seeds.types, place)
+            told.append(f"{before}{titles[place]}{after}" if place >= 0 else before)
         return told
 
     @property

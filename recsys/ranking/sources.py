@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys.identity import Floats, Mask, Ordinals
+from recsys.identity import NOTHING, Floats, Mask, Ordinals
 from recsys.ranking import kernels
-from recsys.ranking.block import NOWHERE, Block, Lists
+from recsys.ranking.block import NO_WORDS, Block, Lists
 from recsys.ranking.filters import nothing_forbidden
 from recsys.ranking.knowledge import PLACES, SOURCES, Knowledge, held
 
@@ -21,13 +21,13 @@ class Alone:
 
     def best(self, limit: int) -> Lists:
         """Up to `limit` distinct items for each query, best first, without what is not on offer."""
-        return self._find(limit, NOWHERE)[0]
+        return self._find(limit, None)[0]
 
     def scores(self, items: Lists) -> Floats:
         """(m,) higher is better; NaN where it cannot judge."""
         _, said, silent = self._find(0, items)
         parts = (held(self.knowledge), self.block.asked, items.starts, items.items, said, silent)
-        scores: Floats = kernels.judge(*parts, self._mask)[0]
+        scores: Floats = kernels.judge(*parts, self._nobody_else, self._mask)[0]
         return np.asarray(scores[PLACES[self.source]])
 
     def because(self, items: Lists) -> Ordinals:
@@ -40,22 +40,30 @@ class Alone:
 
     @property
     def _mask(self) -> Mask:
-        return np.array([name == self.source for name in SOURCES])
+        return np.array([[name == self.source for name in SOURCES]])
 
-    def _find(self, limit: int, given: Lists) -> tuple[Lists, Floats, Mask]:
-        finders = self._mask & (limit > 0)
+    @property
+    def _nobody_else(self) -> Ordinals:
+        return np.zeros(len(self.block), dtype=np.int64)
+
+    def _find(self, limit: int, given: Lists | None) -> tuple[Lists, Floats, Mask]:
         free = nothing_forbidden(self.block)
         named = self.block.first.sources is not None
-        asked = (
+        lists = Lists.of([NOTHING] * len(self.block)) if given is None else given
+        starts, items, said, silent, _, _ = kernels.find(
             held(self.knowledge),
             self.block.asked,
             free,
+            self._nobody_else,
             self._mask,
-            finders,
+            self._mask & (given is None),
             named,
             limit,
             limit,
+            lists.starts,
+            lists.items,
+            np.full(len(self.block), given is not None),
+            NO_WORDS.starts,
+            NO_WORDS.items,
         )
-        lists = (given.starts, given.items, NOWHERE.starts, NOWHERE.items)
-        starts, items, said, silent, _, _ = kernels.find(*asked, *lists)
         return Lists(starts, items), said, silent

@@ -1,6 +1,6 @@
 """A viewer's events -> the taste and the seen items of a query.
 
-The request path, batch scoring and evaluation all come through `read_viewer`, so that the same events
+The request path, batch scoring and evaluation all come through `read_viewers`, so that the same events
 always make the same query.
 """
 
@@ -65,25 +65,6 @@ class Weighing:
         )
 
 
-def read_viewer(
-    items: Ordinals,
-    types: NDArray[np.integer],
-    values: NDArray[np.float32],
-    times: NDArray[np.int64],
-    weighing: Weighing,
-) -> Viewer:
-    """Make a viewer from (m,) events in any order; `items` may hold `ABSENT` (left out), `values` NaN.
-
-    types: positions in `weighing.names`. An item met several times counts once, with the sum of its strengths
-    clipped to [-1, 1] and decayed by the age of its newest event against the viewer's newest: absolute time would
-    only scale all alike.
-    """
-    if (times[1:] > times[:-1]).any():
-        order = np.argsort(-times, kind="stable")
-        items, types, values, times = items[order], types[order], values[order], times[order]
-    return _read(np.array((0, len(items))), items, types, values, times, weighing)[0]
-
-
 def viewer_of(log: EventLog, events: Ordinals, settings: EventSettings) -> Viewer:
     """Make a viewer from events given by their positions in a log, ascending."""
     return viewers_of(log, [events], settings)[0]
@@ -93,7 +74,7 @@ def viewers_of(log: EventLog, events: Sequence[Ordinals], settings: EventSetting
     """The same for several viewers."""
     starts = ends([len(some) for some in events])
     newest_first = np.concatenate([some[::-1] for some in events])
-    return _read(
+    return read_viewers(
         starts,
         log.item[newest_first].astype(np.int64),
         log.type[newest_first],
@@ -103,7 +84,7 @@ def viewers_of(log: EventLog, events: Sequence[Ordinals], settings: EventSetting
     )
 
 
-def _read(
+def read_viewers(
     starts: Ordinals,
     items: Ordinals,
     types: NDArray[np.integer],
@@ -111,7 +92,12 @@ def _read(
     times: NDArray[np.int64],
     weighing: Weighing,
 ) -> list[Viewer]:
-    """A viewer from each list of events, newest first."""
+    """Make viewers from (m,) events: those of viewer n are at starts[n]:starts[n + 1], newest first.
+
+    types: positions in `weighing.names`. `items` may hold `ABSENT` (left out), `values` NaN. An item met several times
+    counts once, with the sum of its strengths clipped to [-1, 1] and decayed by the age of its newest event against
+    the viewer's newest: absolute time would only scale all alike.
+    """
     settings = weighing.settings
     history_ends, found, weights, loudest, visits, newest, seen_ends, seen = kernels.read_histories(
         starts,

@@ -6,6 +6,7 @@ answer with one read the query string themselves, and tell /openapi.json of it h
 
 from functools import cache
 from typing import Any, TypeVar, get_origin
+from urllib.parse import parse_qsl
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -18,7 +19,8 @@ def asked(model: type[M], request: Request) -> M:
     """The query string as this model. Raises RequestValidationError."""
     repeated = _repeated(model)
     values: dict[str, Any] = {}
-    for name, value in request.query_params.multi_items():
+    sent = request.scope["query_string"].decode("latin-1")
+    for name, value in parse_qsl(sent, keep_blank_values=True):
         if name in repeated:
             values.setdefault(name, []).append(value)
         else:

@@ -60,11 +60,11 @@ class Metrics:
         counter.inc()
         histogram.observe(seconds)
 
-    def suggested(self, account: Account) -> None:
-        """Count what went wrong, or was scarce, in a slate."""
+    def suggested(self, account: Account, n: int) -> None:
+        """Count what went wrong, or was scarce, in slate n of a block."""
         for source in account.failed:
             self._failed.labels(source).inc()
-        if account.widened:
+        if account.widened and account.widened[n]:
             self._widened.inc()
 
     def serves(self, manifest: Manifest) -> None:

@@ -109,34 +109,38 @@ def opened(cursor: str) -> tuple[list[int], int, int]:
 class Page:
     """What is shown of one slate, or of several, one behind the other."""
 
-    pieces: list[tuple[Slates, list[int]]]
-    """Slates of a single question, and the places of each that are shown."""
+    pieces: list[tuple[Slates, int, list[int]]]
+    """Slates, which of them, and the places of it that are shown."""
     items: list[int]
     """The ordinals shown."""
 
+    @classmethod
+    def of(cls, slates: Slates, n: int) -> "Page":
+        """The whole of slate n."""
+        items = slates.of(n).tolist()
+        return cls([(slates, n, list(range(len(items))))], items)
+
     @property
-    def account(self) -> Account:
-        """How the last slate came about."""
-        return self.pieces[-1][0].account
+    def account(self) -> tuple[Account, int]:
+        """How the last slate came about: which it is, of which block."""
+        slates, n, _ = self.pieces[-1]
+        return slates.account, n
 
     @property
     def scores(self) -> list[float]:
         """Of the items."""
-        each = [(slates.scores.tolist(), places) for slates, places in self.pieces]
+        each = [(slates.scores_of(n).tolist(), places) for slates, n, places in self.pieces]
         return [scores[place] for scores, places in each for place in places]
 
     @property
     def parts(self) -> list[dict[str, float]]:
         """Of each score, by name."""
-        return [
-            dict(zip(slates.names, slates.parts[:, place].tolist(), strict=True))
-            for slates, places in self.pieces
-            for place in places
-        ]
+        each = [(slates.told(n), places) for slates, n, places in self.pieces]
+        return [parts[place] for parts, places in each for place in places]
 
     def reasons(self, items: ItemTable) -> list[str]:
         """In words."""
-        each = [(slates.in_words(0, items), places) for slates, places in self.pieces]
+        each = [(slates.in_words(n, items), places) for slates, n, places in self.pieces]
         return [reasons[place] for reasons, places in each for place in places]
 
 
@@ -147,9 +151,7 @@ def follow(question: Query, shown: Sequence[int], recommender: Recommender) -> P
     A quota counts what is shown; kinds that have their full number are left out by condition.
     """
     if not shown:
-        slates = recommender.answer(Block((question,)))
-        items = slates.items.items.tolist()
-        return Page([(slates, list(range(len(items))))], items)
+        return Page.of(recommender.answer(Block((question,))), 0)
     room, before = _Room(question.quota, recommender.items), set(shown)
     room.fill(shown)
     page = Page([], [])
@@ -157,12 +159,12 @@ def follow(question: Query, shown: Sequence[int], recommender: Recommender) -> P
         where = room.without_full(question.where)
         longer = replace(question, limit=len(shown) + question.limit, where=where)
         slates = recommender.answer(Block((longer,)))
-        found = slates.items.items.tolist()
+        found = slates.of(0).tolist()
         new = [place for place, item in enumerate(found) if item not in before]
         fitting = room.fill([found[place] for place in new])
         left = question.limit - len(page.items)
         taken = [place for place, fits in zip(new, fitting, strict=True) if fits][:left]
-        page.pieces.append((slates, taken))
+        page.pieces.append((slates, 0, taken))
         page.items.extend(found[place] for place in taken)
         before.update(page.items)
         if len(page.items) >= question.limit or all(fitting):

@@ -39,18 +39,19 @@ from recsys.serving.schemas import (
     UserParams,
 )
 from recsys.serving.slates import (
-    NOBODY,
     Services,
     answer,
     as_json,
     known,
     query,
+    reply,
     services,
     services_of,
     told,
     unknown,
-    viewer,
 )
+from recsys.serving.together import Wish
+from recsys.serving.viewers import NOBODY, viewer
 
 router = APIRouter(tags=["Slates"], responses=NO_SNAPSHOT)
 
@@ -84,13 +85,10 @@ async def recommend_to_user(user_id: UserPath, request: Request) -> Response:
     """
     ask, within = asked(UserParams, request), services_of(request)
 
-    def reply() -> Response:
-        served = within.live.served()
-        who = viewer(served, within, user_id, ask.session_id)
-        question = query(ask, ask.limit, who, ask.hide_seen, served, within)
-        return answer(question, ask, ("user", user_id), served, within)
+    def question(served: Served, who: Viewer) -> Query:
+        return query(ask, ask.limit, who, ask.hide_seen, served, within)
 
-    return await within.soon(reply)
+    return await reply(Wish((user_id, ask.session_id), question), ask, ("user", user_id), within)
 
 
 @router.post("/v1/recommendations", response_model=SlateReply, responses=CURSOR_GONE)
@@ -105,7 +103,7 @@ def recommend(
     """
     served = within.live.served()
     check_events(ask.events, ("body", "events"), within.settings.events)
-    who = viewer(served, within, ask.user_id, ask.session_id, ask.events)
+    who = viewer(served, within.histories, (ask.user_id, ask.session_id), ask.events)
     given = ask.candidates
     limit = ask.limit or (
         10 if given is None else min(len(given), within.settings.ranking.max_limit)
@@ -128,7 +126,7 @@ def search(
     served = within.live.served()
     check_events(ask.events, ("body", "events"), within.settings.events)
     words = within.words.vector(ask.text, served.recommender.spaces.get("text"))
-    who = viewer(served, within, ask.user_id, ask.session_id, ask.events)
+    who = viewer(served, within.histories, (ask.user_id, ask.session_id), ask.events)
     question = query(ask, ask.limit, who, ask.hide_seen, served, within)
     return answer(replace(question, words=words), ask, ("search", ""), served, within)
 
@@ -143,7 +141,7 @@ def fill_placements(
     """
     served = within.live.served()
     check_events(ask.events, ("body", "events"), within.settings.events)
-    who = viewer(served, within, ask.user_id, ask.session_id, ask.events)
+    who = viewer(served, within.histories, (ask.user_id, ask.session_id), ask.events)
     shown: list[int] = []
     filled: list[dict[str, Any]] = []
     for placement in ask.placements:
@@ -156,7 +154,7 @@ def fill_placements(
         exclude = np.concatenate([question.exclude, np.array(shown, dtype=np.int64)])
         question = replace(question, exclude=exclude)
         page = follow(question, (), served.recommender)
-        within.metrics.suggested(page.account)
+        within.metrics.suggested(*page.account)
         shown += page.items
         missing = None
         if isinstance(placement, RecommendPlacement):
@@ -194,23 +192,20 @@ async def similar(item_id: ItemPath, request: Request) -> Response:
     """List what goes with an item, sold out or not; with `user_id`, to this viewer's taste."""
     ask, within = asked(SimilarParams, request), services_of(request)
 
-    def reply() -> Response:
-        served = within.live.served()
-        who = viewer(served, within, ask.user_id, ask.session_id)
-        question = _like(item_id, ask, who, served, within)
-        return answer(question, ask, ("similar", item_id), served, within)
+    def question(served: Served, who: Viewer) -> Query:
+        return _like(item_id, ask, who, served, within)
 
-    return await within.soon(reply)
+    wish = Wish((ask.user_id, ask.session_id), question)
+    return await reply(wish, ask, ("similar", item_id), within)
 
 
 async def _standing(source: str, request: Request) -> Response:
     ask, within = asked(ListParams, request), services_of(request)
 
-    def reply() -> Response:
-        served = within.live.served()
-        return answer(_listed(source, ask, served, within), ask, (source, ""), served, within)
+    def question(served: Served, _: Viewer) -> Query:
+        return _listed(source, ask, served, within)
 
-    return await within.soon(reply)
+    return await reply(Wish((None, None), question), ask, (source, ""), within)
 
 
 def _wanted(placement: Placement, who: Viewer, served: Served, within: Services) -> Query:

@@ -1,9 +1,10 @@
 """One request for a slate -> one `Query` -> one reply. Every route that answers with a slate comes through here."""
 
 from asyncio import Semaphore
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from secrets import token_hex
 from typing import Any
 
@@ -13,21 +14,20 @@ from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Engine
 
-from recsys.catalogue.histories import Histories, Told
-from recsys.catalogue.times import to_us
+from recsys.catalogue.histories import Histories
 from recsys.config import Settings
 from recsys.errors import QueryError
 from recsys.identity import NOTHING, ItemId, Ordinals
-from recsys.ranking.candidates import NO_HISTORY, Query
-from recsys.ranking.viewer import LONGEST_READ, Viewer, read_viewer
+from recsys.ranking.candidates import Query
+from recsys.ranking.viewer import Viewer
 from recsys.serving.live import Live, Served
 from recsys.serving.metrics import Metrics
 from recsys.serving.paging import Page, asked_of, follow, read, written
-from recsys.serving.schemas import DEEPEST, Ask, InlineEvent, Paged
+from recsys.serving.schemas import DEEPEST, Ask, Paged
+from recsys.serving.together import Together, Wish
+from recsys.serving.viewers import viewer
 from recsys.serving.words import Words
 from recsys.snapshot import Snapshots
-
-NOBODY = Viewer(NO_HISTORY, NOTHING)
 
 WRITERS = 8
 """Writes at once. One that waits for the database holds a thread; the rest are left to those who read."""
@@ -53,11 +53,10 @@ class Services:
         """Those that are kept."""
         return Snapshots(self.settings.home / "snapshots")
 
-    async def soon(self, reply: Callable[[], Response]) -> Response:
-        """A reply that reads one history. SQLite reads it in less time than it takes to hand over to a thread."""
-        if self.engine.dialect.name == "sqlite":
-            return reply()
-        return await run_in_threadpool(reply)
+    @cached_property
+    def together(self) -> Together:
+        """Those who wait for a slate."""
+        return Together(self.live, self.histories)
 
 
 def services_of(request: Request) -> Services:
@@ -69,35 +68,6 @@ def services_of(request: Request) -> Services:
 async def services(request: Request) -> Services:
     """The same, for routes that are told what they depend on."""
     return services_of(request)
-
-
-def viewer(
-    served: Served,
-    within: Services,
-    user_id: str | None,
-    session_id: str | None,
-    inline: Sequence[InlineEvent] = (),
-) -> Viewer:
-    """The taste of a user, a session and the events given with the request, as of now."""
-    if user_id is None and session_id is None and not inline:
-        return NOBODY
-    given = [Told(ItemId(e.item_id), e.type, e.value, to_us(e.time)) for e in inline]
-    stored = within.histories.newest(user_id, session_id, LONGEST_READ, served.telling)
-    return _read([*given, *stored], served)
-
-
-def _read(events: Sequence[Told], served: Served) -> Viewer:
-    if not events:
-        return NOBODY
-    items, types, values, times = zip(*events, strict=True)
-    codes = served.weighing.codes
-    return read_viewer(
-        served.recommender.items.ids.ordinals(items),
-        np.array([codes[name] for name in types], dtype=np.int32),
-        np.array(values, dtype=np.float32),
-        np.array(times, dtype=np.int64),
-        served.weighing,
-    )
 
 
 def known(served: Served, ids: Sequence[str]) -> Ordinals:
@@ -140,6 +110,21 @@ def query(
     )
 
 
+async def reply(wish: Wish, ask: Paged, about: tuple[str, str], within: Services) -> Response:
+    """Answer what is wished for. A database that may keep us waiting is not waited for together."""
+    if ask.cursor is None and within.engine.dialect.name == "sqlite":
+        served, question, slates, n = await within.together.ask(wish)
+        page, asked = Page.of(slates, n), asked_of(*about, ask)
+        return _in_words(page, [], asked, question, ask, served, within)
+
+    def alone() -> Response:
+        served = within.live.served()
+        question = wish.make(served, viewer(served, within.histories, wish.who))
+        return answer(question, ask, about, served, within)
+
+    return await run_in_threadpool(alone)
+
+
 def answer(
     question: Query,
     ask: Paged,
@@ -155,14 +140,28 @@ def answer(
     asked = asked_of(*about, ask)
     shown = [] if ask.cursor is None else read(ask.cursor, asked, served, within.snapshots)
     page = follow(question, shown, served.recommender)
-    within.metrics.suggested(page.account)
-    reply = {"snapshot": served.manifest.id} | told(
+    return _in_words(page, shown, asked, question, ask, served, within, missing)
+
+
+def _in_words(
+    page: Page,
+    shown: list[int],
+    asked: int,
+    question: Query,
+    ask: Paged,
+    served: Served,
+    within: Services,
+    missing: Sequence[str] | None = None,
+) -> Response:
+    """shown: what the pages before this one show. asked: a checksum of the question."""
+    within.metrics.suggested(*page.account)
+    said = {"snapshot": served.manifest.id} | told(
         page, served, ask.explain, missing, first=len(shown) + 1
     )
     shown += page.items
     goes_on = len(page.items) == question.limit and len(shown) < _most(question)
-    reply["next"] = written(shown, asked, served.manifest.origin) if goes_on else None
-    return as_json(reply)
+    said["next"] = written(shown, asked, served.manifest.origin) if goes_on else None
+    return as_json(said)
 
 
 def _most(question: Query) -> int:
@@ -174,15 +173,16 @@ def told(
     page: Page, served: Served, explain: bool, missing: Sequence[str] | None, first: int = 1
 ) -> dict[str, Any]:
     """A page in words. first: the rank of its first item."""
-    reply: dict[str, Any] = {
+    said: dict[str, Any] = {
         "recommendation_id": token_hex(16),
         "items": _places(page, served, explain, first),
     }
     if missing is not None:
-        reply["unknown"] = missing
+        said["unknown"] = missing
     if explain:
-        reply["account"] = page.account.of(0)._asdict()
-    return reply
+        account, n = page.account
+        said["account"] = account.of(n)._asdict()
+    return said
 
 
 def as_json(content: object, status: int = 200) -> Response:
@@ -206,7 +206,7 @@ def _places(page: Page, served: Served, explain: bool, first: int) -> list[dict[
                 items.ids.external(np.array(page.items, dtype=np.int64)),
                 page.scores,
                 page.reasons(items),
-                map(items.title, page.items),
+                items.titles(page.items),
                 strict=True,
             ),
             start=first,

@@ -41,6 +41,10 @@ def items_of(events) -> list[str]:
     return [event.item_id for event in events]
 
 
+def told_of(events) -> list[str]:
+    return [item for item, *_ in events]
+
+
 def test_the_same_event_sent_twice_counts_once(engine: Engine):
     assert add(engine, event(), event()) == Appended(added=1, duplicates=1)
     assert add(engine, event(), event(1)) == Appended(added=1, duplicates=1)
@@ -74,13 +78,13 @@ def test_a_derived_id_never_changes_between_versions():
 
 def test_a_history_is_newest_first_and_within_its_limit(engine: Engine):
     add(engine, event(2, "c"), event(0, "a"), event(1, "b"), event(1, "later arrived"))
-    assert items_of(Histories(engine).newest("ann", None, 10)) == [
+    assert told_of(Histories(engine).newest("ann", None, 10)) == [
         "c",
         "later arrived",
         "b",
         "a",
     ]
-    assert items_of(Histories(engine).newest("ann", None, 2)) == ["c", "later arrived"]
+    assert told_of(Histories(engine).newest("ann", None, 2)) == ["c", "later arrived"]
     assert (
         Histories(engine).newest("nobody", None, 10)
         == Histories(engine).newest(None, None, 10)
@@ -98,8 +102,8 @@ def test_a_history_joins_user_and_session_and_counts_a_shared_event_once(engine:
         event(4, "same name", session_id="ann"),
     )
     expected = ["other device", "both", "before login"]
-    assert items_of(Histories(engine).newest("ann", "s", 10)) == expected
-    assert items_of(Histories(engine).newest("ann", "s", 2)) == expected[:2]
+    assert told_of(Histories(engine).newest("ann", "s", 10)) == expected
+    assert told_of(Histories(engine).newest("ann", "s", 2)) == expected[:2]
 
 
 def test_impressions_do_not_crowd_out_a_history_of_other_types(engine: Engine):
@@ -108,7 +112,7 @@ def test_impressions_do_not_crowd_out_a_history_of_other_types(engine: Engine):
         event(0, "bought", type="purchase"),
         *(event(n, type="impression") for n in range(1, 9)),
     )
-    assert items_of(Histories(engine).newest("ann", None, 5, types=["purchase", "view"])) == [
+    assert told_of(Histories(engine).newest("ann", None, 5, types=["purchase", "view"])) == [
         "bought"
     ]
 
@@ -163,7 +167,7 @@ def test_events_of_one_moment_keep_the_order_they_arrived_in(engine: Engine):
         log = read_events(session, ids)
         newest = Histories(engine).newest("ann", None, 30)
     assert ids.external(log.item.astype(np.int64)) == expected
-    assert items_of(newest) == expected[::-1][:30]
+    assert told_of(newest) == expected[::-1][:30]
 
 
 def test_the_log_can_end_at_a_moment_which_still_belongs_to_it(engine: Engine):

@@ -5,7 +5,7 @@ from recsys.catalogue.times import EPOCH
 from recsys.config import EventSettings
 from recsys.preference.interactions import event_strength
 from recsys.ranking.candidates import CONTEXT, History, Query
-from recsys.ranking.viewer import Viewer, Weighing, read_viewer
+from recsys.ranking.viewer import Viewer, Weighing, read_viewers
 
 DAY = 86_400_000_000
 TYPES = ("dislike", "impression", "like", "purchase", "rating", "view")
@@ -13,14 +13,16 @@ TYPES = ("dislike", "impression", "like", "purchase", "rating", "view")
 
 def read(*events: tuple[int, str, float, float], **settings: object) -> Viewer:
     """Events as (item, type, value, day)."""
-    items, types, values, days = zip(*events, strict=True) if events else ((), (), (), ())
-    return read_viewer(
+    newest_first = sorted(events, key=lambda event: -event[-1])
+    items, types, values, days = zip(*newest_first, strict=True) if events else ((), (), (), ())
+    return read_viewers(
+        np.array([0, len(events)]),
         np.array(items, dtype=np.int64),
         np.array([TYPES.index(name) for name in types], dtype=np.int16),
         np.array(values, dtype=np.float32),
         (np.array(days) * DAY).astype(np.int64),
         Weighing.of(TYPES, EventSettings(**settings)),
-    )
+    )[0]
 
 
 NAN = np.nan
