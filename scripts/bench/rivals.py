@@ -104,12 +104,12 @@ def pgvector(rows: Floats) -> Iterator["Store | None"]:
 
 
 class _Postgres:
-    NEAREST = "SELECT id FROM items ORDER BY vector <#> %s LIMIT %s"
+    NEAREST = f"SELECT id FROM items ORDER BY vector <#> %s LIMIT {K}"
     """By inner product, as its makers advise where vectors are of unit length."""
 
-    SIMILAR = """
+    SIMILAR = f"""
         SELECT id FROM items WHERE id <> %(item)s
-        ORDER BY vector <#> (SELECT vector FROM items WHERE id = %(item)s) LIMIT %(k)s"""
+        ORDER BY vector <#> (SELECT vector FROM items WHERE id = %(item)s) LIMIT {K}"""
 
     def __init__(self, connection: psycopg.Connection[Any], rows: Floats) -> None:
         self._connection = connection
@@ -128,10 +128,10 @@ class _Postgres:
         self._connection.execute(f"SET hnsw.ef_search = {effort}")
 
     def nearest(self, vector: Floats) -> list[int]:
-        return self._asked(self.NEAREST, (vector, K))
+        return self._asked(self.NEAREST, (vector,))
 
     def similar(self, item: int) -> list[int]:
-        return self._asked(self.SIMILAR, {"item": item, "k": K})
+        return self._asked(self.SIMILAR, {"item": item})
 
     def _asked(self, statement: str, values: Params) -> list[int]:
         return [item for (item,) in self._connection.execute(statement, values).fetchall()]

@@ -33,6 +33,7 @@ QUICK: Mapping[str, Sequence[str]] = {
 }
 
 IN_A_WORLD = {"serving", "batch", "nearest"}
+"""Those that share one."""
 
 
 @dataclass(frozen=True)
