@@ -2,6 +2,7 @@
 
 import json
 from contextlib import redirect_stdout
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 
@@ -91,3 +92,4 @@ def test_the_batch_benchmark_ends_with_its_figures(tmp_path: Path) -> None:
     figures = json.loads(out.getvalue().splitlines()[-1])
     assert figures["users"] == 30
     assert figures["batch_ratio_low"] <= figures["batch_ratio"] <= figures["batch_ratio_high"]
+    assert (figures["librec_ratio"] is None) == (find_spec("libreco") is None)

@@ -1,4 +1,4 @@
-"""How fast are slates for many users, beside the matrix factorisation library that they are partly made with?
+"""How fast are slates for many users, beside libraries that multiply factors: implicit, and LibRecommender?
 
 usage: python scripts/bench/batch.py [--home DIR] [--users 4000] [--runs 5] [--json]
 
@@ -6,7 +6,9 @@ DIR is a world of make_world.py; without one, 100,000 items are made first, whic
 put to both, in turns, on all cores: `implicit` multiplies their factors with those of all items and leaves out what
 they had; the product makes its slates of 50, all its models blended and all its filters applied, with reasons, as
 `recsys batch` writes them. The last line is a JSON object with `batch_ratio` (our users a second over theirs, the
-median of all runs), `batch_ratio_low` and `batch_ratio_high`.
+median of all runs), `batch_ratio_low` and `batch_ratio_high`. Then the first 1,000 users are put to the product and to
+LibRecommender, in turns, with the same factors and the same left out: `librec_ratio`, with `_low` and `_high`; null
+where the extra `bench` is not installed.
 """
 
 import argparse
@@ -14,7 +16,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -22,6 +24,7 @@ from time import perf_counter
 
 import numpy as np
 from implicit.cpu.als import AlternatingLeastSquares
+from rivals import librecommender
 from scipy.sparse import csr_matrix
 
 from recsys.batch import Run, Scorer
@@ -42,18 +45,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print."""
     asked = _parser().parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        home = asked.home or _made(Path(folder) / "world", asked.items)
+        home = asked.home or made(Path(folder) / "world", asked.items)
         found = compare(home, asked.users, asked.runs)
     print(
         f"{found['items']:,} items: implicit {found['theirs']:,.0f} users/s, "
-        f"ours {found['ours']:,.0f} users/s"
+        f"ours {found['ours']:,.0f} users/s, {found['librec_ratio']} times LibRecommender's"
     )
     if asked.json:
         print(json.dumps(found))
     return 0
 
 
-def compare(home: Path, users: int, runs: int) -> dict[str, float]:
+def compare(home: Path, users: int, runs: int) -> dict[str, float | None]:
     """Users a second of either side, in turns."""
     cores = limit_threads(0)
     settings = Settings(home=home)
@@ -77,28 +80,55 @@ def compare(home: Path, users: int, runs: int) -> dict[str, float]:
     names = [UserId(log.actors[actor]) for actor in np.sort(chosen)]
     viewers = [query.history for query in scorer.queries(names)]
     model, liked = _library(artefacts, [history.items for history in viewers])
-    ratios, ours, theirs = [], [], []
-    scorer.table(names[:PART], cores)
-    for _ in range(runs):
-        began = perf_counter()
+    everyone, first = np.arange(len(names)), np.arange(min(PART, len(names)))
+
+    def ask_implicit(some: np.ndarray) -> None:
         with one_blas_thread():  # as the library asks for: it has threads of its own
-            for some in _parts(len(names)):
-                model.recommend(some, liked[some], N=LIMIT, filter_already_liked_items=True)
-        between = perf_counter()
-        for some in _parts(len(names)):
-            scorer.table([names[n] for n in some], cores)
-        ended = perf_counter()
-        theirs.append(len(names) / (between - began))
-        ours.append(len(names) / (ended - between))
-        ratios.append(ours[-1] / theirs[-1])
-    return {
-        "batch_ratio": round(median(ratios), 3),
-        "batch_ratio_low": round(min(ratios), 3),
-        "batch_ratio_high": round(max(ratios), 3),
+            model.recommend(some, liked[some], N=LIMIT, filter_already_liked_items=True)
+
+    def ask_ours(some: np.ndarray) -> None:
+        scorer.table([names[n] for n in some], cores)
+
+    ask_ours(first)
+    theirs, ours = _in_turns(ask_implicit, ask_ours, everyone, runs)
+    found = _ratio("batch_ratio", theirs, ours) | {
         "ours": round(median(ours), 1),
         "theirs": round(median(theirs), 1),
         "items": len(artefacts.items),
         "users": len(names),
+    }
+    tastes, histories = model.user_factors[first], [viewers[n].items for n in first]
+    recommend = librecommender(model.item_factors, tastes, histories)
+    if recommend is None:
+        return found | dict.fromkeys(("librec_ratio", "librec_ratio_low", "librec_ratio_high"))
+    theirs, ours = _in_turns(lambda some: recommend(some, LIMIT), ask_ours, first, runs)
+    return found | _ratio("librec_ratio", theirs, ours) | {"librec": round(median(theirs), 1)}
+
+
+def _in_turns(
+    one: Callable[[np.ndarray], object],
+    other: Callable[[np.ndarray], object],
+    users: np.ndarray,
+    runs: int,
+) -> tuple[list[float], list[float]]:
+    """Users a second of either, in each run."""
+    speeds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(runs):
+        for ask, speed in zip((one, other), speeds, strict=True):
+            began = perf_counter()
+            for n in range(0, len(users), PART):
+                ask(users[n : n + PART])
+            speed.append(len(users) / (perf_counter() - began))
+    return speeds
+
+
+def _ratio(figure: str, theirs: Sequence[float], ours: Sequence[float]) -> dict[str, float | None]:
+    """Ours over theirs, run by run: the median, the least and the greatest."""
+    ratios = [our / their for our, their in zip(ours, theirs, strict=True)]
+    return {
+        figure: round(median(ratios), 3),
+        f"{figure}_low": round(min(ratios), 3),
+        f"{figure}_high": round(max(ratios), 3),
     }
 
 
@@ -117,11 +147,8 @@ def _library(
     return model, csr_matrix((ones, items, starts), (len(histories), len(artefacts.items)))
 
 
-def _parts(count: int) -> list[np.ndarray]:
-    return [np.arange(n, min(n + PART, count)) for n in range(0, count, PART)]
-
-
-def _made(home: Path, items: int) -> Path:
+def made(home: Path, items: int) -> Path:
+    """A world of so many items, made by a process of its own."""
     here = Path(__file__).parent / "make_world.py"
     subprocess.run([sys.executable, str(here), "--home", str(home), f"--items={items}"], check=True)
     return home

@@ -2,10 +2,10 @@
 
 usage: scripts/bench/all [--home DIR] [--only NAME ...] [--quick] [--readme FILE]
 
-Runs serving.py, batch.py, embedding.py, rebuild.py and index.py one after the other, which takes half an hour with
-nothing beside. DIR is a world of make_world.py for the first two; without one they share one of 100,000 items that is
-made first. --only: some of them; the rows of the others stay as they are. --quick: small sizes, to see that all runs.
-A figure that could not be had says so in its row.
+Runs serving.py, batch.py, nearest.py, embedding.py, rebuild.py and index.py one after the other, which takes three
+quarters of an hour with nothing beside. DIR is a world of make_world.py for the first three; without one they share one
+of 100,000 items that is made first. --only: some of them; the rows of the others stay as they are. --quick: small
+sizes, to see that all runs. A figure that could not be had says so in its row.
 """
 
 import argparse
@@ -26,10 +26,14 @@ BEGIN, END = "<!-- scripts/bench/all writes these rows -->", "<!-- to here -->"
 QUICK: Mapping[str, Sequence[str]] = {
     "serving": ("--runs", "1", "--seconds", "1"),
     "batch": ("--runs", "1", "--users", "50"),
+    "nearest": ("--runs", "1", "--queries", "5"),
     "embedding": ("--runs", "1", "--texts", "16"),
     "rebuild": ("--items", "300", "--nights", "1", "--queries", "200"),
     "index": ("--items", "30000", "--runs", "1", "--queries", "20"),
 }
+
+IN_A_WORLD = {"serving", "batch", "nearest"}
+"""Those that share one."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Figure:
     name: str
     """In the bench's JSON."""
     what: str
-    bar: str
+    bar: str = "\N{EN DASH}"
     spread: tuple[str, str] = ("_low", "_high")
 
 
@@ -55,6 +59,14 @@ FIGURES = (
     Figure(
         "batch", "batch_ratio", "slates of 50 in batch, over `implicit`'s users a second", "≥ 3"
     ),
+    Figure("batch", "librec_ratio", "the same, over LibRecommender's"),
+    Figure("nearest", "pgvector_ratio", "pgvector's time for 10 nearest, over our index's"),
+    Figure("nearest", "pgvector_similar_ratio", "its time for 10 like an item, over our slate's"),
+    Figure("nearest", "pgvector_recall@10", "its recall@10"),
+    Figure("nearest", "lancedb_ratio", "LanceDB's time for 10 nearest, over our index's"),
+    Figure("nearest", "lancedb_similar_ratio", "its time for 10 like an item, over our slate's"),
+    Figure("nearest", "lancedb_recall@10", "its recall@10"),
+    Figure("nearest", "ours_recall@10", "our index's recall@10 there", "≥ .98"),
     Figure("embedding", "embed_ratio", "texts a second, over sentence-transformers'", "≥ 2.2"),
     Figure("embedding", "cosine_min", "least cosine between the two", "≥ .998"),
     Figure("rebuild", "incremental_ratio", "a night with 1 % new, over a full build", "≤ .35"),
@@ -70,13 +82,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = asked.only or list(QUICK)
     with tempfile.TemporaryDirectory() as folder:
         home = asked.home
-        if home is None and {"serving", "batch"} & set(names):
+        if home is None and IN_A_WORLD & set(names):
             home = Path(folder) / "world"
             _run("make_world", ["--home", str(home), "--items", "500" if asked.quick else "100000"])
         found = {}
         for name in names:
             line = ["--json", *(QUICK[name] if asked.quick else ())]
-            if name in {"serving", "batch"}:
+            if name in IN_A_WORLD:
                 line += ["--home", str(home)]
             found[name] = _run(name, line)
     text = asked.readme.read_text(encoding="utf-8")
@@ -119,7 +131,7 @@ def _key(row: str) -> str:
 
 def _row(figure: Figure, result: Mapping[str, object] | None) -> str:
     told = "not measured"
-    if result is not None and figure.name in result:
+    if result is not None and result.get(figure.name) is not None:
         low, high = (result.get(figure.name + end) for end in figure.spread)
         told = f"{result[figure.name]:,}"
         told += f" [{low:,}, {high:,}]" if low is not None and high is not None else ""
