@@ -10,6 +10,7 @@ import worlds
 from recsys.catalogue.times import from_us, to_us
 from recsys.config import RankingSettings
 from recsys.identity import NOTHING, Ordinals
+from recsys.ranking import recommender as ranking
 from recsys.ranking.block import Block, alike
 from recsys.ranking.candidates import Boost, History, Query, Quota, Slate, Where
 from recsys.ranking.filters import matches
@@ -235,19 +236,45 @@ def test_a_quota_reaches_for_what_nothing_leads_to(recommender: Recommender) -> 
     assert sorted(genres(narrow, narrow.recommend(asked))) == sorted(worlds.GENRES)
 
 
-def test_many_asked_together_get_what_each_gets_alone(recommender: Recommender) -> None:
+def test_many_asked_together_get_what_each_gets_alone(
+    recommender: Recommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever they set out from and whatever they ask for: nothing, much or little of the catalogue."""
+    monkeypatch.setattr(ranking, "NARROW", 12)
+    narrow = replace(recommender, settings=RankingSettings(candidates=5, pool=12))
+    where = [Where(), *CONDITIONS]
+    page = {"context": ordinals(recommender, "296")}
     asked = [
-        viewer(recommender, genre, likes, at=NOW + timedelta(days=likes), diversity=diversity)
-        for genre in worlds.GENRES
+        viewer(narrow, genre, likes, at=NOW + timedelta(days=likes), diversity=diversity, **more)
+        for genre, more in zip(worlds.GENRES, ({}, {}, page), strict=True)
         for likes in (0, 1, 4, 9)
         for diversity in (0.0, 0.4)
     ]
+    asked = [replace(one, where=where[n % len(where)]) for n, one in enumerate(asked)]
     together: dict[int, Slate] = {}
-    for places in alike(asked, 5):
-        slates = recommender.answer(Block([asked[place] for place in places]))
-        together |= {place: slates.slate(n, recommender.items) for n, place in enumerate(places)}
+    blocks = list(alike(asked, 7))
+    assert len(blocks) == 4, "they differ in diversity alone"
+    for places in blocks:
+        slates = narrow.answer(Block([asked[place] for place in places]))
+        together |= {place: slates.slate(n, narrow.items) for n, place in enumerate(places)}
     for place, query in enumerate(asked):
-        assert together[place] == recommender.recommend(query)
+        assert together[place] == narrow.recommend(query)
+    reasons = {name for slate in together.values() for name in slate.retrieved}
+    assert {"condition", "cooccurrence"} <= reasons
+
+
+@pytest.mark.parametrize("where", CONDITIONS, ids=str)
+def test_what_sources_find_keeps_the_condition(
+    recommender: Recommender, monkeypatch: pytest.MonkeyPatch, where: Where
+) -> None:
+    query = viewer(recommender, "Crime", where=where, limit=5)
+    exact = recommender.recommend(query)
+    monkeypatch.setattr(ranking, "NARROW", 0)
+    searched = replace(recommender, settings=RankingSettings(candidates=5, pool=5))
+    slate = searched.recommend(query)
+    allowed = matches(recommender.items, where, ordinals(recommender, *ids(slate)))
+    assert allowed.all()
+    assert len(slate.items) == len(exact.items)
 
 
 def test_a_slate_that_had_to_be_filled_says_from_where(recommender: Recommender) -> None:
