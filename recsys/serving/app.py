@@ -90,7 +90,6 @@ def create_app(settings: Settings) -> FastAPI:
         await run_sync(live.start)
         yield
         await run_sync(live.stop)
-        app.state.services.together.stop()
         engine.dispose()
 
     app = FastAPI(

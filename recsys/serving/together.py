@@ -1,16 +1,14 @@
-"""Requests that come at the same time are answered as one block, in a thread beside the event loop.
+"""Requests that come at the same time are answered as one block.
 
-    a request -> Wish -> those who wait -> the thread: histories, queries, slates -> Answered -> its words
+    a request -> Wish -> those who wait -> histories, queries, slates -> Answered -> its words
 
 Each step of a request meets caches that hold something else; several requests that take each step one after the
-other share what it costs to begin it. Nobody waits for company: what comes in while the thread is at work is
-answered next. Most of that work is done without the interpreter's lock, and meanwhile the event loop reads and
-writes what others sent.
+other share what it costs to begin it. Nobody waits for company: what has come in while others were answered is
+answered next.
 """
 
 from asyncio import AbstractEventLoop, Future, get_running_loop
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from recsys.catalogue.histories import Histories
@@ -21,13 +19,16 @@ from recsys.ranking.viewer import Viewer
 from recsys.serving.live import Live, Served
 from recsys.serving.viewers import Who, stored, viewers
 
+LOOKS = 3
+"""Turns of the event loop, at most, in which others may join: what has been sent takes two to get here."""
+
 
 class Wish(NamedTuple):
     """What a request wants."""
 
     who: Who
     make: Callable[[Served, Viewer], Query]
-    """Called in the thread."""
+    """May take a while: called when it is the request's turn."""
 
 
 class Answered(NamedTuple):
@@ -48,47 +49,27 @@ class Together:
     def __init__(self, live: Live, histories: Histories) -> None:
         self._live, self._histories = live, histories
         self._waiting: list[tuple[Wish, Future[Answered]]] = []
-        self._at_work = False
-        self._thread = ThreadPoolExecutor(1, "recsys-slates")
 
     async def ask(self, wish: Wish) -> Answered:
         """The slate that is wanted. Raises what `make` raises, and what the snapshot and the database do."""
         loop = get_running_loop()
         future: Future[Answered] = loop.create_future()
         self._waiting.append((wish, future))
-        if not self._at_work:
-            self._begin(loop)
+        if len(self._waiting) == 1:
+            loop.call_soon(self._look, loop, 0, LOOKS)
         return await future
 
-    def stop(self) -> None:
-        """End the thread, once nobody waits."""
-        self._thread.shutdown()
-
-    def _begin(self, loop: AbstractEventLoop) -> None:
-        """Hand those who wait to the thread."""
+    def _look(self, loop: AbstractEventLoop, known: int, left: int) -> None:
+        """Wait another turn as long as others come, then answer."""
+        if left and known < len(self._waiting) < TOGETHER:
+            loop.call_soon(self._look, loop, len(self._waiting), left - 1)
+            return
         now, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
-        self._at_work = bool(now)
-        if now:
-            self._thread.submit(self._work, loop, now)
-
-    def _work(
-        self, loop: AbstractEventLoop, asked: Sequence[tuple[Wish, "Future[Answered]"]]
-    ) -> None:
-        """In the thread."""
-        outcomes = self._answers([wish for wish, _ in asked])
-        loop.call_soon_threadsafe(self._deliver, loop, asked, outcomes)
-
-    def _deliver(
-        self,
-        loop: AbstractEventLoop,
-        asked: Sequence[tuple[Wish, "Future[Answered]"]],
-        outcomes: Sequence[Outcome],
-    ) -> None:
-        """First let the thread go on, then tell."""
-        self._begin(loop)
-        for (_, future), outcome in zip(asked, outcomes, strict=True):
-            if future.done():  # the client has gone
-                continue
+        if self._waiting:
+            loop.call_soon(self._look, loop, 0, LOOKS)
+        now = [(wish, future) for wish, future in now if not future.done()]  # some have gone
+        outcomes = self._answers([wish for wish, _ in now])
+        for (_, future), outcome in zip(now, outcomes, strict=True):
             if isinstance(outcome, Answered):
                 future.set_result(outcome)
             else:
