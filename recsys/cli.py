@@ -538,7 +538,7 @@ Name = Annotated[str | None, typer.Argument(help="Snapshot id", show_default="th
 def verify(snapshot: Name = None) -> None:
     """Compare every file of a snapshot with its manifest."""
     snapshots = _snapshots(_settings())
-    manifest = snapshots.verify(snapshot or snapshots.current_id())
+    manifest = snapshots.verify(snapshot or snapshots.current_id(), anew=True)
     out.print(f"snapshot [bold]{manifest.id}[/] is sound: {len(manifest.files)} files match")
 
 

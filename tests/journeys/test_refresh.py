@@ -27,11 +27,12 @@ from recsys.catalogue.items import Item, delete_item, patch_item, upsert_items
 from recsys.config import EmbeddingSettings, PreferenceSettings, Settings, SnapshotSettings
 from recsys.embedding.text import TextEncoder, load_text_encoder
 from recsys.errors import EncoderError, RebuildRunning, Superseded
+from recsys.hashes import sha256
 from recsys.ranking.candidates import History, Query
 from recsys.ranking.recommender import Recommender
 from recsys.rebuild import rebuild
 from recsys.refresh import Refresher, Watch, keep_fresh
-from recsys.snapshot import Manifest, Snapshots, sha256
+from recsys.snapshot import Manifest, Snapshots
 
 WORKERS = 2
 PROMISED_SECONDS = 10

@@ -15,12 +15,13 @@ from recsys.catalogue.items import patch_item
 from recsys.config import EvaluationSettings, PreferenceSettings, Settings, SnapshotSettings
 from recsys.evaluation.result import Estimate, Evaluation
 from recsys.gate import gate
+from recsys.hashes import sha256
 from recsys.preference.models import Preference
 from recsys.ranking.candidates import Query
 from recsys.ranking.recommender import Recommender
 from recsys.rebuild import Outcome, rebuild
 from recsys.reuse import Last
-from recsys.snapshot import Snapshots, sha256
+from recsys.snapshot import Snapshots
 
 Build = Callable[..., Outcome]
 
