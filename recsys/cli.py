@@ -1,5 +1,6 @@
 """The command line: one command per job, one clear line per error."""
 
+import gc
 import json
 import os
 import socket
@@ -433,11 +434,8 @@ def serve(
     ] = 1,
 ) -> None:
     """Serve the HTTP API. New items and newly published snapshots are picked up without a restart."""
+    gc.disable()  # of what is loaded all stays; the workers collect
     settings = _settings_for_slates()
-    several = workers > 1 or settings.serving.refresh_seconds > 0
-    if not several:
-        _serve(settings, host, port, 0)
-        return
     with tempfile.TemporaryDirectory() as counted:
         # before it is imported, prometheus_client wants to know where processes count
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = counted
@@ -448,19 +446,17 @@ def serve(
 
 
 def _serve(settings: Settings, host: str | None, port: int | None, workers: int) -> None:
-    """workers: processes that answer; 0: this one alone does everything."""
     from recsys.serving.app import create_app
-    from recsys.serving.workers import run, run_several
+    from recsys.serving.encoding import Shared
+    from recsys.serving.workers import run
 
     host, port = host or settings.serving.host, settings.serving.port if port is None else port
-    application = create_app(settings)
+    encoding = Shared(settings.embedding)
+    application = create_app(settings, encoding)
     with _listen(host, port) as listening:
         port = listening.getsockname()[1]
         out.print(f"recsys answers on [bold]http://{host}:{port}[/] (Ctrl-C stops it)")
-        if workers:
-            run_several(application, listening, workers)
-        else:
-            run(application, listening)
+        run(application, encoding, listening, workers)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -191,7 +191,8 @@ def _revision(connection: Connection) -> str | None:
     """The revision of a database; None where it was never migrated."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    return connection.scalar(text("SELECT version_num FROM alembic_version"))
+    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
 
 
 def _revisions() -> tuple[set[str], str]:

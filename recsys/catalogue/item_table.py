@@ -39,6 +39,9 @@ SCHEMA = pa.schema(
 )
 """`attributes` is a JSON object as text; times are microseconds since the epoch."""
 
+NUMBERS = {"double": np.float64, "int64": np.int64, "int32": np.int32}
+"""Arrow's names of numpy's types."""
+
 
 @dataclass(frozen=True, eq=False)
 class ItemTable:
@@ -116,7 +119,8 @@ class ItemTable:
         """(n,) codes into `brands`, -1 where unknown."""
         found = self.data["brand"].combine_chunks().dictionary_encode()
         known = self.brands.ordinals(cast(list[str], found.dictionary.to_pylist()))
-        return np.append(known, ABSENT)[as_numpy(found.indices, ABSENT)].astype(np.int32)
+        codes = np.append(known, ABSENT).astype(np.int32)
+        return np.asarray(codes[as_numpy(found.indices, ABSENT)])
 
     @cached_property
     def category_codes(self) -> tuple[Ordinals, Ordinals, int]:
@@ -188,18 +192,17 @@ def as_numpy(array: "pa.Array[Any]", missing: float = 0) -> NDArray[Any]:
     there, data = array.buffers()
     some = slice(array.offset, array.offset + len(array))
     if pa.types.is_boolean(array.type):
-        values = _bits(data)[some]
+        values: NDArray[Any] = _bits(data)[some]
     else:
-        values = np.frombuffer(data or b"", np.dtype(str(array.type).replace("double", "float64")))[
-            some
-        ]
+        values = np.frombuffer(memoryview(data or b""), NUMBERS[str(array.type)])[some]
     if not array.null_count:
         return values
     return np.where(_bits(there)[some], values, values.dtype.type(missing))
 
 
-def _bits(data: pa.Buffer | None) -> Mask:
-    return np.unpackbits(np.frombuffer(data or b"", np.uint8), bitorder="little").astype(bool)
+def _bits(data: "pa.Buffer | None") -> Mask:
+    bits: Any = np.frombuffer(memoryview(data or b""), np.uint8)
+    return np.asarray(np.unpackbits(bits, bitorder="little"), dtype=bool)
 
 
 class Texts:

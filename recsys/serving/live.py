@@ -8,7 +8,6 @@ last of its requests ends. A snapshot that cannot be used is refused, and the ol
 import logging
 import threading
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -75,10 +74,7 @@ class Live:
         self._thread = threading.Thread(target=self._watch, name="recsys-live", daemon=True)
 
     def prepare(self) -> None:
-        """Load what is published, and beside it the encoder that it needs, which takes as long."""
-        with suppress(SnapshotError):
-            if "text" in self._snapshots.manifest(self._snapshots.current_id()).encoders:
-                threading.Thread(target=self._words.prepare, daemon=True).start()
+        """Load what is published."""
         self._look_calmly()
 
     def start(self) -> None:
@@ -190,8 +186,6 @@ class Live:
 
     def _use(self, manifest: Manifest, artefacts: Artefacts) -> None:
         """Warm the new one up, then swap."""
-        if "text" in artefacts.spaces:
-            self._words.prepare()
         recommender = Recommender.of(artefacts, self._settings.ranking)
         _warm_up(recommender)
         with self._lock:
@@ -209,6 +203,8 @@ class Live:
                 Weighing.of(tuple(weighing.weights), weighing),
                 tuple(telling_types(weighing)),
             )
+        if "text" in artefacts.spaces:
+            self._words.prepare()
         log.info("serving snapshot %s", manifest.id)
 
 
