@@ -7,7 +7,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -451,9 +451,8 @@ def _serve(settings: Settings, host: str | None, port: int | None, workers: int)
     from recsys.serving.workers import run
 
     host, port = host or settings.serving.host, settings.serving.port if port is None else port
-    encoding = Shared(settings.embedding)
-    application = create_app(settings, encoding)
-    with _listen(host, port) as listening:
+    with closing(Shared(settings.embedding)) as encoding, _listen(host, port) as listening:
+        application = create_app(settings, encoding)
         port = listening.getsockname()[1]
         out.print(f"recsys answers on [bold]http://{host}:{port}[/] (Ctrl-C stops it)")
         run(application, encoding, listening, workers)

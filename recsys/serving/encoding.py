@@ -59,12 +59,10 @@ class Encoding(Protocol):
 
 
 class Beside:
-    """The encoder in a thread of this process, which does one thing after another."""
+    """The encoder in a thread of this process, which does one thing after another. patient: it waits without end."""
 
-    def __init__(
-        self, settings: EmbeddingSettings, patience: float | None = PATIENCE_SECONDS
-    ) -> None:
-        self._settings, self._patience = settings, patience
+    def __init__(self, settings: EmbeddingSettings, patient: bool = False) -> None:
+        self._settings, self._patient = settings, patient
         self._thread = ThreadPoolExecutor(1, "recsys-encoder")
         self._starting = threading.Lock()
         self._loaded: Future[TextEncoder] | None = None
@@ -93,9 +91,9 @@ class Beside:
             return self._loaded
 
     def _do(self, work: Callable[[TextEncoder], Answer]) -> Answer:
-        loaded = self._loading()
+        loaded, patience = self._loading(), None if self._patient else PATIENCE_SECONDS
         try:
-            return self._thread.submit(lambda: work(loaded.result())).result(self._patience)
+            return self._thread.submit(lambda: work(loaded.result())).result(patience)
         except TimeoutError:
             raise _still_loading() from None
 
@@ -136,11 +134,15 @@ class Shared:
 
     def answer(self) -> None:
         """Load the encoder and answer all who ask, until this process ends: what it was made for."""
-        encoding = Beside(self._settings, patience=None)
+        encoding = Beside(self._settings, patient=True)
         encoding.prepare()
         while True:
             asking = self._listening.accept()
             threading.Thread(target=_answer, args=(asking, encoding), daemon=True).start()
+
+    def close(self) -> None:
+        """Nobody is answered any more."""
+        self._listening.close()
 
     def _rows(self, what: str, texts: Sequence[str]) -> Floats:
         return np.frombuffer(self._ask(what, texts), np.float32).reshape(len(texts), -1)
