@@ -443,6 +443,7 @@ def serve(
             _serve(settings, host, port, workers)
         finally:
             del os.environ["PROMETHEUS_MULTIPROC_DIR"]
+            gc.enable()
 
 
 def _serve(settings: Settings, host: str | None, port: int | None, workers: int) -> None:

@@ -26,7 +26,7 @@ from recsys.identity import Floats
 
 log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 """How long a question waits for the encoder to be loaded, and for the questions before it."""
 
 TEXTS_AT_ONCE = 8

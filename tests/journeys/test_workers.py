@@ -40,7 +40,7 @@ def with_torch(pids: set[int]) -> set[int]:
 
 
 def search(url: str, text: str) -> list[str]:
-    reply = httpx.post(f"{url}/v1/search", json={"text": text, "limit": 3}, timeout=60)
+    reply = httpx.post(f"{url}/v1/search", json={"text": text, "limit": 3}, timeout=90)
     return [place["item_id"] for place in reply.raise_for_status().json()["items"]]
 
 
