@@ -434,11 +434,11 @@ def serve(
     ] = 1,
 ) -> None:
     """Serve the HTTP API. New items and newly published snapshots are picked up without a restart."""
-    gc.disable()  # of what is loaded all stays; the workers collect
     settings = _settings_for_slates()
     with tempfile.TemporaryDirectory() as counted:
         # before it is imported, prometheus_client wants to know where processes count
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = counted
+        gc.disable()  # of what is loaded all stays; the workers collect
         try:
             _serve(settings, host, port, workers)
         finally:

@@ -119,6 +119,8 @@ def server(built_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """Process and address of `recsys serve --workers 2` over a shop, with its text encoder."""
     home = shutil.copytree(built_home, tmp_path_factory.mktemp("refreshed") / "home")
     with started(home, "--workers", str(WORKERS)) as (process, url):
+        asked = {"text": "a spade"}  # what is promised below needs the encoder
+        httpx.post(f"{url}/v1/search", json=asked, timeout=90).raise_for_status()
         yield process.pid, url
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
