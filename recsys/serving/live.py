@@ -15,7 +15,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from recsys.catalogue.database import reading
-from recsys.catalogue.items import withdrawn_since
+from recsys.catalogue.items import gone_since, withdrawn_since
 from recsys.config import Settings
 from recsys.errors import DatabaseError, NoSnapshot, SnapshotError
 from recsys.identity import ItemId, Ordinals
@@ -191,7 +191,9 @@ class Live:
         with self._lock:
             before = self._served.manifest.origin if self._served else None
             if manifest.origin != before:  # else all that was withdrawn since then is known
-                self._gone = set(self._changed(manifest.built_at)[0])
+                with reading(self._engine) as session:
+                    since = manifest.built_at - OVERLAP
+                    self._gone = set(gone_since(session, since, datetime.now(UTC)))
                 self._read_all_at = datetime.now(UTC)
             weighing = self._settings.events.taking(recommender.events)
             withdrawn = self._ordinals(recommender)
