@@ -30,7 +30,7 @@ from recsys.catalogue.database import check_schema, reading, writing
 from recsys.catalogue.event_log import ByActor, EventLog
 from recsys.catalogue.events import read_events, user_ids
 from recsys.catalogue.fields import distinct
-from recsys.catalogue.items import withdrawn_since
+from recsys.catalogue.items import gone_since
 from recsys.catalogue.recommendations import Recommendation, replace_recommendations
 from recsys.catalogue.times import to_us
 from recsys.config import Settings
@@ -256,7 +256,7 @@ def _scorer(engine: Engine, settings: Settings, run: Run) -> Scorer:
     ids = artefacts.items.ids
     with reading(engine) as session:
         log = read_events(session, ids, until_us=to_us(run.at))
-        gone, _ = withdrawn_since(session, manifest.built_at - OVERLAP, run.at)
+        gone = gone_since(session, manifest.built_at - OVERLAP, run.at)
     withdrawn = ids.ordinals(gone)
     recommender = Recommender.of(artefacts, settings.ranking)
     return Scorer(recommender, log, withdrawn[withdrawn >= 0], settings, run)

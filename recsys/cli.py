@@ -1,12 +1,13 @@
 """The command line: one command per job, one clear line per error."""
 
+import gc
 import json
 import os
 import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -434,33 +435,28 @@ def serve(
 ) -> None:
     """Serve the HTTP API. New items and newly published snapshots are picked up without a restart."""
     settings = _settings_for_slates()
-    several = workers > 1 or settings.serving.refresh_seconds > 0
-    if not several:
-        _serve(settings, host, port, 0)
-        return
     with tempfile.TemporaryDirectory() as counted:
         # before it is imported, prometheus_client wants to know where processes count
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = counted
+        gc.disable()  # of what is loaded all stays; the workers collect
         try:
             _serve(settings, host, port, workers)
         finally:
             del os.environ["PROMETHEUS_MULTIPROC_DIR"]
+            gc.enable()
 
 
 def _serve(settings: Settings, host: str | None, port: int | None, workers: int) -> None:
-    """workers: processes that answer; 0: this one alone does everything."""
     from recsys.serving.app import create_app
-    from recsys.serving.workers import run, run_several
+    from recsys.serving.encoding import Shared
+    from recsys.serving.workers import run
 
     host, port = host or settings.serving.host, settings.serving.port if port is None else port
-    application = create_app(settings)
-    with _listen(host, port) as listening:
+    with closing(Shared(settings.embedding)) as encoding, _listen(host, port) as listening:
+        application = create_app(settings, encoding)
         port = listening.getsockname()[1]
         out.print(f"recsys answers on [bold]http://{host}:{port}[/] (Ctrl-C stops it)")
-        if workers:
-            run_several(application, listening, workers)
-        else:
-            run(application, listening)
+        run(application, encoding, listening, workers)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -538,7 +534,7 @@ Name = Annotated[str | None, typer.Argument(help="Snapshot id", show_default="th
 def verify(snapshot: Name = None) -> None:
     """Compare every file of a snapshot with its manifest."""
     snapshots = _snapshots(_settings())
-    manifest = snapshots.verify(snapshot or snapshots.current_id())
+    manifest = snapshots.verify(snapshot or snapshots.current_id(), anew=True)
     out.print(f"snapshot [bold]{manifest.id}[/] is sound: {len(manifest.files)} files match")
 
 

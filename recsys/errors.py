@@ -8,6 +8,7 @@
     │   └── UnknownItem      an item id that is not in the catalogue
     ├── DatabaseError        the database is unreachable or its schema is not this version's
     ├── EncoderError         a model is missing, or cannot encode this kind of content
+    │   └── EncoderLoading   a model is still being loaded
     ├── BuildError           a rebuild cannot go on
     │   ├── RebuildRunning   another rebuild holds the lock
     │   └── GateRefused      the new snapshot is worse than what it would replace
@@ -51,6 +52,10 @@ class DatabaseError(RecsysError):
 
 class EncoderError(RecsysError):
     """A model is missing or broken, or cannot encode this kind of content."""
+
+
+class EncoderLoading(EncoderError):
+    """A model is still being loaded, or has too much to do."""
 
 
 class BuildError(RecsysError):

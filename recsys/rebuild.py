@@ -260,11 +260,12 @@ def read_split(
 def embed(items: ItemTable, settings: Settings, progress: Progress) -> dict[str, Embedded]:
     """Vectors of every item that has a text or a picture; only what is new or changed is encoded."""
     texts, images = contents(items, settings.embedding).values()
+    vectors = settings.home / "vectors"
     found: dict[str, Embedded] = {}
-    progress.task("embedding: loading the encoders")
-    if any(texts) and (encoder := load_text_encoder(settings.embedding)):
+    progress.task("embedding")
+    if any(texts) and (encoder := load_text_encoder(settings.embedding, vectors)):
         found["text"] = _embed("texts", items, texts, encoder, settings, progress)
-    if any(images) and (pictures := load_image_encoder(settings.embedding)):
+    if any(images) and (pictures := load_image_encoder(settings.embedding, vectors)):
         found["image"] = _embed("pictures", items, images, pictures, settings, progress)
     return found
 

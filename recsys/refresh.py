@@ -209,14 +209,14 @@ class Refresher:
         self, name: str, space: Space, ids: IdMap[ItemId], given: Sequence[Embeddable]
     ) -> Embedded:
         """The vectors of some contents. Raises EncoderError where they would not belong into the space."""
-        encoder = self._encoders.get(name) or LOADERS[name](self._settings.embedding)
+        folder = self._settings.home / "vectors"
+        encoder = self._encoders.get(name) or LOADERS[name](self._settings.embedding, folder)
         if encoder is None or encoder.card != space.card:
             raise EncoderError(
                 f"the snapshot's {name}s were encoded by {space.card.model} ({space.card.template}), which is not "
                 f"what embedding.{name}_model and embedding.text_fields ask for: set them back, or `recsys rebuild`"
             )
         self._encoders[name] = encoder
-        folder = self._settings.home / "vectors"
         return embed_items(ids, given, encoder, folder, self._settings.embedding, known=False)
 
 

@@ -3,6 +3,7 @@
     <home>/snapshots/.building-<id>/   being written; worth nothing until renamed
     <home>/snapshots/<id>/             sealed: manifest.json names every file with its sha256
     <home>/snapshots/current           the id being served; replaced by one atomic rename
+    <home>/snapshots/.hashes           what files hashed to since the machine was started
     <home>/snapshots/.lock             held by the one rebuild that may run
     <home>/snapshots/.refreshing-<id>/ being written by a refresh, which holds .refresh/.lock
 
@@ -21,9 +22,9 @@ import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from recsys.errors import (
     SnapshotError,
     Superseded,
 )
+from recsys.hashes import Hashes
 from recsys.index.space import Space
 from recsys.locks import only_one
 from recsys.preference.models import Preference
@@ -45,9 +47,6 @@ from recsys.threads import available_cores
 
 FORMAT = 6
 """Raised whenever an older reader could misread a newer folder."""
-
-MOST_HASHED = 10_000
-"""Files whose hashes are remembered: those of some hundred snapshots."""
 
 LIBRARIES = (
     "recsys",
@@ -175,11 +174,13 @@ class Sealed:
 
 @dataclass(frozen=True)
 class Snapshots:
-    """The snapshots of one home folder. A file that this object has hashed is not hashed again while it is the same."""
+    """The snapshots of one home folder."""
 
     folder: Path
-    _hashed: dict[tuple[int, ...], str] = field(default_factory=dict, repr=False, compare=False)
-    """Device, inode, size and time of change -> sha256: snapshots share files."""
+
+    @cached_property
+    def _hashes(self) -> Hashes:
+        return Hashes(self.folder / ".hashes")
 
     def ids(self) -> list[str]:
         """Sealed snapshots, oldest first."""
@@ -215,14 +216,20 @@ class Snapshots:
         except ValidationError as error:
             raise SnapshotCorrupt(f"{path} is not a manifest: {error.errors()[0]['msg']}") from None
 
-    def verify(self, snapshot: str) -> Manifest:
-        """Compare every file with its sha256. Raises SnapshotCorrupt naming each file that differs."""
+    def verify(self, snapshot: str, anew: bool = False) -> Manifest:
+        """Compare every file with its sha256. Raises SnapshotCorrupt naming each file that differs.
+
+        anew: read also what was read since the machine was started, and has not changed by its size and time.
+        """
+        if anew:
+            self._hashes.forget()
         manifest, folder = self.manifest(snapshot), self.folder / snapshot
         there = [name for name in manifest.files if (folder / name).is_file()]
         with ThreadPoolExecutor(available_cores()) as pool:
             found = dict(
-                zip(there, pool.map(self._sha256, (folder / n for n in there)), strict=True)
+                zip(there, pool.map(self._hashes.of, (folder / n for n in there)), strict=True)
             )
+        self._hashes.remember()
         wrong = [
             f"{name} is missing" if name not in found else f"{name} differs"
             for name, digest in manifest.files.items()
@@ -287,8 +294,11 @@ class Snapshots:
         files, folders = _files(building), [building, *filter(Path.is_dir, building.rglob("*"))]
         with ThreadPoolExecutor(1) as disk:  # which is waited for while the processor hashes
             written = disk.map(_sync, files)
-            hashes = {path.relative_to(building).as_posix(): self._sha256(path) for path in files}
+            hashes = {
+                path.relative_to(building).as_posix(): self._hashes.of(path) for path in files
+            }
             list(written)
+        self._hashes.remember()
         sealed = manifest.model_copy(update={"files": hashes})
         (building / "manifest.json").write_text(sealed.model_dump_json(indent=1), encoding="utf-8")
         for path in (building / "manifest.json", *folders):
@@ -326,13 +336,13 @@ class Snapshots:
                 raise SnapshotError(
                     f"there is no snapshot {to!r}; there are: {', '.join(self.ids())}"
                 )
-            self.verify(to)
+            self.verify(to, anew=True)
             self.publish(to)
             return to
         current = self.origin(self.current_id())
         for snapshot in reversed([s for s in self.ids() if s < current and self.origin(s) == s]):
             try:
-                self.verify(snapshot)
+                self.verify(snapshot, anew=True)
             except SnapshotError:
                 continue
             self.publish(snapshot)
@@ -364,16 +374,6 @@ class Snapshots:
             shutil.rmtree(doomed)
         return snapshots
 
-    def _sha256(self, path: Path) -> str:
-        """Hex digest of a file."""
-        at = path.stat()
-        key = (at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns)
-        if key not in self._hashed:
-            if len(self._hashed) > MOST_HASHED:
-                self._hashed.clear()
-            self._hashed[key] = sha256(path)
-        return self._hashed[key]
-
 
 def new_id(at: datetime) -> str:
     """An id that sorts by time and does not collide."""
@@ -393,12 +393,6 @@ def made_by() -> str:
     for path in sorted(folder.rglob("*.py")):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _files(folder: Path) -> list[Path]:

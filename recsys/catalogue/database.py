@@ -4,17 +4,28 @@ with writing(engine) as session:      # one transaction: all of it, or nothing
     upsert_items(session, items, now)
 """
 
+# ruff: noqa: PLC0415  alembic takes half a second to import: a database that is up to date needs none of it
+
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, Table, create_engine, event, func, make_url, select
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Table,
+    create_engine,
+    event,
+    func,
+    inspect,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DataError, IntegrityError
@@ -24,6 +35,9 @@ from sqlalchemy.orm import Session
 import recsys
 from recsys.config import Settings
 from recsys.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 BUSY_SECONDS = 30
 """How long a writer of SQLite waits for another one, unless told otherwise."""
@@ -78,6 +92,8 @@ def writing(engine: Engine) -> Iterator[Session]:
 
 def migrate(engine: Engine) -> None:
     """Bring the database to this version's schema, in one transaction; a current one is left as it is."""
+    from alembic import command
+
     locking = engine.execution_options(begin="IMMEDIATE")
     with _translated(engine), locking.begin() as connection:
         if connection.dialect.name == "postgresql":
@@ -90,13 +106,12 @@ def migrate(engine: Engine) -> None:
 def check_schema(engine: Engine) -> None:
     """Raises DatabaseError unless the database has this version's schema."""
     with _translated(engine), engine.connect() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
-    scripts = ScriptDirectory.from_config(_alembic())
-    needed = scripts.get_current_head()
+        found = _revision(connection)
+    known, needed = _revisions()
     if found == needed:
         return
     where = engine.url.render_as_string(hide_password=True)
-    if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
+    if found is not None and found not in known:
         raise DatabaseError(
             f"{where}: found schema revision {found}, which is newer than this version's {needed}: "
             "upgrade recsys"
@@ -172,11 +187,33 @@ def advice(error: BaseException | None) -> str:
     return "check database.url and the server, and that `recsys migrate` was run"
 
 
-def _alembic() -> Config:
-    """Migrations travel inside the wheel; a checkout has them in its top-level folder."""
+def _revision(connection: Connection) -> str | None:
+    """The revision of a database; None where it was never migrated."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
+
+
+def _revisions() -> tuple[set[str], str]:
+    """All revisions that this version knows, and the newest, as the migrations' files say."""
+    said = re.compile(r'^(?:down_)?revision = (?:"(\w+)"|None)$', re.MULTILINE)
+    files = (path.read_text("utf-8") for path in (_migrations() / "versions").glob("*.py"))
+    pairs = dict(said.findall(file) for file in files)
+    (newest,) = pairs.keys() - pairs.values()
+    return set(pairs), newest
+
+
+def _alembic() -> "Config":
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
+    return config
+
+
+def _migrations() -> Path:
+    """They travel inside the wheel; a checkout has them in its top-level folder."""
     package = Path(recsys.__file__).parent
     installed = package / "_alembic"
-    config = Config()
-    folder = installed if installed.is_dir() else package.parent / "alembic"
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
-    return config
+    return installed if installed.is_dir() else package.parent / "alembic"

@@ -39,6 +39,9 @@ SCHEMA = pa.schema(
 )
 """`attributes` is a JSON object as text; times are microseconds since the epoch."""
 
+NUMBERS = {"double": np.float64, "int64": np.int64, "int32": np.int32}
+"""Arrow's names of numpy's types."""
+
 
 @dataclass(frozen=True, eq=False)
 class ItemTable:
@@ -61,7 +64,7 @@ class ItemTable:
     @cached_property
     def ids(self) -> IdMap[ItemId]:
         """Item id <-> row."""
-        return IdMap(cast(list[ItemId], self.data["id"].to_numpy().tolist()))
+        return IdMap(cast(list[ItemId], self.data["id"].to_pylist()))
 
     def titles(self, ordinals: Iterable[int]) -> list[str]:
         """The titles, or the ids of items without one."""
@@ -79,33 +82,33 @@ class ItemTable:
     @cached_property
     def available(self) -> Mask:
         """(n,) False for what must not be recommended now."""
-        return self._numpy("available", np.bool_, missing=False)
+        return self._numpy("available")
 
     @cached_property
     def created_at(self) -> NDArray[np.int64]:
         """(n,) microseconds; when the item was first seen here."""
-        return self._numpy("created_at", np.int64, missing=0)
+        return self._numpy("created_at")
 
     @cached_property
     def published_at(self) -> NDArray[np.int64]:
         """(n,) microseconds; `created_at` where no date was given."""
-        given = self._numpy("published_at", np.int64, missing=NEVER)
+        given = self._numpy("published_at", missing=NEVER)
         return np.where(given == NEVER, self.created_at, given)
 
     @cached_property
     def shown_from(self) -> NDArray[np.int64]:
         """(n,) microseconds before which an item must not be shown; `ALWAYS` where no date was given."""
-        return self._numpy("published_at", np.int64, missing=ALWAYS)
+        return self._numpy("published_at", missing=ALWAYS)
 
     @cached_property
     def expires_at(self) -> NDArray[np.int64]:
         """(n,) microseconds; `NEVER` where no date was given."""
-        return self._numpy("expires_at", np.int64, missing=NEVER)
+        return self._numpy("expires_at", missing=NEVER)
 
     @cached_property
     def price(self) -> NDArray[np.float64]:
         """(n,) NaN where unknown."""
-        return self._numpy("price", np.float64, missing=np.nan)
+        return self._numpy("price", missing=np.nan)
 
     @cached_property
     def brands(self) -> IdMap[str]:
@@ -115,17 +118,18 @@ class ItemTable:
     @cached_property
     def brand_codes(self) -> NDArray[np.int32]:
         """(n,) codes into `brands`, -1 where unknown."""
-        return self.brands.ordinals(cast(list[str], self.data["brand"].to_pylist())).astype(
-            np.int32
-        )
+        found = self.data["brand"].combine_chunks().dictionary_encode()
+        known = self.brands.ordinals(cast(list[str], found.dictionary.to_pylist()))
+        codes = np.append(known, ABSENT).astype(np.int32)
+        return np.asarray(codes[as_numpy(found.indices, ABSENT)])
 
     @cached_property
     def category_codes(self) -> tuple[Ordinals, Ordinals, int]:
         """Rows ascending and the codes of their categories, each pair once, and how many categories there are."""
         lists = self.data["categories"].combine_chunks()
-        row = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64)
+        row = as_numpy(pc.list_parent_indices(lists)).astype(np.int64)
         names = pc.list_flatten(lists).dictionary_encode()
-        code = names.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        code = as_numpy(names.indices).astype(np.int64)
         rows, codes = np.unique(np.stack([row, code]), axis=1)
         return rows, codes, len(names.dictionary)
 
@@ -161,9 +165,8 @@ class ItemTable:
         """Raises OSError or ArrowInvalid if the file is missing or not one of ours."""
         return cls(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
 
-    def _numpy(self, name: str, dtype: type, missing: float) -> NDArray[Any]:
-        column: Any = self.data[name]
-        return np.asarray(column.fill_null(missing).to_numpy(), dtype=dtype)
+    def _numpy(self, name: str, missing: float = 0) -> NDArray[Any]:
+        return as_numpy(self.data[name].combine_chunks(), missing)
 
     @cached_property
     def _by_category(self) -> dict[str, Ordinals]:
@@ -185,6 +188,24 @@ class ItemTable:
         )
 
 
+def as_numpy(array: "pa.Array[Any]", missing: float = 0) -> NDArray[Any]:
+    """Booleans or numbers. Arrow's own way imports pandas, if that is installed, which takes a second."""
+    there, data = array.buffers()
+    some = slice(array.offset, array.offset + len(array))
+    if pa.types.is_boolean(array.type):
+        values: NDArray[Any] = _bits(data)[some]
+    else:
+        values = np.frombuffer(memoryview(data or b""), NUMBERS[str(array.type)])[some]
+    if not array.null_count:
+        return values
+    return np.where(_bits(there)[some], values, values.dtype.type(missing))
+
+
+def _bits(data: "pa.Buffer | None") -> Mask:
+    bits: Any = np.frombuffer(memoryview(data or b""), np.uint8)
+    return np.asarray(np.unpackbits(bits, bitorder="little"), dtype=bool)
+
+
 class Texts:
     """A column of texts, each read when it is asked for: an Arrow scalar takes ten times as long."""
 
@@ -203,8 +224,8 @@ class Texts:
 def _postings(rows: "pa.Array[Any]", names: "pa.Array[Any]") -> dict[str, Ordinals]:
     """Name -> its distinct rows, ascending."""
     encoded = names.dictionary_encode()
-    codes = encoded.indices.to_numpy(zero_copy_only=False)
-    ordinals = rows.to_numpy(zero_copy_only=False).astype(np.int64)
+    codes = as_numpy(encoded.indices)
+    ordinals = as_numpy(rows).astype(np.int64)
     order = np.lexsort((ordinals, codes))
     ends = np.cumsum(np.bincount(codes, minlength=len(encoded.dictionary)))
     parts = np.split(ordinals[order], ends[:-1])

@@ -9,9 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    Row,
     Select,
     Table,
+    and_,
+    not_,
+    or_,
     select,
     type_coerce,
     update,
@@ -35,6 +37,7 @@ __all__ = [
     "delete_item",
     "get_item",
     "get_items",
+    "gone_since",
     "is_offered",
     "patch_item",
     "read_items",
@@ -138,7 +141,7 @@ def delete_item(session: Session, item_id: str, now: datetime) -> bool:
     return session.execute(bury).first() is not None
 
 
-def is_offered(item: Item | Row[Any], now: datetime) -> bool:
+def is_offered(item: Item, now: datetime) -> bool:
     """Available, published and not expired at this moment."""
     published = item.published_at is None or item.published_at <= now
     expired = item.expires_at is not None and item.expires_at <= now
@@ -153,14 +156,25 @@ def withdrawn_since(
     Gone: deleted or not on offer. Back: neither. Ask again from a little before the last answer:
     a transaction that began earlier may be committed later.
     """
-    about = ("id", "available", "published_at", "expires_at", "deleted_at")
-    changed = select(*(ITEMS.c[name] for name in about)).where(ItemRow.updated_at >= moment)
-    gone: list[ItemId] = []
-    back: list[ItemId] = []
-    for row in session.execute(changed.order_by(ItemRow.id)):
-        offered = row.deleted_at is None and is_offered(row, now)
-        (back if offered else gone).append(ItemId(row.id))
-    return gone, back
+    changed = select(ITEMS.c.id).where(ItemRow.updated_at >= moment, not_(_is_gone(now)))
+    back = session.scalars(changed.order_by(ItemRow.id))
+    return gone_since(session, moment, now), list(map(ItemId, back))
+
+
+def gone_since(session: Session, moment: datetime, now: datetime) -> list[ItemId]:
+    """The same, only those that are gone: soon asked even where every item was updated."""
+    changed = select(ITEMS.c.id).where(ItemRow.updated_at >= moment, _is_gone(now))
+    return list(map(ItemId, session.scalars(changed.order_by(ItemRow.id))))
+
+
+def _is_gone(now: datetime) -> ColumnElement[bool]:
+    """Deleted, or not offered at this moment; never NULL."""
+    return or_(
+        ItemRow.deleted_at.is_not(None),
+        ItemRow.available.is_(False),
+        and_(ItemRow.published_at.is_not(None), ItemRow.published_at > now),
+        and_(ItemRow.expires_at.is_not(None), ItemRow.expires_at <= now),
+    )
 
 
 def read_items(session: Session) -> ItemTable:

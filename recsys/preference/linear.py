@@ -14,12 +14,13 @@ X is scaled to a mean square of 1 per entry first: so a ridge means as many peop
 view worth 0.2 as where everything is a purchase worth 1.
 """
 
+# ruff: noqa: PLC0415  scipy.linalg takes a quarter of a second to import: a server never does
+
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import lapack
 
 from recsys.config import PreferenceSettings
 from recsys.errors import BuildError
@@ -123,6 +124,8 @@ def _gram(X: Sparse, ridge: float) -> Floats:
 
 def _inverse(G: Floats) -> Floats:
     """The inverse of a symmetric positive definite matrix, in its own memory."""
+    from scipy.linalg import lapack
+
     if not len(G):
         return G
     factor, broken = lapack.spotrf(G, lower=1, overwrite_a=1, clean=0)

@@ -273,13 +273,21 @@ def _judges(parts: Mapping[str, Any], count: int) -> dict[str, Mask]:
     found = {}
     for name in ("cooccurrence", "transitions", "linear"):
         if name in parts:
-            found[name] = np.zeros(count, dtype=bool)
-            found[name][parts[name].indices] = True
+            found[name] = _reached(parts[name].indices, count)
     for name in ("text", "image"):
         if name in parts:
             found[name] = found[f"{name}_taste"] = parts[name].present
     if "factors" in parts:
         found["factors"] = ~np.isnan(parts["factors"].items[:, 0])
+    return found
+
+
+@compiled
+def _reached(indices: NDArray[np.int32], count: int) -> Mask:
+    """(count,) True for what is among the indices: numpy would first copy all of them."""
+    found = np.zeros(count, dtype=np.bool_)
+    for item in indices:
+        found[item] = True
     return found
 
 

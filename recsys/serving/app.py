@@ -20,6 +20,7 @@ from recsys.config import Settings
 from recsys.errors import (
     DatabaseError,
     EncoderError,
+    EncoderLoading,
     InputError,
     NoSnapshot,
     RecsysError,
@@ -28,6 +29,7 @@ from recsys.errors import (
 )
 from recsys.serving import intake, operations, routes
 from recsys.serving.addresses import AsSent
+from recsys.serving.encoding import Beside, Encoding
 from recsys.serving.live import Live
 from recsys.serving.metrics import Metrics
 from recsys.serving.problems import INVALID, error_body, explained
@@ -48,6 +50,7 @@ STATUS: dict[type[RecsysError], tuple[int, str, int | None]] = {
     DatabaseError: (503, "database_unavailable", 1),
     NoSnapshot: (503, "no_snapshot", 5),
     SnapshotError: (503, "snapshot_unusable", 5),
+    EncoderLoading: (503, "search_unavailable", 5),
     EncoderError: (503, "search_unavailable", None),
     RecsysError: (500, "internal", None),
 }
@@ -74,15 +77,18 @@ TAGS = [
 ]
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The API over one database and one home folder.
+def create_app(settings: Settings, encoding: Encoding | None = None) -> FastAPI:
+    """The API over one database and one home folder. encoding: None keeps the text encoder in this process.
 
     Raises DatabaseError when the database does not answer or has another schema. Starts without a
     snapshot: `/health/ready` then says why, and slates begin with the first one published.
     """
     engine = connect(settings, BUSY_SECONDS)
     check_schema(engine)
-    metrics, words = Metrics(), Words(settings.embedding)
+    metrics, words = (
+        Metrics(),
+        Words(settings.embedding, encoding or Beside(settings.embedding)),
+    )
     live = Live(engine, settings, words, metrics)
 
     @asynccontextmanager

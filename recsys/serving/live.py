@@ -8,7 +8,6 @@ last of its requests ends. A snapshot that cannot be used is refused, and the ol
 import logging
 import threading
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +15,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from recsys.catalogue.database import reading
-from recsys.catalogue.items import withdrawn_since
+from recsys.catalogue.items import gone_since, withdrawn_since
 from recsys.config import Settings
 from recsys.errors import DatabaseError, NoSnapshot, SnapshotError
 from recsys.identity import ItemId, Ordinals
@@ -75,10 +74,7 @@ class Live:
         self._thread = threading.Thread(target=self._watch, name="recsys-live", daemon=True)
 
     def prepare(self) -> None:
-        """Load what is published, and beside it the encoder that it needs, which takes as long."""
-        with suppress(SnapshotError):
-            if "text" in self._snapshots.manifest(self._snapshots.current_id()).encoders:
-                threading.Thread(target=self._words.prepare, daemon=True).start()
+        """Load what is published."""
         self._look_calmly()
 
     def start(self) -> None:
@@ -190,14 +186,14 @@ class Live:
 
     def _use(self, manifest: Manifest, artefacts: Artefacts) -> None:
         """Warm the new one up, then swap."""
-        if "text" in artefacts.spaces:
-            self._words.prepare()
         recommender = Recommender.of(artefacts, self._settings.ranking)
         _warm_up(recommender)
         with self._lock:
             before = self._served.manifest.origin if self._served else None
             if manifest.origin != before:  # else all that was withdrawn since then is known
-                self._gone = set(self._changed(manifest.built_at)[0])
+                with reading(self._engine) as session:
+                    since = manifest.built_at - OVERLAP
+                    self._gone = set(gone_since(session, since, datetime.now(UTC)))
                 self._read_all_at = datetime.now(UTC)
             weighing = self._settings.events.taking(recommender.events)
             withdrawn = self._ordinals(recommender)
@@ -209,6 +205,8 @@ class Live:
                 Weighing.of(tuple(weighing.weights), weighing),
                 tuple(telling_types(weighing)),
             )
+        if "text" in artefacts.spaces:
+            self._words.prepare()
         log.info("serving snapshot %s", manifest.id)
 
 

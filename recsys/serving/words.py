@@ -1,77 +1,75 @@
 """The words of a search -> a vector in the snapshot's text space.
 
-One encoder per process, loaded with the first snapshot that has texts; a snapshot whose texts were encoded
-otherwise cannot be searched with it, and says so.
+A snapshot whose texts were encoded otherwise than the settings ask cannot be searched, and says so.
 """
 
-import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 from recsys.config import EmbeddingSettings
-from recsys.embedding.text import TextEncoder, load_text_encoder
-from recsys.errors import EncoderError
+from recsys.embedding.encoder import EncoderCard
+from recsys.errors import EncoderError, EncoderLoading
 from recsys.identity import Floats
 from recsys.index.space import Space
-
-log = logging.getLogger(__name__)
+from recsys.serving.encoding import Encoding
 
 REMEMBERED = 2_000
 """Searches whose vectors are kept: people search for the same things."""
 
+WAITING = 8
+"""Searches that wait for the encoder at once. Each holds a thread; the rest are left to those who need none."""
+
+TURN_SECONDS = 1.0
+"""How long another one waits for such a place: a burst passes, a jam does not pile up."""
+
 
 class Words:
-    """The text encoder of this process."""
+    """The searches of this process."""
 
-    def __init__(self, settings: EmbeddingSettings) -> None:
+    def __init__(self, settings: EmbeddingSettings, encoding: Encoding) -> None:
         self._settings = settings
-        self._encoder: TextEncoder | None = None
-        self._problem: EncoderError | None = None
-        self._loading = threading.Lock()
-        self._encoding = threading.Lock()
+        self.encoding = None if settings.text_model == "none" else encoding
+        self._places = threading.BoundedSemaphore(WAITING)
         self._encode = lru_cache(REMEMBERED)(self._encode_anew)
 
     def prepare(self) -> None:
-        """Load the encoder; what goes wrong is told to those who search."""
-        with self._loading:
-            if self._encoder is not None or self._problem is not None:
-                return
-            try:
-                self._encoder = load_text_encoder(self._settings)
-            except EncoderError as error:
-                log.error("search is switched off: %s", error)
-                self._problem = error
-
-    @property
-    def encoder(self) -> TextEncoder | None:
-        """None where it is not loaded."""
-        return self._encoder
+        """Have the encoder loaded, in the background; what goes wrong is told to those who search."""
+        if self.encoding is not None:
+            self.encoding.prepare()
 
     def vector(self, text: str, space: Space | None) -> Floats:
         """(dim,) unit vector in this space. Raises EncoderError where it cannot be searched."""
-        self._check(space)
-        assert space is not None
-        vector: Floats = space.encode_query(self._encode(text.strip())[None, :])[0]
-        return vector
-
-    def _check(self, space: Space | None) -> None:
         setting = f"embedding.text_model = {self._settings.text_model!r}"
         if space is None:
             raise EncoderError(
                 f"this snapshot has no texts to search: check {setting}, then `recsys rebuild`"
             )
-        if self._problem is not None:
-            raise self._problem
-        if self._encoder is None or self._encoder.card.fingerprint != space.card.fingerprint:
-            raise EncoderError(
-                f"the snapshot's texts were encoded by {space.card.model} ({space.card.template}), which is not "
-                f"what {setting} and embedding.text_fields ask for: set them back, or `recsys rebuild`"
-            )
+        with self._place():
+            card = None if self.encoding is None else self.encoding.card
+            if card != space.card:
+                raise EncoderError(
+                    f"the snapshot's texts were encoded by {space.card.model} ({space.card.template}), which is not "
+                    f"what {setting} and embedding.text_fields ask for: set them back, or `recsys rebuild`"
+                )
+            found = self._encode(text.strip(), space.card)
+        vector: Floats = space.encode_query(found[None, :])[0]
+        return vector
 
-    def _encode_anew(self, text: str) -> Floats:
-        """Tokenizers are not thread-safe: one at a time."""
-        assert self._encoder is not None
-        with self._encoding:
-            vector: Floats = self._encoder.encode_query([text])[0]
+    def _encode_anew(self, text: str, _: EncoderCard) -> Floats:
+        assert self.encoding is not None
+        vector: Floats = self.encoding.encode_query([text])[0]
         vector.setflags(write=False)
         return vector
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if not self._places.acquire(timeout=TURN_SECONDS):
+            raise EncoderLoading(
+                f"{WAITING} searches wait for the text encoder already: try again in a few seconds"
+            )
+        try:
+            yield
+        finally:
+            self._places.release()

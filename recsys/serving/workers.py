@@ -1,8 +1,8 @@
-"""Several processes answer on one socket, and hold one snapshot between them; one more keeps it fresh.
+"""Several processes answer on one socket, and hold one snapshot between them; one more encodes texts, one refreshes.
 
-The parent loads what there is to load and then forks: what no child writes to is in memory once. It answers
-nothing itself. A child that dies is replaced; each finds newer snapshots by itself. Were the parent killed, its
-children would end as well.
+The parent loads the snapshot and then forks: what no child writes to is in memory once. It answers nothing itself.
+A child that dies is replaced; each finds newer snapshots by itself. Were the parent killed, its children would end
+as well.
 """
 
 import gc
@@ -13,12 +13,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from recsys.refresh import Refresher, Watch, keep_fresh
+from recsys.serving.encoding import Shared
 from recsys.serving.slates import Services
 
 log = logging.getLogger(__name__)
@@ -33,34 +35,40 @@ Duty = Callable[[], None]
 """What a child does until it is told to stop."""
 
 
-def run(application: FastAPI, listening: socket.socket) -> None:
-    """Answer in this process until told to stop."""
-    uvicorn.Server(uvicorn.Config(application, log_level="warning")).run(sockets=[listening])
+def run(application: FastAPI, encoding: Shared, listening: socket.socket, workers: int) -> None:
+    """Answer in so many processes until told to stop (SIGTERM, SIGINT).
 
-
-def run_several(application: FastAPI, listening: socket.socket, workers: int) -> None:
-    """Answer in so many processes until told to stop (SIGTERM, SIGINT); refresh in another, if that is set."""
+    Others encode and refresh, if that is set.
+    """
     services: Services = application.state.services
     services.live.prepare()
     services.engine.dispose()  # a connection belongs to one process
-    gc.collect()
     gc.freeze()  # the collector would write to every object that the processes share
-    waiting: list[Duty] = [lambda: run(application, listening)] * workers
+    gc.enable()
+    encode = partial(_encode, encoding)
+    waiting: list[Duty] = []
     if services.settings.serving.refresh_seconds:
-        waiting.append(lambda: _refresh(services))
+        waiting.append(partial(_refresh, services))
+    if services.words.encoding is not None:
+        waiting.append(encode)
+    waiting += [partial(_answer, application, listening)] * workers  # they come first
     asked_to_stop = False
     running: dict[int, Duty] = {}
     parent_lives, holding = os.pipe()
 
+    def others() -> list[int]:
+        """All but who encodes: it ends last, so that whoever waits for it gets an answer."""
+        return [child for child, duty in running.items() if duty is not encode]
+
     def stop(number: int, _: FrameType | None) -> None:
         nonlocal asked_to_stop
         asked_to_stop = True
-        for child in running:
+        for child in others():
             os.kill(child, number)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    while not asked_to_stop or running:
+    while not asked_to_stop or others():
         while not asked_to_stop and waiting:
             duty = waiting.pop()
             running[_forked(duty, parent_lives, holding)] = duty
@@ -70,6 +78,18 @@ def run_several(application: FastAPI, listening: socket.socket, workers: int) ->
             log.error("process %d ended with %d: it is replaced", ended, status)
             waiting.append(duty)
             time.sleep(PAUSE_SECONDS)
+    for child in running:
+        os.kill(child, signal.SIGTERM)
+        os.waitpid(child, 0)
+
+
+def _answer(application: FastAPI, listening: socket.socket) -> None:
+    uvicorn.Server(uvicorn.Config(application, log_level="warning")).run(sockets=[listening])
+
+
+def _encode(encoding: Shared) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    encoding.answer()
 
 
 def _refresh(services: Services) -> None:
@@ -77,9 +97,7 @@ def _refresh(services: Services) -> None:
     os.nice(NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     every, counted = services.settings.serving.refresh_seconds, services.metrics
-    if encoder := services.words.encoder:
-        encoder.encode(["first", "import"])  # what many texts need is made now, while nobody waits
-    refresher = Refresher(services.engine, services.settings, encoder)
+    refresher = Refresher(services.engine, services.settings, services.words.encoding)
     keep_fresh(refresher, every, Watch(counted.refreshes.inc, counted.refreshes_failed.inc))
 
 

@@ -8,10 +8,18 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
-from recsys.catalogue.database import check_schema, connect, migrate, reading, writing
+from recsys.catalogue.database import (
+    _revisions,
+    check_schema,
+    connect,
+    migrate,
+    reading,
+    writing,
+)
 from recsys.catalogue.items import Item, get_item, patch_item, read_items, upsert_items
 from recsys.catalogue.tables import Base
 from recsys.config import DatabaseSettings, Settings
@@ -42,6 +50,12 @@ def test_alembic_check_finds_no_drift_from_the_checkout(migrated_settings: Setti
 
 def test_the_folder_of_the_migrations_never_shadows_the_library():
     assert not (ROOT / "alembic" / "__init__.py").exists()
+
+
+def test_what_the_files_of_the_migrations_say_is_what_alembic_reads_in_them():
+    scripts = ScriptDirectory(str(ROOT / "alembic"))
+    known = {script.revision for script in scripts.walk_revisions()}
+    assert _revisions() == (known, scripts.get_current_head())
 
 
 def test_migrating_twice_changes_nothing(engine: Engine):

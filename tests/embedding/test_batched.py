@@ -21,7 +21,7 @@ from transformers import (
 from recsys.config import EmbeddingSettings
 from recsys.embedding.batched import BatchedModel, batched
 from recsys.embedding.encoder import unit_rows
-from recsys.embedding.text import TextEncoder, load_text_encoder
+from recsys.embedding.text import FEW, TextEncoder, load_text_encoder
 from recsys.identity import Floats
 
 SMALL = {
@@ -77,7 +77,7 @@ def test_every_text_has_the_vector_that_plain_encode_gives_it(minilm: TextEncode
 
 
 def test_a_text_has_one_vector_whatever_it_is_encoded_with(minilm: TextEncoder) -> None:
-    contents = texts(60)
+    contents = texts(FEW + 20)
     rows = minilm.encode(contents)
     np.testing.assert_allclose(minilm.encode(contents[::-1])[::-1], rows, atol=1e-5)
     for place in (0, 17, len(contents) - 3, len(contents) - 1):
@@ -89,7 +89,7 @@ def test_a_text_has_one_vector_whatever_it_is_encoded_with(minilm: TextEncoder) 
 def test_the_size_of_a_batch_changes_no_vector(minilm: TextEncoder) -> None:
     one_by_one = load_text_encoder(EmbeddingSettings(precision="float32", batch_size=1))
     assert one_by_one
-    contents = texts(30)
+    contents = texts(FEW + 20)
     np.testing.assert_allclose(one_by_one.encode(contents), minilm.encode(contents), atol=1e-5)
 
 
@@ -99,7 +99,7 @@ def test_torch_keeps_its_threads() -> None:
         torch.set_num_threads(2)
         encoder = load_text_encoder(EmbeddingSettings(precision="float32"))
         assert encoder and torch.get_num_threads() == 2
-        encoder.encode(texts(20))
+        encoder.encode(texts(FEW + 20))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

