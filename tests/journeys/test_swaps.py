@@ -45,7 +45,7 @@ def world(tmp_path: Path) -> tuple[Settings, Artefacts]:
 
 @pytest.fixture
 def server(world: tuple[Settings, Artefacts]) -> Iterator[tuple[int, int]]:
-    """(process, port) of `recsys serve` on the world's first snapshot."""
+    """(process, port) of `recsys serve` on the world's first snapshot: one worker, and the parent that keeps it."""
     settings, artefacts = world
     worlds.publish(settings.home, artefacts)
     own = {
@@ -160,10 +160,11 @@ def test_ten_thousand_requests_during_three_swaps_a_rollback_and_a_prune(
     assert not visitors.failures
     assert visitors.answers.total() >= REQUESTS
     assert set(visitors.answers) == set(published)
-    assert mapped(process) == {published[-2]}
+    (worker,) = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    assert mapped(worker) == {published[-2]}
 
 
-def mapped(process: int) -> set[str]:
+def mapped(process: str) -> set[str]:
     """Snapshots whose files this process still has in memory."""
     maps = Path(f"/proc/{process}/maps").read_text()
     return set(re.findall(r"/snapshots/([^/\s]+)/", maps))
