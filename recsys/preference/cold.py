@@ -20,12 +20,11 @@ from scipy.sparse import coo_array, diags_array
 
 from recsys.config import PreferenceSettings
 from recsys.identity import Floats, Ordinals
+from recsys.preference.pruning import strongest, strongest_product
 from recsys.preference.sparse import (
     Sparse,
     assemble,
     scaled,
-    strongest,
-    strongest_product,
     weakest,
     with_rows,
     without,
