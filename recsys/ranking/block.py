@@ -1,6 +1,6 @@
 """Several queries at a time, and what passes between the steps of ranking.
 
-A request is a block of one; batch scoring and evaluation ask in larger ones.
+Requests that come at the same time are a block; batch scoring and evaluation ask in larger ones.
 """
 
 from collections.abc import Hashable, Iterator, Sequence
