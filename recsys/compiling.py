@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -29,6 +31,13 @@ def compiled_sum(kernel: Kernel) -> Kernel:
 def inlined(kernel: Kernel) -> Kernel:
     """The same for what is done in the innermost loop of other kernels: a call would cost more than the work."""
     return cast(Kernel, njit(**OPTIONS, inline="always")(kernel))
+
+
+def fixed(array: NDArray[Any]) -> NDArray[Any]:
+    """Read-only, whether it lies in memory or in a file: to the compiler that is one kind of array."""
+    view = np.ascontiguousarray(array).view()
+    view.setflags(write=False)
+    return view
 
 
 LINE = 64

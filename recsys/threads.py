@@ -35,6 +35,11 @@ def limit_threads(count: int) -> int:
     return count
 
 
+def thread_count() -> int:
+    """Threads that a library may use: what `limit_threads` last set, else every core."""
+    return int(os.environ.get(_VARIABLES[0]) or available_cores())
+
+
 def one_blas_thread() -> threadpoolctl.threadpool_limits:
     """A context in which BLAS keeps to one thread, for libraries that call it from threads of their own."""
     return threadpoolctl.threadpool_limits(limits=1, user_api="blas")

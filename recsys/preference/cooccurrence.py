@@ -10,7 +10,8 @@ P3alpha (w 1, a 1, b 0) and RP3beta (w 1, a 1, b free) are special cases.
 import numpy as np
 
 from recsys.config import PreferenceSettings
-from recsys.preference.sparse import Sparse, power, scaled, sharpened, strongest_product
+from recsys.preference.pruning import strongest_product
+from recsys.preference.sparse import Sparse, power, scaled, sharpened
 
 
 def fit_cooccurrence(X: Sparse, settings: PreferenceSettings) -> Sparse:

@@ -24,7 +24,8 @@ from scipy.linalg import lapack
 from recsys.config import PreferenceSettings
 from recsys.errors import BuildError
 from recsys.identity import Floats, Ordinals
-from recsys.preference.sparse import Sparse, assemble, sharpened, stacked, strongest_of_dense
+from recsys.preference.pruning import strongest_of_dense
+from recsys.preference.sparse import Sparse, assemble, sharpened, stacked
 
 _RUN = 512
 """Items handled at a time."""

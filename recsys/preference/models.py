@@ -78,7 +78,7 @@ class Preference:
     def reach(self) -> dict[str, dict[str, int | str]]:
         """The models there are, how many of the catalogue's items each can recommend, and its size."""
         found: dict[str, dict[str, int | str]] = {
-            name: {"items": len(np.unique(W.indices)), "of": W.shape[1], "weights": W.nnz}
+            name: {"items": _columns_of(W), "of": W.shape[1], "weights": W.nnz}
             for name, (W, _) in self.rows.items()
         }
         if "linear" in found:
@@ -163,6 +163,13 @@ class Preference:
                 (folder / "events.json").read_text(encoding="utf-8")
             ),
         )
+
+
+def _columns_of(W: Sparse) -> int:
+    """How many columns hold something."""
+    held = np.zeros(W.shape[1], dtype=bool)
+    held[W.indices] = True
+    return int(held.sum())
 
 
 def _growths(settings: PreferenceSettings) -> tuple[float, float]:

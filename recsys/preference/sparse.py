@@ -4,8 +4,7 @@ W[i, j] says how much a taste for item i speaks for item j, so a history q score
 prune W to the largest weights per row and keep it as three plain arrays, memory-mapped when read back.
 """
 
-import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,9 +16,6 @@ from recsys.identity import NOTHING, Floats, Ordinals
 
 Sparse = csr_array[np.float32, tuple[int, int]]
 """In row order, each row sorted by column, no entry twice."""
-
-_BLOCK = 20_000_000
-"""Multiplications at a time: bounds the memory that a product takes before it is pruned."""
 
 _PARTS = ("data", "indices", "indptr", "shape")
 
@@ -63,50 +59,6 @@ def without_diagonal(W: Sparse, first: int = 0) -> Sparse:
     """W with W[i, first + i] = 0; `first` is the item of the first row where W is a block of rows."""
     data = np.where(W.indices == rows_of(W) + first, np.float32(0), W.data)
     return assemble(data, W.indices, W.indptr, W.shape)
-
-
-def strongest(W: Sparse, k: int) -> Sparse:
-    """The k entries of the largest magnitude of every row; zeros go, columns come out sorted."""
-    size = np.abs(W.data)
-    keep = size > 0
-    for row in np.flatnonzero(np.diff(W.indptr) > k):
-        entries = slice(W.indptr[row], W.indptr[row + 1])
-        least = np.argpartition(size[entries], -k)[:-k]
-        keep[entries][least] = False
-    kept = np.concatenate([[0], np.cumsum(keep)])[W.indptr]
-    pruned = assemble(W.data[keep], W.indices[keep], kept, W.shape)
-    pruned.sort_indices()  # after pruning: a product comes unsorted and far larger
-    return pruned
-
-
-def strongest_of_dense(block: Floats, k: int) -> Sparse:
-    """The same of a dense block of rows."""
-    rows, n = block.shape
-    k = min(k, n)
-    columns = np.sort(np.argpartition(np.abs(block), n - k, axis=1)[:, n - k :], axis=1)
-    values = np.take_along_axis(block, columns, axis=1)
-    ends = np.arange(rows + 1) * k
-    return strongest(assemble(values.ravel(), columns.ravel(), ends, (rows, n)), k)
-
-
-def strongest_product(A: Sparse, B: Sparse, k: int, *, hollow: bool = False) -> Sparse:
-    """The k strongest entries per row of A B, without ever holding all of A B.
-
-    hollow: leave the diagonal out.
-    """
-    reach = np.concatenate([[0], np.cumsum(np.diff(B.indptr)[A.indices])])[A.indptr]
-    blocks = []
-    for rows in _runs(reach):
-        block = A[rows] @ B
-        blocks.append(strongest(without_diagonal(block, rows.start) if hollow else block, k))
-    return stacked(blocks, B.shape[1])
-
-
-def _runs(reach: NDArray[np.integer]) -> Iterator[slice]:
-    """Cut rows into runs of about `_BLOCK` multiplications; `reach` is their running sum, from 0."""
-    block = reach[:-1] // _BLOCK
-    edges = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(block)]
-    return (slice(a, b) for a, b in itertools.pairwise(edges) if b > a)
 
 
 def stacked(blocks: Iterable[Sparse], columns: int) -> Sparse:

@@ -19,7 +19,8 @@ from recsys.catalogue.event_log import EventLog
 from recsys.config import EventSettings, PreferenceSettings
 from recsys.identity import Floats, Mask
 from recsys.preference.interactions import DAY, event_strength
-from recsys.preference.sparse import Sparse, power, scaled, sharpened, strongest, without_diagonal
+from recsys.preference.pruning import strongest
+from recsys.preference.sparse import Sparse, power, scaled, sharpened, without_diagonal
 
 ORDERED = 0.1
 """Share of a person's likes that must differ in time from the one before for their order to mean anything."""

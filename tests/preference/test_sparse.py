@@ -1,19 +1,15 @@
-"""Pruning, products and scores of sparse item-to-item matrices."""
+"""Rows and scores of sparse item-to-item matrices."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from recsys.preference import sparse
+from recsys.preference.pruning import strongest
 from recsys.preference.sparse import (
     grown,
     read_sparse,
     score,
-    strongest,
-    strongest_of_dense,
-    strongest_product,
     weakest,
     with_rows,
     without,
@@ -34,32 +30,6 @@ worlds = st.tuples(
     st.integers(0, 1000),
     st.integers(1, 14),
 )
-
-
-@given(worlds)
-@settings(max_examples=60, deadline=None)
-def test_pruning_keeps_the_largest_magnitudes_of_every_row_and_nothing_else(world):
-    *shape, k = world
-    W = random(*shape)
-    got = strongest(W, k)
-    for before, after in zip(W.toarray(), got.toarray(), strict=True):
-        kept = after != 0
-        assert kept.sum() == min(k, np.count_nonzero(before))
-        assert (after[kept] == before[kept]).all()
-        assert np.abs(before[~kept]).max(initial=0) <= np.abs(after[kept]).min(initial=np.inf)
-    assert np.array_equal(got.toarray(), strongest_of_dense(W.toarray(), k).toarray())
-
-
-@pytest.mark.parametrize("hollow", [False, True])
-def test_a_product_in_blocks_is_the_whole_product_pruned(monkeypatch, hollow):
-    monkeypatch.setattr(sparse, "_BLOCK", 40)
-    A, B = random(30, 25, 0.2, 1), random(25, 30, 0.2, 2)
-    whole = A.toarray() @ B.toarray()
-    if hollow:
-        np.fill_diagonal(whole, 0)
-    expected = strongest_of_dense(whole, 5).toarray()
-    got = strongest_product(A, B, 5, hollow=hollow)
-    assert got.toarray() == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_history_is_scored_by_the_rows_of_its_items():
