@@ -5,6 +5,7 @@ the border once on the way in and once on the way out; a lookup never changes le
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Generic, NewType, TypeVar
 
 import numpy as np
@@ -58,7 +59,7 @@ class IdMap(Generic[K]):
     def ordinals(self, keys: Sequence[K]) -> Ordinals:
         """(len(keys),) ordinals in the same order; `ABSENT` where unknown."""
         find = self._ordinals.get
-        return np.fromiter((find(key, ABSENT) for key in keys), dtype=np.int64, count=len(keys))
+        return np.fromiter(map(find, keys, repeat(ABSENT)), dtype=np.int64, count=len(keys))
 
     def external(self, ordinals: Ordinals) -> list[K]:
         """The ids of these ordinals, in order. Raises IndexError on `ABSENT`: a missed mask is loud."""

@@ -87,7 +87,7 @@ class LogBuilder:
         ordinals = self._ids.ordinals(item)
         known = ordinals >= 0
         self._unknown += int(len(known) - known.sum())
-        who = [u if u is not None else SESSION + s for u, s in zip(user, session, strict=True)]
+        who = _actors(user, session) if None in user else user
         columns = (
             _codes(_chosen(who, known), self._actors, np.int32),
             ordinals[known].astype(np.int32),
@@ -124,10 +124,16 @@ def _chosen(names: Sequence[str], known: NDArray[np.bool_]) -> Sequence[str]:
 
 
 def _codes(names: Sequence[str], codes: dict[str, int], dtype: type) -> NDArray[Any]:
-    """Each name's code; a new name gets the next one."""
-    for name in dict.fromkeys(names):
-        codes.setdefault(name, len(codes))
+    """Each name's code; new names get the next ones."""
+    new = [name for name in dict.fromkeys(names) if name not in codes]
+    codes.update(zip(new, range(len(codes), len(codes) + len(new)), strict=True))
     return np.fromiter(map(codes.__getitem__, names), dtype=dtype, count=len(names))
+
+
+def _actors(users: Sequence[str | None], sessions: Sequence[str | None]) -> list[str]:
+    """The user of each event; of an anonymous one, the session."""
+    pairs = zip(users, sessions, strict=True)
+    return [user if user is not None else f"{SESSION}{session}" for user, session in pairs]
 
 
 def _sorted(codes: dict[str, int]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
