@@ -26,7 +26,7 @@ from recsys.embedding.contents import Embeddable, contents
 from recsys.embedding.encoder import Encoder
 from recsys.embedding.image import load_image_encoder
 from recsys.embedding.text import load_text_encoder
-from recsys.embedding.vectors import Embedded, embed_items
+from recsys.embedding.vectors import Embedded, VectorTable, embed_items
 from recsys.errors import BuildError, GateRefused
 from recsys.evaluation.backtest import Evaluation, backtest
 from recsys.evaluation.learning import found_by
@@ -35,7 +35,7 @@ from recsys.evaluation.report import html
 from recsys.evaluation.result import comparable
 from recsys.evaluation.split import TEST, Plan, by_parts
 from recsys.gate import floors, gate, probe
-from recsys.identity import IdMap, ItemId
+from recsys.identity import Floats, IdMap, ItemId
 from recsys.index.space import Space, build_space
 from recsys.preference.cold import ContentPrior
 from recsys.preference.models import Preference, fit_preference
@@ -290,9 +290,14 @@ def arrange(
             spaces[name] = same or build_space(
                 items.ids, vectors.table, settings.index, advance, *_before(name, last)
             )
-            rows, _ = vectors.table.aligned(items.ids)
-            priors[name] = ContentPrior(rows, spaces[name].neighbours, spaces[name].similarity)
+            near = spaces[name].neighbours, spaces[name].similarity
+            priors[name] = ContentPrior(_raw(items.ids, vectors.table), *near)
     return Content(spaces, priors)
+
+
+def _raw(ids: IdMap[ItemId], table: VectorTable) -> Floats:
+    """(n, dim) vectors as they were encoded, zero where an item has none; the table's own where all have one."""
+    return table.rows if list(table.ids) == list(ids) else table.aligned(ids)[0]
 
 
 def _before(name: str, last: Last | None) -> tuple[Space | None, IdMap[ItemId] | None]:
