@@ -8,8 +8,10 @@ blend has a weight for every source. Then `RECSYS_HOME=DIR recsys serve` serves 
 """
 
 import argparse
+import gc
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from sqlalchemy import Engine
 from worldly import TYPES, Drawn, draw
 
 from recsys.catalogue.database import connect, migrate, writing
-from recsys.catalogue.events import Event, append_events
+from recsys.catalogue.events import EVENTS, Event, append_events
 from recsys.catalogue.items import Item, upsert_items
 from recsys.config import PreferenceSettings, Settings
 from recsys.embedding.encoder import EncoderCard
@@ -26,6 +28,7 @@ from recsys.embedding.text import load_text_encoder
 from recsys.embedding.vectors import Embedded, VectorTable
 from recsys.errors import EncoderError, InputError, RecsysError
 from recsys.evaluation.result import Evaluation
+from recsys.identity import Floats
 from recsys.progress import Bars
 from recsys.rebuild import arrange, describe, fit, inputs_digest, publish, read_world
 from recsys.snapshot import Manifest, Snapshots, new_id
@@ -80,14 +83,16 @@ def make_world(
     settings = Settings(home=home, preference=MODELS)
     limit_threads(settings.threads)
     card = _card(settings)
+    gc.freeze()  # else all that is loaded is gone through again for every few thousand rows
     bars.task("drawing items, tastes and events")
     users = items if users is None else users
     drawn = draw(items, users, 10 * users if events is None else events, card.dim, seed)
-    now = datetime.now(UTC)
     engine = connect(settings)
     migrate(engine)
-    _store(engine, drawn, now, bars)
-    made = _publish(engine, drawn, card, settings, now, bars)
+    _store(engine, drawn, datetime.now(UTC), bars)
+    vectors = drawn.vectors
+    del drawn  # its events take as much memory as those read back
+    made = _publish(engine, vectors, card, settings, bars)
     engine.dispose()
     return made
 
@@ -106,10 +111,23 @@ def _store(engine: Engine, drawn: Drawn, now: datetime, bars: Bars) -> None:
             upsert_items(session, [_item(drawn, n, now) for n in rows], now)
         advance(rows.stop)
     advance = bars.task("writing events", len(drawn.user))
-    for rows in _blocks(len(drawn.user)):
-        with writing(engine) as session:
-            append_events(session, [_event(drawn, n, now) for n in rows])
-        advance(rows.stop)
+    with _indexed_afterwards(engine):
+        for rows in _blocks(len(drawn.user)):
+            with writing(engine) as session:
+                append_events(session, _events(drawn, rows, now))
+            advance(rows.stop)
+
+
+@contextmanager
+def _indexed_afterwards(engine: Engine) -> Iterator[None]:
+    """Events come by time, and each would touch a page of its own in the index by user: 4 KB written for every one."""
+    with writing(engine) as session:
+        for index in EVENTS.indexes:
+            index.drop(session.connection())
+    yield
+    with writing(engine) as session:
+        for index in EVENTS.indexes:
+            index.create(session.connection())
 
 
 def _item(drawn: Drawn, n: int, now: datetime) -> Item:
@@ -124,14 +142,20 @@ def _item(drawn: Drawn, n: int, now: datetime) -> Item:
     )
 
 
-def _event(drawn: Drawn, n: int, now: datetime) -> Event:
-    return Event(
-        event_id=f"e{n}",
-        user_id=f"u{drawn.user[n]}",
-        item_id=f"i{drawn.item[n]:07d}",
-        type=TYPES[drawn.kind[n]],
-        time=now - timedelta(microseconds=int(drawn.ago_us[n])),
-    )
+def _events(drawn: Drawn, rows: range, now: datetime) -> list[Event]:
+    some = slice(rows.start, rows.stop)
+    columns = (drawn.user, drawn.item, drawn.kind, drawn.ago_us)
+    told = zip(rows, *(column[some].tolist() for column in columns), strict=True)
+    return [
+        Event(
+            event_id=f"e{n:08d}",
+            user_id=f"u{user}",
+            item_id=f"i{item:07d}",
+            type=TYPES[kind],
+            time=now - timedelta(microseconds=ago_us),
+        )
+        for n, user, item, kind, ago_us in told
+    ]
 
 
 def _blocks(count: int) -> Iterator[range]:
@@ -139,10 +163,11 @@ def _blocks(count: int) -> Iterator[range]:
 
 
 def _publish(
-    engine: Engine, drawn: Drawn, card: EncoderCard, settings: Settings, now: datetime, bars: Bars
+    engine: Engine, vectors: Floats, card: EncoderCard, settings: Settings, bars: Bars
 ) -> Manifest:
+    now = datetime.now(UTC)
     world = read_world(engine, bars)
-    table = VectorTable(world.items.ids, drawn.vectors, card)
+    table = VectorTable(world.items.ids, vectors, card)
     found = {"text": Embedded(table, len(table.ids), 0, {}, ())}
     content = arrange(world.items, found, settings, bars)
     evaluation = Evaluation(
