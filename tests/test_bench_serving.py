@@ -21,6 +21,7 @@ def test_the_serving_benchmark_ends_with_its_figures(tmp_path: Path) -> None:
     world = ["--home", str(home), "--items", "300", "--users", "200", "--events", "2000"]
     subprocess.run([sys.executable, str(BENCH / "make_world.py"), *world], check=True)
     line = ["--home", str(home), "--runs", "1", "--seconds", "1", "--json"]
+    line += ["--small", str(home), "--large", str(home)]
     done = subprocess.run(
         [sys.executable, str(BENCH / "serving.py"), *line],
         check=True,
@@ -49,6 +50,16 @@ def test_a_bench_that_was_run_replaces_its_rows_and_no_others() -> None:
     assert rows["embed_ratio"].endswith("| not measured |")
     assert again.startswith("Before.\n")
     assert again.endswith("After.\n")
+
+
+def test_what_was_not_asked_for_keeps_its_row() -> None:
+    import speed
+
+    readme = f"{speed.BEGIN}\n{speed.END}"
+    once = speed.written(readme, {"serving": {"p50_growth": 1.4, "failed": 0}})
+    again = speed.written(once, {"serving": {"failed": 2}})
+    assert "p50_growth | ≤ 2 | 1.4 |" in again
+    assert "failed | 0 | 2 |" in again
 
 
 def test_a_readme_without_a_place_for_the_table_is_left_alone() -> None:

@@ -1,11 +1,14 @@
 """Every figure of speed, measured on this machine and written into the README's table.
 
-usage: scripts/bench/all [--home DIR] [--only NAME ...] [--quick] [--readme FILE]
+usage: scripts/bench/all [--home DIR] [--small DIR --large DIR] [--only NAME ...] [--quick] [--readme FILE]
 
 Runs serving.py, batch.py, embedding.py, rebuild.py and index.py one after the other, which takes half an hour with
 nothing beside. DIR is a world of make_world.py for the first two; without one they share one of 100,000 items that is
 made first. --only: some of them; the rows of the others stay as they are. --quick: small sizes, to see that all runs.
 A figure that could not be had says so in its row.
+
+--small, --large: worlds of make_world.py, of 10,000 and 1,000,000 items, that serving.py compares; without them that
+row stays as it is.
 """
 
 import argparse
@@ -43,6 +46,10 @@ class Figure:
     bar: str
     spread: tuple[str, str] = ("_low", "_high")
 
+    def asked(self, result: Mapping[str, object] | None) -> bool:
+        """Whether the bench was asked for it: a comparison of two worlds needs both."""
+        return self.name != "p50_growth" or (result is not None and self.name in result)
+
 
 FIGURES = (
     Figure("serving", "noop_ratio", "a user's slate, over a ready-made body's requests", "≥ .30"),
@@ -52,6 +59,7 @@ FIGURES = (
     Figure("serving", "failed", "requests that failed meanwhile", "0"),
     Figure("serving", "workers_memory_ratio", "memory of 4 workers, over that of one", "≤ 1.5"),
     Figure("serving", "start_ratio", "start to first slate, over reading the files", "≤ 3 at 1 M"),
+    Figure("serving", "p50_growth", "a slate among 1 M items, over one among 10,000", "≤ 2"),
     Figure(
         "batch", "batch_ratio", "slates of 50 in batch, over `implicit`'s users a second", "≥ 3"
     ),
@@ -78,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             line = ["--json", *(QUICK[name] if asked.quick else ())]
             if name in {"serving", "batch"}:
                 line += ["--home", str(home)]
+            if name == "serving" and asked.small and asked.large:
+                line += ["--small", str(asked.small), "--large", str(asked.large)]
             found[name] = _run(name, line)
     text = asked.readme.read_text(encoding="utf-8")
     asked.readme.write_text(written(text, found), encoding="utf-8")
@@ -105,7 +115,7 @@ def written(readme: str, found: Mapping[str, Mapping[str, object] | None]) -> st
     head = ["| what | measured by | to reach | measured |", "|---|---|---|---|"]
     rows = [
         _row(figure, found[figure.bench])
-        if figure.bench in found
+        if figure.bench in found and figure.asked(found[figure.bench])
         else old.get(_key(_row(figure, None)), _row(figure, None))
         for figure in FIGURES
     ]
@@ -129,6 +139,8 @@ def _row(figure: Figure, result: Mapping[str, object] | None) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--home", type=Path, help="a world of make_world.py")
+    parser.add_argument("--small", type=Path, help="a world of 10,000 items")
+    parser.add_argument("--large", type=Path, help="a world of 1,000,000 items")
     parser.add_argument("--only", nargs="+", choices=list(QUICK))
     parser.add_argument("--quick", action="store_true", help="small sizes")
     parser.add_argument("--readme", type=Path, default=README, help="where the table is")
