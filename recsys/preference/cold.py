@@ -67,7 +67,7 @@ def lend(
     level = np.minimum(1, (support + n0) / (_lending(T, support) + n0)) ** growth
     come_from = _mixed(own, T, 1 - own)
     go_to = _mixed(own, T, (1 - own) * level)
-    return strongest_product(strongest_product(come_from, W, k), go_to.T.tocsr(), k, hollow=True)
+    return strongest_product(come_from, W, k, then=go_to.T.tocsr(), hollow=True)
 
 
 def lend_to(

@@ -45,17 +45,27 @@ def strongest_of_dense(block: Floats, k: int) -> Sparse:
     return strongest(assemble(values.ravel(), columns.ravel(), ends, (rows, n)), k)
 
 
-def strongest_product(A: Sparse, B: Sparse, k: int, *, hollow: bool = False) -> Sparse:
+def strongest_product(
+    A: Sparse, B: Sparse, k: int, *, then: Sparse | None = None, hollow: bool = False
+) -> Sparse:
     """The k strongest entries per row of A B, as `strongest` has them, without ever holding all of A B.
 
-    hollow: leave the diagonal out.
+    then: the same of (what is kept of A B) times this, of which no more than a row is held either. hollow: leave
+    the diagonal out.
     """
-    left, right, columns = _Rows.of(A), _Rows.of(B), B.shape[1]
+    left, right = _Rows.of(A), _Rows.of(B)
+    last, columns = (right, B.shape[1]) if then is None else (_Rows.of(then), then.shape[1])
     work = _multiplications(left, right)
-    kept = _Kept.of(np.minimum(work, min(k, columns)))
+    kept = _Kept.of(np.minimum(work if then is None else k * work, min(k, columns)))
+    width = max(B.shape[1], columns)
 
     def fill(rows: slice) -> None:
-        _multiply(left, right, columns, rows.start, rows.stop, work, k, hollow, kept)
+        most = int(work[rows].max())
+        if then is None:
+            _multiply(left, right, width, most, rows.start, rows.stop, k, hollow, kept)
+        else:
+            most = max(most, k * int(np.diff(last.starts).max(initial=0)))
+            _multiply_twice(left, right, last, width, most, rows.start, rows.stop, k, hollow, kept)
 
     with ThreadPoolExecutor(thread_count()) as workers:
         deque(workers.map(fill, _runs(np.concatenate([[0], np.cumsum(work)]))), maxlen=0)
@@ -113,59 +123,112 @@ class _Kept(NamedTuple):
 def _prune(rows: _Rows, k: int, kept: _Kept) -> None:
     for row in range(len(kept.lengths)):
         entries = slice(rows.starts[row], rows.starts[row + 1])
-        kept.lengths[row] = _pick(rows.indices[entries], rows.data[entries], k, kept, row)
+        place = slice(kept.starts[row], kept.starts[row + 1])
+        to = (kept.indices[place], kept.data[place])
+        kept.lengths[row] = _pick(rows.indices[entries], rows.data[entries], k, *to)
 
 
 @compiled
 def _multiply(
     left: _Rows,
     right: _Rows,
-    columns: int,
+    width: int,
+    most: int,
     first: int,
     end: int,
-    work: NDArray[np.int64],
     k: int,
     hollow: bool,
     kept: _Kept,
 ) -> None:
-    """Rows `first` to `end` of the product, each added up in one dense row and pruned.
-
-    Met is what is no longer 0: to ask a second array, or to branch, takes three times as long.
-    """
-    total, most = np.zeros(columns, dtype=np.float32), 0
-    for row in range(first, end):
-        most = max(most, work[row])
+    """Rows `first` to `end` of a product. width: of a row that is added up; most: terms of one."""
+    total = np.zeros(width, dtype=np.float32)
     seen, sums = np.empty(most + 1, dtype=np.int32), np.empty(most, dtype=np.float32)
     for row in range(first, end):
-        met = 0
-        for one in range(left.starts[row], left.starts[row + 1]):
-            through, weight = left.indices[one], left.data[one]
-            for other in range(right.starts[through], right.starts[through + 1]):
-                column = right.indices[other]
-                seen[met] = column  # once more where it has cancelled out meanwhile
-                met += total[column] == 0
-                total[column] += weight * right.data[other]
-        if hollow and row < columns:
-            total[row] = 0
-        distinct = 0
-        for n in range(met):
-            column = seen[n]
-            if total[column] != 0:
-                seen[distinct], sums[distinct], total[column] = column, total[column], 0
-                distinct += 1
-        least, close = _largest(np.abs(sums[:distinct]), k), 0
-        for n in range(distinct):
-            if abs(sums[n]) >= least:
-                seen[close], total[seen[n]] = seen[n], sums[n]
-                close += 1
-        near = np.sort(seen[:close])
-        kept.lengths[row] = _pick(near, total[near], k, kept, row)
+        mine = slice(left.starts[row], left.starts[row + 1])
+        without = row if hollow and row < width else -1
+        near = _added_up(left.indices[mine], left.data[mine], right, k, without, total, seen, sums)
+        place = slice(kept.starts[row], kept.starts[row + 1])
+        kept.lengths[row] = _pick(near, total[near], k, kept.indices[place], kept.data[place])
         total[near] = 0
 
 
 @compiled
-def _pick(indices: NDArray[np.int32], data: Floats, k: int, kept: _Kept, row: int) -> int:
-    """Keep the k entries of the largest magnitude, of equals the first, none of them 0. Gives how many there are."""
+def _multiply_twice(
+    left: _Rows,
+    right: _Rows,
+    last: _Rows,
+    width: int,
+    most: int,
+    first: int,
+    end: int,
+    k: int,
+    hollow: bool,
+    kept: _Kept,
+) -> None:
+    """The same of (what is kept of a product) times `last`."""
+    total = np.zeros(width, dtype=np.float32)
+    seen, sums = np.empty(most + 1, dtype=np.int32), np.empty(most, dtype=np.float32)
+    between, weights = np.empty(k, dtype=np.int32), np.empty(k, dtype=np.float32)
+    for row in range(first, end):
+        mine = slice(left.starts[row], left.starts[row + 1])
+        near = _added_up(left.indices[mine], left.data[mine], right, k, -1, total, seen, sums)
+        n = _pick(near, total[near], k, between, weights)
+        total[near] = 0
+        without = row if hollow and row < width else -1
+        near = _added_up(between[:n], weights[:n], last, k, without, total, seen, sums)
+        place = slice(kept.starts[row], kept.starts[row + 1])
+        kept.lengths[row] = _pick(near, total[near], k, kept.indices[place], kept.data[place])
+        total[near] = 0
+
+
+@compiled
+def _added_up(
+    indices: NDArray[np.int32],
+    data: Floats,
+    rows: _Rows,
+    k: int,
+    without: int,
+    total: Floats,
+    seen: NDArray[np.int32],
+    sums: Floats,
+) -> NDArray[np.int32]:
+    """The columns, ascending, of the k largest sums of weighted rows, and of their equals; the sums are in `total`.
+
+    total: zeros, of which only those columns are changed. seen, sums: room for each term, and one more. Met is what is
+    no longer 0: to ask a second array, or to branch, takes three times as long.
+    """
+    met = 0
+    for one in range(len(indices)):
+        for other in range(rows.starts[indices[one]], rows.starts[indices[one] + 1]):
+            column = rows.indices[other]
+            seen[met] = column  # once more where it has cancelled out meanwhile
+            met += total[column] == 0
+            total[column] += data[one] * rows.data[other]
+    if without >= 0:
+        total[without] = 0
+    distinct = 0
+    for n in range(met):
+        column = seen[n]
+        if total[column] != 0:
+            seen[distinct], sums[distinct], total[column] = column, total[column], 0
+            distinct += 1
+    least, close = _largest(np.abs(sums[:distinct]), k), 0
+    for n in range(distinct):
+        if abs(sums[n]) >= least:
+            seen[close], total[seen[n]] = seen[n], sums[n]
+            close += 1
+    return np.sort(seen[:close])
+
+
+@compiled
+def _pick(
+    indices: NDArray[np.int32],
+    data: Floats,
+    k: int,
+    to_indices: NDArray[np.int32],
+    to_data: Floats,
+) -> int:
+    """Write the k entries of the largest magnitude, of equals the first, none of them 0. Gives how many there are."""
     least, equals = _largest(np.abs(data), k), k
     for value in data:
         equals -= abs(value) > least
@@ -174,8 +237,7 @@ def _pick(indices: NDArray[np.int32], data: Floats, k: int, kept: _Kept, row: in
         size = abs(data[n])
         if size > least or (size == least > 0 and equals > 0):
             equals -= size == least
-            place = kept.starts[row] + taken
-            kept.indices[place], kept.data[place] = indices[n], data[n]
+            to_indices[taken], to_data[taken] = indices[n], data[n]
             taken += 1
     return taken
 

@@ -63,6 +63,21 @@ def test_a_pruned_product_is_the_product_of_scipy_pruned(world, hollow):
         assert np.array_equal(getattr(got, part), getattr(expected, part))
 
 
+@given(worlds, st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_two_products_in_one_go_are_one_after_the_other(world, hollow):
+    rows, columns, share, seed, k = world
+    A, B, C = (
+        random(*shape, share, seed + n)
+        for n, shape in enumerate([(rows, columns), (columns, rows), (rows, 9)])
+    )
+    expected = strongest_product(strongest_product(A, B, k), C, k, hollow=hollow)
+    got = strongest_product(A, B, k, then=C, hollow=hollow)
+    assert got.shape == expected.shape
+    for part in ("indptr", "indices", "data"):
+        assert np.array_equal(getattr(got, part), getattr(expected, part))
+
+
 @pytest.mark.parametrize("k", [1, 7, 200, 2_500])
 def test_long_rows_are_pruned_exactly(k):
     """Also where sizes span many powers of two, and where nearly all share one."""
