@@ -100,6 +100,7 @@ def _database(settings: Settings) -> Iterator["Engine"]:
     from recsys.catalogue.database import connect
 
     engine = connect(settings)
+    gc.freeze()  # else all that is loaded is gone through again for every few thousand rows read
     try:
         yield engine
     finally:

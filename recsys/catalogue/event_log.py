@@ -76,7 +76,8 @@ class LogBuilder:
 
     def __init__(self, ids: IdMap[ItemId]) -> None:
         self._ids = ids
-        self._actors, self._types = _Codes(), _Codes()
+        self._actors: dict[str, int] = {}
+        self._types: dict[str, int] = {}
         self._unknown = 0
         self._parts: list[tuple[NDArray[Any], ...]] = []
 
@@ -88,9 +89,9 @@ class LogBuilder:
         self._unknown += int(len(known) - known.sum())
         who = _actors(user, session) if None in user else user
         columns = (
-            self._actors.of(_chosen(who, known), np.int32),
+            _codes(_chosen(who, known), self._actors, np.int32),
             ordinals[known].astype(np.int32),
-            self._types.of(_chosen(kind, known), np.int16),
+            _codes(_chosen(kind, known), self._types, np.int16),
             np.array(value, dtype=np.float32)[known],
             np.array(time, dtype=np.int64)[known],
         )
@@ -122,16 +123,11 @@ def _chosen(names: Sequence[str], known: NDArray[np.bool_]) -> Sequence[str]:
     return [name for name, keep in zip(names, known.tolist(), strict=True) if keep]
 
 
-class _Codes(dict[str, int]):
-    """Name -> code; a new name gets the next one when it is first asked for."""
-
-    def __missing__(self, name: str) -> int:
-        self[name] = code = len(self)
-        return code
-
-    def of(self, names: Sequence[str], dtype: type) -> NDArray[Any]:
-        """Each name's code."""
-        return np.fromiter(map(self.__getitem__, names), dtype=dtype, count=len(names))
+def _codes(names: Sequence[str], codes: dict[str, int], dtype: type) -> NDArray[Any]:
+    """Each name's code; new names get the next ones."""
+    new = [name for name in dict.fromkeys(names) if name not in codes]
+    codes.update(zip(new, range(len(codes), len(codes) + len(new)), strict=True))
+    return np.fromiter(map(codes.__getitem__, names), dtype=dtype, count=len(names))
 
 
 def _actors(users: Sequence[str | None], sessions: Sequence[str | None]) -> list[str]:
