@@ -28,6 +28,7 @@ from recsys.embedding.text import load_text_encoder
 from recsys.embedding.vectors import Embedded, VectorTable
 from recsys.errors import EncoderError, InputError, RecsysError
 from recsys.evaluation.result import Evaluation
+from recsys.identity import Floats
 from recsys.progress import Bars
 from recsys.rebuild import arrange, describe, fit, inputs_digest, publish, read_world
 from recsys.snapshot import Manifest, Snapshots, new_id
@@ -60,7 +61,6 @@ WEIGHTS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the world. Gives the exit code: 2 for a folder that cannot be used, 1 for other trouble."""
     asked = _parser().parse_args(arguments)
-    gc.freeze()  # what is loaded stays: else it is gone through again for every few thousand rows
     try:
         with Bars(Console(), Console(stderr=True)) as bars:
             made = make_world(asked.home, asked.items, asked.users, asked.events, asked.seed, bars)
@@ -83,14 +83,16 @@ def make_world(
     settings = Settings(home=home, preference=MODELS)
     limit_threads(settings.threads)
     card = _card(settings)
+    gc.freeze()  # else all that is loaded is gone through again for every few thousand rows
     bars.task("drawing items, tastes and events")
     users = items if users is None else users
     drawn = draw(items, users, 10 * users if events is None else events, card.dim, seed)
-    now = datetime.now(UTC)
     engine = connect(settings)
     migrate(engine)
-    _store(engine, drawn, now, bars)
-    made = _publish(engine, drawn, card, settings, now, bars)
+    _store(engine, drawn, datetime.now(UTC), bars)
+    vectors = drawn.vectors
+    del drawn  # its events take as much memory as those read back
+    made = _publish(engine, vectors, card, settings, bars)
     engine.dispose()
     return made
 
@@ -161,10 +163,11 @@ def _blocks(count: int) -> Iterator[range]:
 
 
 def _publish(
-    engine: Engine, drawn: Drawn, card: EncoderCard, settings: Settings, now: datetime, bars: Bars
+    engine: Engine, vectors: Floats, card: EncoderCard, settings: Settings, bars: Bars
 ) -> Manifest:
+    now = datetime.now(UTC)
     world = read_world(engine, bars)
-    table = VectorTable(world.items.ids, drawn.vectors, card)
+    table = VectorTable(world.items.ids, vectors, card)
     found = {"text": Embedded(table, len(table.ids), 0, {}, ())}
     content = arrange(world.items, found, settings, bars)
     evaluation = Evaluation(
