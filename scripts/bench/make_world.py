@@ -61,7 +61,6 @@ WEIGHTS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the world. Gives the exit code: 2 for a folder that cannot be used, 1 for other trouble."""
     asked = _parser().parse_args(arguments)
-    gc.freeze()  # what is loaded stays: else it is gone through again for every few thousand rows
     try:
         with Bars(Console(), Console(stderr=True)) as bars:
             made = make_world(asked.home, asked.items, asked.users, asked.events, asked.seed, bars)
