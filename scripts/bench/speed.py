@@ -58,6 +58,7 @@ class Figure:
 FIGURES = (
     Figure("serving", "noop_ratio", "a user's slate, over a ready-made body's requests", "≥ .30"),
     Figure("serving", "p99_ms", "its slowest hundredth, 8 connections, ms", "< 10"),
+    Figure("serving", "noop_p99_ms", "that of the ready-made body, ms"),
     Figure("serving", "similar_noop_ratio", "similar items, over the same body", "≥ .45"),
     Figure("serving", "write_slowdown", "slates beside 500 events a second, over without", "≥ .8"),
     Figure("serving", "failed", "requests that failed meanwhile", "0"),
