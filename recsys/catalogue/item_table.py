@@ -130,7 +130,8 @@ class ItemTable:
         row = as_numpy(pc.list_parent_indices(lists)).astype(np.int64)
         names = pc.list_flatten(lists).dictionary_encode()
         code = as_numpy(names.indices).astype(np.int64)
-        rows, codes = np.unique(np.stack([row, code]), axis=1)
+        count = max(1, len(names.dictionary))
+        rows, codes = np.divmod(np.unique(row * count + code), count)
         return rows, codes, len(names.dictionary)
 
     def with_category(self, name: str) -> Ordinals:
