@@ -12,7 +12,6 @@ from sqlalchemy import (
     Select,
     Table,
     and_,
-    not_,
     or_,
     select,
     type_coerce,
@@ -151,20 +150,21 @@ def is_offered(item: Item, now: datetime) -> bool:
 def withdrawn_since(
     session: Session, moment: datetime, now: datetime
 ) -> tuple[list[ItemId], list[ItemId]]:
-    """(gone, back) among the items updated at this moment or later, as of now.
+    """(gone, back) among the items updated at this moment or later, as of now, each in order.
 
     Gone: deleted or not on offer. Back: neither. Ask again from a little before the last answer:
     a transaction that began earlier may be committed later.
     """
-    changed = select(ITEMS.c.id).where(ItemRow.updated_at >= moment, not_(_is_gone(now)))
-    back = session.scalars(changed.order_by(ItemRow.id))
-    return gone_since(session, moment, now), list(map(ItemId, back))
+    changed = select(ITEMS.c.id, _is_gone(now)).where(ItemRow.updated_at >= moment)
+    told = sorted(session.execute(changed))  # were it asked in order, all would be read
+    gone, back = ([ItemId(key) for key, left in told if left == which] for which in (True, False))
+    return gone, back
 
 
 def gone_since(session: Session, moment: datetime, now: datetime) -> list[ItemId]:
     """The same, only those that are gone: soon asked even where every item was updated."""
     changed = select(ITEMS.c.id).where(ItemRow.updated_at >= moment, _is_gone(now))
-    return list(map(ItemId, session.scalars(changed.order_by(ItemRow.id))))
+    return sorted(map(ItemId, session.scalars(changed)))
 
 
 def _is_gone(now: datetime) -> ColumnElement[bool]:

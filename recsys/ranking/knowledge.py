@@ -13,7 +13,7 @@ from numba.core import types
 from numba.experimental import structref
 from numpy.typing import NDArray
 
-from recsys.compiling import compiled
+from recsys.compiling import compiled, fixed
 from recsys.identity import Floats, Mask, Ordinals
 from recsys.index.space import Space
 from recsys.preference.factors import Factors
@@ -212,8 +212,8 @@ def knowing(
     found |= {"popular": NO_ORDER, "trending": NO_ORDER, "half_life": NEW_HALF_LIFE_DAYS * DAY}
     available = facts["shown_from"] != NEVER
     by_age = by_age[available[by_age]]
-    found |= {"newest": _fixed(by_age), "moments": _fixed(-facts["published_at"][by_age])}
-    return Knowledge(facts=_fixed(facts), available=_fixed(available), **found | parts)
+    found |= {"newest": fixed(by_age), "moments": fixed(-facts["published_at"][by_age])}
+    return Knowledge(facts=fixed(facts), available=fixed(available), **found | parts)
 
 
 def knowledge_of(artefacts: Artefacts) -> Knowledge:
@@ -257,7 +257,7 @@ def known_sources(artefacts: Artefacts) -> frozenset[str]:
 def standing(values: Floats, until: int) -> Standing:
     """The items with values above 0, the highest first; the lower item first among equals."""
     order = np.argsort(-values, kind="stable")
-    return Standing(_fixed(order[values[order] > 0]), until)
+    return Standing(fixed(order[values[order] > 0]), until)
 
 
 def _aligned(count: int) -> NDArray[np.void]:
@@ -302,34 +302,27 @@ def item_weights(W: Sparse, fading: float) -> Rows:
     """A matrix of item-to-item weights; a seed's row is what it leads to."""
     indptr = np.asarray(W.indptr, dtype=np.int64)
     indices = np.asarray(W.indices, dtype=np.int32)
-    return Rows(_fixed(indptr), _fixed(indices), _fixed(W.data), float(fading))
+    return Rows(fixed(indptr), fixed(indices), fixed(W.data), float(fading))
 
 
 def content(space: Space, fading: float) -> Near:
     """A kind of content."""
-    near = (_fixed(space.nearest), _fixed(space.nearness), space.kept, _fixed(space.present))
-    return Near(*near, _fixed(space.codes), float(space.scale), float(fading))
+    near = (fixed(space.nearest), fixed(space.nearness), space.kept, fixed(space.present))
+    return Near(*near, fixed(space.codes), float(space.scale), float(fading))
 
 
 def _tastes(factors: Factors, fading: float) -> Tastes:
     return Tastes(
-        _fixed(factors.items),
-        _fixed(factors.precision),
-        _fixed(factors.inverse),
+        fixed(factors.items),
+        fixed(factors.precision),
+        fixed(factors.inverse),
         float(factors.alpha),
         float(fading),
     )
 
 
-def _fixed(array: NDArray[Any]) -> NDArray[Any]:
-    """Read-only, whether it lies in memory or in a file: to the compiler that is one kind of array."""
-    view = np.ascontiguousarray(array).view()
-    view.setflags(write=False)
-    return view
-
-
 def _nothing(*shape: int, of: type = np.float32) -> NDArray[Any]:
-    return _fixed(np.empty(shape, dtype=of))
+    return fixed(np.empty(shape, dtype=of))
 
 
 NO_CONTENT = Near(
@@ -349,4 +342,4 @@ NO_ORDER = Standing(_nothing(0, of=np.int64), NEVER)
 
 def _no_rows(count: int) -> Rows:
     indptr = np.zeros(count + 1, dtype=np.int64)
-    return Rows(_fixed(indptr), _nothing(0, of=np.int32), _nothing(0), 0.0)
+    return Rows(fixed(indptr), _nothing(0, of=np.int32), _nothing(0), 0.0)

@@ -1,10 +1,12 @@
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, event, select
 
-from recsys.catalogue.database import reading, writing
+from recsys.catalogue.database import connect, migrate, reading, writing
 from recsys.catalogue.items import (
     Counts,
     Item,
@@ -12,6 +14,7 @@ from recsys.catalogue.items import (
     delete_item,
     get_item,
     get_items,
+    gone_since,
     patch_item,
     read_items,
     read_some,
@@ -20,6 +23,7 @@ from recsys.catalogue.items import (
 )
 from recsys.catalogue.tables import ItemRow
 from recsys.catalogue.times import to_us
+from recsys.config import Settings
 from recsys.errors import InputError, UnknownItem
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -130,6 +134,22 @@ def test_what_was_withdrawn_and_what_is_back_is_told_since_a_moment(engine: Engi
         expected = (["deleted", "hidden"], ["back", "changed"])
         assert withdrawn_since(session, LATER, LATER) == expected
         assert withdrawn_since(session, LATER + timedelta(microseconds=1), LATER) == ([], [])
+
+
+@pytest.mark.parametrize("look", [withdrawn_since, gone_since])
+def test_what_a_server_asks_every_second_reads_only_what_changed(look, tmp_path: Path):
+    """However large the catalogue is."""
+    engine = connect(Settings(home=tmp_path))
+    migrate(engine)
+    asked: list[tuple[str, Any]] = []
+    event.listen(engine, "before_cursor_execute", lambda *told: asked.append(told[2:4]))
+    with reading(engine) as session:
+        look(session, NOW, LATER)
+    statement, given = asked[-1]
+    with engine.connect() as connection:
+        (plan,) = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given)
+    assert "INDEX ix_items_updated_at" in plan[-1]
+    engine.dispose()
 
 
 def test_an_item_is_on_offer_from_its_publication_until_its_expiry(engine: Engine):
