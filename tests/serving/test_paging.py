@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import worlds
-from apis import Api, running, served_quickly, until
+from apis import Api, alike, running, served_quickly, until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,7 +92,7 @@ def test_pages_are_the_one_slate_cut_where_nothing_happened(
 ) -> None:
     chain = pages(shared, path, said, 8)
     cut = next(chain)["items"] + next(chain)["items"]
-    assert cut == ask(shared, path, said, limit=16)["items"]
+    assert alike(cut, ask(shared, path, said, limit=16)["items"])
 
 
 def test_all_pages_of_popular_are_everything_that_may_be_shown(shared: Api) -> None:
