@@ -45,7 +45,7 @@ from recsys.locks import only_one
 from recsys.preference.models import Preference
 from recsys.threads import available_cores
 
-FORMAT = 6
+FORMAT = 7
 """Raised whenever an older reader could misread a newer folder."""
 
 LIBRARIES = (

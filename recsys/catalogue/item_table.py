@@ -1,6 +1,6 @@
 """The whole catalogue as columns: what every later stage reads instead of the database."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -66,10 +66,9 @@ class ItemTable:
         """Item id <-> row."""
         return IdMap(cast(list[ItemId], self.data["id"].to_pylist()))
 
-    def titles(self, ordinals: Iterable[int]) -> list[str]:
-        """The titles, or the ids of items without one."""
-        titles, keys = self._titles, self._keys
-        return [titles[ordinal] or keys[ordinal] for ordinal in ordinals]
+    def title(self, ordinal: int) -> str:
+        """The title, or the id of an item without one."""
+        return self._titles[ordinal] or self._keys[ordinal]
 
     @cached_property
     def _titles(self) -> "Texts":

@@ -20,7 +20,7 @@ from scipy.sparse import coo_array, diags_array
 
 from recsys.config import PreferenceSettings
 from recsys.identity import Floats, Ordinals
-from recsys.preference.pruning import strongest, strongest_product
+from recsys.preference.pruning import loudest_first, strongest, strongest_product
 from recsys.preference.sparse import (
     Sparse,
     assemble,
@@ -79,8 +79,9 @@ def lend_to(
     growth: float,
     k: int,
 ) -> Sparse:
-    """W as `lend` made it, with rows and columns for items (ascending) that nobody has liked: all they have is lent.
+    """W with rows and columns for items (ascending) that nobody has liked: all they have is lent.
 
+    W: as `lend` made it, each row by size, and so it stays.
     Their lenders lend what W holds of them, and not their own behaviour alone: the same for the well known.
     k: entries kept per row.
     """
@@ -90,12 +91,13 @@ def lend_to(
     lender = _lending(_lenders(some, support, priors, settings), support)
     level = min(1.0, n0 / (lender + n0)) ** growth
     W = without(W, items)
-    W = with_rows(W, items, strongest_product(T, W, k))
+    W = with_rows(W, items, loudest_first(strongest_product(T, W, k)))
     come = (W @ (level * T).T.tocsr()).tocoo()
     gains = (come.row != items[come.col]) & (np.abs(come.data) > weakest(W, k)[come.row])
     who, place = np.unique(come.row[gains], return_inverse=True)
     entries = (come.data[gains], (place, items[come.col[gains]]))
-    return with_rows(W, who, strongest(W[who] + coo_array(entries, (len(who), W.shape[1])), k))
+    heard = strongest(W[who] + coo_array(entries, (len(who), W.shape[1])), k)
+    return with_rows(W, who, loudest_first(heard))
 
 
 def _lending(T: Sparse, support: Floats) -> float:

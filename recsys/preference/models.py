@@ -20,6 +20,7 @@ from recsys.preference.factors import Factors, fit_factors
 from recsys.preference.interactions import interactions
 from recsys.preference.linear import fit_linear, reaches_new
 from recsys.preference.popularity import Popularity, fit_popularity
+from recsys.preference.pruning import loudest_first
 from recsys.preference.returns import fit_returns
 from recsys.preference.sparse import (
     Sparse,
@@ -39,7 +40,7 @@ KINDS = ("text", "image")
 
 @dataclass(frozen=True)
 class Preference:
-    """The models of taste over n items. In a matrix the row is the item come from."""
+    """The models of taste over n items. In a matrix the row is the item come from; its largest weight comes first."""
 
     cooccurrence: Sparse
     """(n, n), behaviour lent to cold items included."""
@@ -219,9 +220,9 @@ def fit_preference(
     tell("popularity")
     popularity = fit_popularity(log, n_items, settings)
     return Preference(
-        cooccurrence,
-        transitions,
-        linear,
+        loudest_first(cooccurrence),
+        None if transitions is None else loudest_first(transitions),
+        None if linear is None else loudest_first(linear),
         factors,
         fit_returns(order),
         popularity,

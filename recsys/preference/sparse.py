@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 from recsys.identity import NOTHING, Floats, Ordinals
 
 Sparse = csr_array[np.float32, tuple[int, int]]
-"""In row order, each row sorted by column, no entry twice."""
+"""In row order, no entry twice; each row sorted by column, but where something else is said."""
 
 _PARTS = ("data", "indices", "indptr", "shape")
 
@@ -30,7 +30,8 @@ def assemble(
     wide = max(len(data), *shape) > np.iinfo(np.int32).max
     index: Any = np.int64 if wide else np.int32
     values = data.astype(np.float32, copy=False)
-    return csr_array((values, indices.astype(index), indptr.astype(index)), shape=shape)
+    places = (indices.astype(index, copy=False), indptr.astype(index, copy=False))
+    return csr_array((values, *places), shape=shape)
 
 
 def rows_of(W: Sparse) -> NDArray[np.int64]:

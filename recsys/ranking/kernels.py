@@ -76,9 +76,6 @@ ALL = 0
 EMPTY = 0
 """A place of the hash table that holds no entry: entries are numbered from 1, and the one before them is no item's."""
 
-SHARE, SHARES = 20, 1 << 11
-"""Bits of a float32 that are not looked at in telling sizes apart, and how many sizes are left."""
-
 UNAVAILABLE, EXCLUDED, SEEN, NOT_ALLOWED = range(4)
 """Why an item is left out, in the order in which it is asked."""
 
@@ -183,10 +180,11 @@ def _code_dot(codes: NDArray[np.int8], vector: Floats) -> np.float32:
 
 @compiled_sum
 def _codes_dot(one: NDArray[np.int8], other: NDArray[np.int8]) -> int:
-    """Inner product of two coded vectors."""
+    """Inner product of two coded vectors. Each step stays as narrow as it is: numba would make it twice as wide."""
     total = np.int32(0)
     for c in range(len(one)):
-        total += np.int32(one[c]) * np.int32(other[c])
+        both = np.int32(np.int32(one[c]) * np.int32(other[c]))
+        total = np.int32(total + both)
     return int(total)
 
 
@@ -342,10 +340,21 @@ def _table_size(entries: int) -> int:
 
 
 @compiled
-def _row_entries(rows: Rows, asked: Asked, n: int) -> int:
-    total = 0
-    for k in range(asked.starts[n], asked.starts[n + 1]):
-        total += rows.indptr[asked.seeds[k] + 1] - rows.indptr[asked.seeds[k]]
+def _listen(rows: Rows, asked: Asked, n: int, faded: Floats, heard: Ordinals) -> int:
+    """What the seeds of query n weigh for a matrix, and how many entries of each one's row are heard; gives the sum.
+
+    A row begins with its largest entries, and a seed is heard in proportion: what half the weight leaves of the
+    lower half of a row lifts no item above what others say.
+    """
+    first, last = asked.starts[n], asked.starts[n + 1]
+    _fade(asked, n, rows.fading, faded[first:last])
+    loudest, total = np.float32(0), 0
+    for k in range(first, last):
+        loudest = max(loudest, abs(faded[k]))
+    for k in range(first, last):
+        width = rows.indptr[asked.seeds[k] + 1] - rows.indptr[asked.seeds[k]]
+        heard[k] = math.ceil(width * abs(faded[k]) / loudest) if loudest > 0 else 0
+        total += heard[k]
     return total
 
 
@@ -356,30 +365,27 @@ def _add_rows(
     asked: Asked,
     n: int,
     faded: Floats,
+    heard: Ordinals,
     places: Items,
     size: int,
     items: Items,
-    marks: Marks,
     values: Floats,
     count: int,
-) -> tuple[int, bool]:
-    """weights @ W[seeds] into a column. Gives how many entries there are now, and whether no seed has a row."""
-    _fade(asked, n, rows.fading, faded)
-    first, last, nothing = asked.starts[n], asked.starts[n + 1], True
-    for k in range(first, last):
-        weight, seed = faded[k - first], asked.seeds[k]
+) -> int:
+    """weights @ what is heard of W[seeds], into a column. Gives how many entries there are now."""
+    last = asked.starts[n + 1]
+    for k in range(asked.starts[n], last):
         if k + 1 < last:
-            following = asked.seeds[k + 1]
-            start, end = rows.indptr[following], rows.indptr[following + 1]
-            for entry in range(start, end, LINE // 4):
+            following = rows.indptr[asked.seeds[k + 1]]
+            for entry in range(following, following + heard[k + 1], LINE // 4):
                 prefetch(rows.indices, entry, 0)
                 prefetch(rows.data, entry, 0)
-        for entry in range(rows.indptr[seed], rows.indptr[seed + 1]):
+        start = rows.indptr[asked.seeds[k]]
+        for entry in range(start, start + heard[k]):
             at = _at(places, size, items, count, rows.indices[entry])
             count += at == count
-            values[at, column] += weight * rows.data[entry]
-            nothing = False
-    return count, nothing
+            values[at, column] += faded[k] * rows.data[entry]
+    return count
 
 
 @compiled
@@ -394,7 +400,6 @@ def _add_near(
     places: Items,
     size: int,
     items: Items,
-    marks: Marks,
     values: Floats,
     count: int,
 ) -> tuple[int, bool]:
@@ -436,7 +441,6 @@ def _add_again(
     places: Items,
     size: int,
     items: Items,
-    marks: Marks,
     values: Floats,
     count: int,
 ) -> tuple[int, bool]:
@@ -487,26 +491,13 @@ def _best_of_column(
     values: Floats,
     count: int,
     limit: int,
-    shares: Items,
     keys: Ordinals,
     places: Ordinals,
 ) -> int:
-    """The entries with the highest values above 0, best first, into `places`; gives how many.
-
-    Most are told from the best by counting how many there are of each size, to an eighth of a power of 2 (`shares`):
-    only the rest is put in order.
-    """
-    bits = values.view(np.int32)
-    shares[:] = 0
+    """The entries with the highest values above 0, best first, into `places`; gives how many."""
+    bits, found = values.view(np.int32), 0
     for at in range(1, count):
-        shares[max(bits[at, column], 0) >> SHARE] += 1
-    lowest, above = len(shares), 0
-    while lowest > 1 and above < limit:
-        lowest -= 1
-        above += shares[lowest]
-    least, found = lowest << SHARE if above >= limit else 1, 0
-    for at in range(1, count):
-        if bits[at, column] >= least:
+        if bits[at, column] > 0:
             keys[found], places[found] = _key(bits[at, column], items[at]), at
             found += 1
     return _bring_forward(keys, places, found, limit)
@@ -557,8 +548,10 @@ def _room(
     finders: Mask,
     limit: int,
     listed: int,
+    faded: Floats,
+    heard: Ordinals,
 ) -> int:
-    """Entries that a query may need at the most; at least 1."""
+    """Entries that a query may need at the most; at least 1. Listens to what the seeds lead to, matrix by matrix."""
     seeds = asked.starts[n + 1] - asked.starts[n]
     for k in range(asked.starts[n], asked.starts[n + 1]):
         prefetch(cooccurrence.indptr, asked.seeds[k], 0)
@@ -568,11 +561,11 @@ def _room(
     room = 1 + listed + forbidden.excluded_starts[n + 1] - forbidden.excluded_starts[n]
     room += forbidden.seen_starts[n + 1] - forbidden.seen_starts[n]
     if wanted[COOCCURRENCE]:
-        room += _row_entries(cooccurrence, asked, n)
+        room += _listen(cooccurrence, asked, n, faded[0], heard[0])
     if wanted[TRANSITIONS]:
-        room += _row_entries(transitions, asked, n)
+        room += _listen(transitions, asked, n, faded[1], heard[1])
     if wanted[LINEAR]:
-        room += _row_entries(linear, asked, n)
+        room += _listen(linear, asked, n, faded[2], heard[2])
     if wanted[AGAIN]:
         room += seeds
     if wanted[TEXT]:
@@ -618,9 +611,10 @@ def find(
         knowledge.transitions,
         knowledge.linear,
     )
-    queries = len(asked.page)
+    queries, seeds = len(asked.page), len(asked.seeds)
     by_words = len(words_starts) > 0
-    needs, total, longest = np.empty(queries, dtype=np.int64), 0, 1
+    faded, heard = np.empty((3, seeds), dtype=np.float32), np.empty((3, seeds), dtype=np.int64)
+    needs, total = np.empty(queries, dtype=np.int64), 0
     for n in range(queries):
         listed = given_starts[n + 1] - given_starts[n]
         if by_words:
@@ -639,16 +633,16 @@ def find(
             finds[voices[n]],
             limit,
             listed,
+            faded,
+            heard,
         )
         total += given_starts[n + 1] - given_starts[n] if judged[n] else min(pool, needs[n])
-        longest = max(longest, asked.starts[n + 1] - asked.starts[n])
     room = needs.max() + 1
     places = np.empty(_table_size(room), dtype=np.int32)
     items, values = np.empty(room, dtype=np.int32), np.empty((room, COLUMNS), dtype=np.float32)
     marks, pooled = np.empty(room, dtype=np.uint8), np.empty(max(room, total), dtype=np.int64)
     keys, order = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
     lists, lengths = np.empty((N_SOURCES, limit), np.int64), np.zeros(N_SOURCES, np.int64)
-    faded, shares = np.empty(longest, dtype=np.float32), np.empty(SHARES, dtype=np.int32)
     columns, items[EMPTY] = np.empty(COLUMNS, dtype=np.int64), FREE
     starts = np.zeros(queries + 1, dtype=np.int64)
     kept, said = np.empty(total, np.int64), np.empty((total, COLUMNS), np.float32)
@@ -662,41 +656,19 @@ def find(
         values[: needs[n] + 1], marks[: needs[n] + 1] = 0, 0
         count, wanted, finders = 1, wants[voices[n]], finds[voices[n]]
         allowed = forbidden.allowed[n]
-        if wanted[COOCCURRENCE]:
-            count, silent[n, COOCCURRENCE] = _add_rows(
-                cooccurrence,
-                BY_COOCCURRENCE,
-                asked,
-                n,
-                faded,
-                places,
-                size,
-                items,
-                marks,
-                values,
-                count,
-            )
-        if wanted[TRANSITIONS]:
-            count, silent[n, TRANSITIONS] = _add_rows(
-                transitions,
-                BY_TRANSITIONS,
-                asked,
-                n,
-                faded,
-                places,
-                size,
-                items,
-                marks,
-                values,
-                count,
-            )
-        if wanted[LINEAR]:
-            count, silent[n, LINEAR] = _add_rows(
-                linear, BY_LINEAR, asked, n, faded, places, size, items, marks, values, count
-            )
+        for m, source, column, rows in (
+            (0, COOCCURRENCE, BY_COOCCURRENCE, cooccurrence),
+            (1, TRANSITIONS, BY_TRANSITIONS, transitions),
+            (2, LINEAR, BY_LINEAR, linear),
+        ):
+            if wanted[source]:
+                silent[n, source] = heard[m, asked.starts[n] : asked.starts[n + 1]].sum() == 0
+                count = _add_rows(
+                    rows, column, asked, n, faded[m], heard[m], places, size, items, values, count
+                )
         if wanted[AGAIN]:
             count, silent[n, AGAIN] = _add_again(
-                knowledge.again, facts, asked, n, places, size, items, marks, values, count
+                knowledge.again, facts, asked, n, places, size, items, values, count
             )
         if wanted[TEXT] and not by_words:
             count, silent[n, TEXT] = _add_near(
@@ -710,7 +682,6 @@ def find(
                 places,
                 size,
                 items,
-                marks,
                 values,
                 count,
             )
@@ -726,7 +697,6 @@ def find(
                 places,
                 size,
                 items,
-                marks,
                 values,
                 count,
             )
@@ -768,7 +738,7 @@ def find(
             for source, column in by_column:
                 if finders[source]:
                     lengths[source] = _best_of_column(
-                        column, items, values, count, limit, shares, keys, order
+                        column, items, values, count, limit, keys, order
                     )
                     lists[source, : lengths[source]] = order[: lengths[source]]
             if by_words and finders[TEXT]:
@@ -966,22 +936,19 @@ def judge(
 
 
 @compiled
-def _strongest_seed(rows: Rows, asked: Asked, n: int, faded: Floats, item: int) -> int:
-    """The position of the seed with the largest positive weight * W[seed, item]; `FREE`: none."""
+def _strongest_seed(
+    rows: Rows, asked: Asked, n: int, faded: Floats, heard: Ordinals, item: int
+) -> int:
+    """The position of the seed with the largest positive weight * W[seed, item] that is heard; `FREE`: none."""
     first, most, found = asked.starts[n], 0.0, FREE
     for k in range(first, asked.starts[n + 1]):
-        low, high = rows.indptr[asked.seeds[k]], rows.indptr[asked.seeds[k] + 1]
-        end = high
-        while low < high:
-            middle = (low + high) // 2
-            if rows.indices[middle] < item:
-                low = middle + 1
-            else:
-                high = middle
-        if low < end and rows.indices[low] == item:
-            part = faded[k - first] * rows.data[low]
-            if part > 0 and part >= most:
-                most, found = part, k - first
+        start = rows.indptr[asked.seeds[k]]
+        for entry in range(start, start + heard[k]):
+            if rows.indices[entry] == item:
+                part = faded[k] * rows.data[entry]
+                if part > 0 and part >= most:
+                    most, found = part, k - first
+                break
     return found
 
 
@@ -1004,7 +971,8 @@ def explain(
     knowledge = held.arrays
     count, n_parts = len(items), len(sources)
     part, seed = np.full(count, FREE, dtype=np.int64), np.full(count, FREE, dtype=np.int64)
-    faded = np.empty((3, len(asked.seeds)), dtype=np.float32)
+    seeds = len(asked.seeds)
+    faded, heard = np.empty((3, seeds), dtype=np.float32), np.empty((3, seeds), dtype=np.int64)
     tried = np.empty(n_parts, dtype=np.bool_)
     for n in range(len(starts) - 1):
         ready = False
@@ -1024,9 +992,9 @@ def explain(
                     break
                 if source in (COOCCURRENCE, TRANSITIONS, LINEAR):
                     if not ready:
-                        _fade(asked, n, knowledge.cooccurrence.fading, faded[0])
-                        _fade(asked, n, knowledge.transitions.fading, faded[1])
-                        _fade(asked, n, knowledge.linear.fading, faded[2])
+                        _listen(knowledge.cooccurrence, asked, n, faded[0], heard[0])
+                        _listen(knowledge.transitions, asked, n, faded[1], heard[1])
+                        _listen(knowledge.linear, asked, n, faded[2], heard[2])
                         ready = True
                     if source == COOCCURRENCE:
                         rows, row = knowledge.cooccurrence, 0
@@ -1034,7 +1002,7 @@ def explain(
                         rows, row = knowledge.transitions, 1
                     else:
                         rows, row = knowledge.linear, 2
-                    named = _strongest_seed(rows, asked, n, faded[row], items[m])
+                    named = _strongest_seed(rows, asked, n, faded[row], heard[row], items[m])
                 elif source == TEXT:
                     named = int(said[m, TEXT_SEED]) - 1
                 elif source == IMAGE:

@@ -90,7 +90,7 @@ lent to it, 0 for a new item, towards 1. judged_by: bit s for a source that know
 
 
 class Rows(NamedTuple):
-    """Item-to-item weights: the row of a seed (CSR form, indices ascending), added up over the seeds."""
+    """Item-to-item weights: the row of a seed (CSR form, the largest first), added up over the seeds."""
 
     indptr: Ordinals
     indices: NDArray[np.int32]

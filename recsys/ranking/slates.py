@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -155,18 +156,15 @@ class Slates:
     def in_words(self, n: int, items: ItemTable) -> list[str]:
         """The reasons of query n, with titles."""
         first, last = self.items.starts[n : n + 2].tolist()
-        seeds, seed = self.block.queries[n].seeds, self.seed[first:last]
-        distinct = np.unique(seed[seed >= 0])
-        titles = dict(
-            zip(distinct.tolist(), items.titles(seeds.items[distinct].tolist()), strict=True)
-        )
-        told = []
-        for part, place in zip(self.part[first:last].tolist(), seed.tolist(), strict=True):
-            before, after = self._phrase(part, place, seeds.types, place)
-            told.append(f"{before}{titles[place]}{after}" if place >= 0 else before)
-        return told
+        phrases, named = self.reasons
+        return [
+            before if item < 0 else f"{before}{items.title(item)}{after}"
+            for (before, after), item in zip(
+                phrases[first:last], named[first:last].tolist(), strict=True
+            )
+        ]
 
-    @property
+    @cached_property
     def reasons(self) -> tuple[list[Phrase], Ordinals]:
         """For each of the m places, the phrase, and the item that it names (`ABSENT`: none)."""
         queries, starts = self.block.queries, self.items.starts

@@ -1,18 +1,54 @@
-"""What a request says in its query string -> a checked model, in the time that pydantic takes for it.
+"""What a request says in its address -> checked values, in the time that pydantic takes for it.
 
-FastAPI reads the fields of a model one by one, which takes as long as making the whole slate; so the routes that
-answer with one read the query string themselves, and tell /openapi.json of it here.
+FastAPI looks field by field for what an endpoint may want, which takes as long as making the whole slate; so the
+routes that answer with one read their addresses themselves, and tell /openapi.json of it here.
 """
 
+from collections.abc import Callable, Coroutine, Mapping
 from functools import cache
-from typing import Any, TypeVar, get_origin
+from typing import Any, TypeVar, get_origin, get_type_hints
 from urllib.parse import parse_qsl
 
-from fastapi import Request
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 M = TypeVar("M", bound=BaseModel)
+
+
+class Asking(APIRoute):
+    """A route whose endpoint is handed the parts of its path and the request, and no more, unless it has a body."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Called once, by FastAPI."""
+        if self.body_field is not None:
+            return super().get_route_handler()
+        hints = get_type_hints(self.endpoint, include_extras=True)
+        parts = {name: TypeAdapter(hints[name]) for name in self.param_convertors}
+
+        async def handle(request: Request) -> Response:
+            found: Response = await self.endpoint(request=request, **_checked(parts, request))
+            return found
+
+        return handle
+
+
+def _checked(parts: Mapping[str, TypeAdapter[str]], request: Request) -> dict[str, str]:
+    """The parts of the path. Raises RequestValidationError."""
+    checked = {}
+    for name, kind in parts.items():
+        try:
+            checked[name] = kind.validate_python(request.path_params[name])
+        except ValidationError as error:
+            raise _refused(error, "path", name) from None
+    return checked
+
+
+def _refused(error: ValidationError, *where: str) -> RequestValidationError:
+    return RequestValidationError(
+        [{**problem, "loc": (*where, *problem["loc"])} for problem in error.errors()]
+    )
 
 
 def asked(model: type[M], request: Request) -> M:
@@ -28,10 +64,7 @@ def asked(model: type[M], request: Request) -> M:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems = error.errors()
-        raise RequestValidationError(
-            [{**problem, "loc": ("query", *problem["loc"])} for problem in problems]
-        ) from None
+        raise _refused(error, "query") from None
 
 
 def in_query(model: type[BaseModel]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from recsys.ranking.candidates import Query
 from recsys.ranking.viewer import Viewer
 from recsys.serving import examples
 from recsys.serving.addresses import ItemPath, UserPath
-from recsys.serving.asking import asked, in_query
+from recsys.serving.asking import Asking, asked, in_query
 from recsys.serving.live import Served
 from recsys.serving.paging import follow
 from recsys.serving.problems import (
@@ -53,7 +53,7 @@ from recsys.serving.slates import (
 from recsys.serving.together import Wish
 from recsys.serving.viewers import NOBODY, viewer
 
-router = APIRouter(tags=["Slates"], responses=NO_SNAPSHOT)
+router = APIRouter(tags=["Slates"], responses=NO_SNAPSHOT, route_class=Asking)
 
 Within = Annotated[Services, Depends(services)]
 

@@ -206,7 +206,7 @@ def _places(page: Page, served: Served, explain: bool, first: int) -> list[dict[
                 items.ids.external(np.array(page.items, dtype=np.int64)),
                 page.scores,
                 page.reasons(items),
-                items.titles(page.items),
+                map(items.title, page.items),
                 strict=True,
             ),
             start=first,

@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from recsys.preference import pruning
-from recsys.preference.pruning import strongest, strongest_of_dense, strongest_product
+from recsys.preference.pruning import (
+    loudest_first,
+    strongest,
+    strongest_of_dense,
+    strongest_product,
+)
 
 
 def random(rows, columns, share, seed):
@@ -122,3 +127,17 @@ def test_a_product_is_the_same_with_any_number_of_threads(monkeypatch):
         found.append(strongest_product(A, B, 20))
     for part in ("indptr", "indices", "data"):
         assert np.array_equal(*(getattr(product, part) for product in found))
+
+
+@given(worlds)
+@settings(max_examples=60, deadline=None)
+def test_the_loudest_come_first_and_nothing_is_lost(world):
+    rows, columns, share, seed, _ = world
+    W = random(rows, columns, share, seed)
+    W.data = np.round(W.data)  # many are alike, and some are 0
+    got = loudest_first(W)
+    assert np.array_equal(got.toarray(), W.toarray())
+    for row in range(rows):
+        entries = slice(got.indptr[row], got.indptr[row + 1])
+        said = list(zip(-np.abs(got.data[entries]), got.indices[entries], strict=True))
+        assert said == sorted(said)

@@ -12,6 +12,7 @@ from recsys.embedding.encoder import EncoderCard, unit_rows
 from recsys.embedding.vectors import VectorTable
 from recsys.identity import Floats, IdMap
 from recsys.index.space import Space, build_space
+from recsys.preference.pruning import loudest_first
 from recsys.ranking.block import Block, Lists
 from recsys.ranking.candidates import History, Query
 from recsys.ranking.knowledge import (
@@ -63,7 +64,7 @@ class Asked:
 
 
 def rows(asked: Query, weights: csr_array = W, fading: float = 0.0) -> Asked:
-    knowledge = knowing(weights.shape[0], linear=item_weights(weights, fading))
+    knowledge = knowing(weights.shape[0], linear=item_weights(loudest_first(weights), fading))
     return Asked(knowledge, "linear", asked)
 
 
@@ -93,13 +94,21 @@ def test_an_unknown_viewer_gets_no_opinion_rather_than_zeros() -> None:
         assert opinion.because([0, 1]) == [-1, -1]
 
 
-def test_rows_agree_with_the_dense_product() -> None:
+@pytest.mark.parametrize("alike", [True, False])
+def test_rows_agree_with_the_dense_product_of_what_is_heard(alike: bool) -> None:
     rng = np.random.default_rng(0)
-    dense = rng.normal(size=(40, 40)) * (rng.random((40, 40)) < 0.2)
-    history, strength = rng.choice(40, 8, replace=False), rng.normal(size=8)
+    dense = rng.normal(size=(40, 40)) * (rng.random((40, 40)) < 0.4)
+    history = rng.choice(40, 8, replace=False)
+    strength = rng.choice([-0.7, 0.7], size=8) if alike else rng.normal(size=8)
     asked = query(history.tolist(), strength.tolist())
     opinion = rows(asked, csr_array(dense.astype(np.float32)))
-    expected = strength @ dense[history]
+    expected = np.zeros(40)
+    for row, weight in zip(dense[history], strength, strict=True):
+        heard = np.ceil(np.count_nonzero(row) * abs(weight) / np.abs(strength).max())
+        largest = np.argsort(-np.abs(row), kind="stable")[: int(heard)]
+        expected[largest] += weight * row[largest]
+    if alike:
+        assert expected == pytest.approx(strength @ dense[history])
     assert opinion.scores(list(range(40))) == pytest.approx(expected, abs=1e-5)
     best = [n for n in np.argsort(-expected, kind="stable") if expected[n] > 0]
     assert opinion.best(10) == best[:10]
