@@ -1,12 +1,13 @@
 """The routes that read and write the catalogue: items and events. One call is one transaction."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, HTTPException, Query, Response
+from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
 from recsys.catalogue.database import reading, writing
@@ -36,7 +37,7 @@ from recsys.serving.schemas import (
     ItemCounts,
     OneOrMany,
 )
-from recsys.serving.slates import WRITERS, Services, as_json, services
+from recsys.serving.slates import WRITERS, Services, as_json, services, services_of
 
 router = APIRouter()
 
@@ -49,8 +50,9 @@ TURN_SECONDS = 1
 """How long a write waits for its turn: a burst passes, a jam does not pile up."""
 
 
-async def turn(within: Within) -> AsyncIterator[None]:
-    """One of `WRITERS` writes at once; waiting for it holds no thread. Raises HTTPException."""
+async def in_turn(request: Request, write: Callable[[Services], Response]) -> Response:
+    """Write in a thread, one of `WRITERS` at once; waiting for a turn holds none. Raises HTTPException."""
+    within = services_of(request)
     try:
         async with asyncio.timeout(TURN_SECONDS):
             await within.writers.acquire()
@@ -58,12 +60,9 @@ async def turn(within: Within) -> AsyncIterator[None]:
         message = f"{WRITERS} writes are under way already: try again, or send many in one call"
         raise HTTPException(503, message, {"Retry-After": "1"}) from None
     try:
-        yield
+        return await run_in_threadpool(write, within)
     finally:
         within.writers.release()
-
-
-ONE_OF_FEW = Depends(turn)
 
 
 class WhichItems(BaseModel, extra="forbid", frozen=True):
@@ -77,6 +76,26 @@ class WhichEvents(BaseModel, extra="forbid", frozen=True):
 
     limit: Annotated[int, Field(ge=1, le=1_000)] = 100
     before: Moment | None = None
+
+
+@router.post("/v1/events", tags=EVENTS, response_model=EventCounts, responses=BUSY)
+async def add_events(
+    events: Annotated[OneOrMany[EventIn], Body(openapi_examples=examples.EVENTS)], request: Request
+) -> Response:
+    """Store one event or a list of up to 10,000: all of them, or none if one is wrong.
+
+    They count in the very next request. Sent again with the same `event_id` (or, without one, the same
+    content and time), an event is a duplicate and changes nothing. The item may arrive later.
+    """
+
+    def write(within: Services) -> Response:
+        check_events(events, ("body",), within.settings.events)
+        with writing(within.engine) as session:
+            stored = append_events(session, events)
+        within.metrics.events.inc(stored.added)
+        return as_json(stored._asdict())
+
+    return await in_turn(request, write)
 
 
 @router.get("/v1/items", tags=ITEMS, response_model=FoundItems)
@@ -107,13 +126,12 @@ def read_item(item_id: ItemPath, within: Within) -> Response:
     "/v1/items/{item_id:path}",
     tags=ITEMS,
     response_model=Item,
-    dependencies=[ONE_OF_FEW],
     responses=BUSY | {201: {"model": Item, "description": "The item is new"}},
 )
-def write_item(
+async def write_item(
     item_id: ItemPath,
     body: Annotated[ItemBody, Body(openapi_examples=examples.ITEM)],  # type: ignore[valid-type]
-    within: Within,
+    request: Request,
 ) -> Response:
     """Add an item, or replace it whole. 201 if it is new.
 
@@ -123,71 +141,61 @@ def write_item(
     seconds later if the snapshot has never known it on offer.
     """
     item = Item.model_validate(_given(body) | {"id": item_id})
-    counts = _store([item], within)
-    return as_json(item.model_dump(), 201 if counts["added"] else 200)
+
+    def write(within: Services) -> Response:
+        counts = _store([item], within)
+        return as_json(item.model_dump(), 201 if counts["added"] else 200)
+
+    return await in_turn(request, write)
 
 
 @router.patch(
     "/v1/items/{item_id:path}",
     tags=ITEMS,
     response_model=Item,
-    dependencies=[ONE_OF_FEW],
     responses=UNKNOWN_ITEM | BUSY,
 )
-def change_item(
+async def change_item(
     item_id: ItemPath,
     body: Annotated[ItemChanges, Body(openapi_examples=examples.CHANGES)],  # type: ignore[valid-type]
-    within: Within,
+    request: Request,
 ) -> Response:
     """Change some fields of an item; null takes one away (RFC 7396)."""
-    with writing(within.engine) as session:
-        item = patch_item(session, item_id, _given(body), datetime.now(UTC))
-    _tell([item], within)
-    return as_json(item.model_dump())
+
+    def write(within: Services) -> Response:
+        with writing(within.engine) as session:
+            item = patch_item(session, item_id, _given(body), datetime.now(UTC))
+        _tell([item], within)
+        return as_json(item.model_dump())
+
+    return await in_turn(request, write)
 
 
 @router.delete(
     "/v1/items/{item_id:path}",
     tags=ITEMS,
     status_code=204,
-    dependencies=[ONE_OF_FEW],
     responses=UNKNOWN_ITEM | BUSY,
 )
-def remove_item(item_id: ItemPath, within: Within) -> Response:
+async def remove_item(item_id: ItemPath, request: Request) -> Response:
     """Delete an item. It is gone from the very next slate."""
-    with writing(within.engine) as session:
-        if not delete_item(session, item_id, datetime.now(UTC)):
-            raise UnknownItem(f"there is no item {item_id!r} to delete: check the id")
-    within.live.note(gone=[ItemId(item_id)], back=[])
-    return Response(status_code=204)
+
+    def write(within: Services) -> Response:
+        with writing(within.engine) as session:
+            if not delete_item(session, item_id, datetime.now(UTC)):
+                raise UnknownItem(f"there is no item {item_id!r} to delete: check the id")
+        within.live.note(gone=[ItemId(item_id)], back=[])
+        return Response(status_code=204)
+
+    return await in_turn(request, write)
 
 
-@router.post(
-    "/v1/items", tags=ITEMS, response_model=ItemCounts, dependencies=[ONE_OF_FEW], responses=BUSY
-)
-def write_items(
-    items: Annotated[OneOrMany[Item], Body(openapi_examples=examples.ITEMS)], within: Within
+@router.post("/v1/items", tags=ITEMS, response_model=ItemCounts, responses=BUSY)
+async def write_items(
+    items: Annotated[OneOrMany[Item], Body(openapi_examples=examples.ITEMS)], request: Request
 ) -> Response:
     """Add or replace one item or a list of up to 10,000: all of them, or none if one is wrong."""
-    return as_json(_store(items, within))
-
-
-@router.post(
-    "/v1/events", tags=EVENTS, response_model=EventCounts, dependencies=[ONE_OF_FEW], responses=BUSY
-)
-def add_events(
-    events: Annotated[OneOrMany[EventIn], Body(openapi_examples=examples.EVENTS)], within: Within
-) -> Response:
-    """Store one event or a list of up to 10,000: all of them, or none if one is wrong.
-
-    They count in the very next request. Sent again with the same `event_id` (or, without one, the same
-    content and time), an event is a duplicate and changes nothing. The item may arrive later.
-    """
-    check_events(events, ("body",), within.settings.events)
-    with writing(within.engine) as session:
-        stored = append_events(session, events)
-    within.metrics.events.inc(stored.added)
-    return as_json(stored._asdict())
+    return await in_turn(request, lambda within: as_json(_store(items, within)))
 
 
 @router.get("/v1/users/{user_id:path}/events", tags=EVENTS, response_model=EventList)
