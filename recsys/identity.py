@@ -63,7 +63,7 @@ class IdMap(Generic[K]):
 
     def external(self, ordinals: Ordinals) -> list[K]:
         """The ids of these ordinals, in order. Raises IndexError on `ABSENT`: a missed mask is loud."""
-        if len(ordinals) and int(ordinals.min()) < 0:
+        places, ids = ordinals.tolist(), self._ids
+        if min(places, default=0) < 0:
             raise IndexError("ABSENT has no outside id: mask it before crossing the border")
-        ids = self._ids
-        return [ids[n] for n in ordinals.tolist()]
+        return [ids[n] for n in places]

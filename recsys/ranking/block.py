@@ -63,8 +63,8 @@ def best_of(scores: Floats, limit: int) -> Ordinals:
 def ends(lengths: Sequence[int] | Ordinals) -> Ordinals:
     """(q + 1,) where lists of these lengths start and end."""
     found = np.zeros(len(lengths) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=found[1:])
-    return found
+    found[1:] = lengths
+    return found.cumsum(out=found)
 
 
 class Block:

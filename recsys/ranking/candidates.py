@@ -163,7 +163,7 @@ class Query:
             return "search"
         if len(self.context):
             return "page"
-        liked = int((self.history.weights > 0).sum())
+        liked = np.count_nonzero(self.history.weights > 0)
         if liked <= SHORT:
             return "short" if liked else "newcomer"
         newest = self.history.newest

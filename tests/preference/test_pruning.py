@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matrices import drawn, random
 from scipy.sparse import csr_array
 
 from recsys.preference import pruning
@@ -15,22 +16,7 @@ from recsys.preference.pruning import (
 )
 
 
-def random(rows, columns, share, seed):
-    rng = np.random.default_rng(seed)
-    dense = rng.normal(size=(rows, columns)) * (rng.random((rows, columns)) < share)
-    return csr_array(dense.astype(np.float32))
-
-
-worlds = st.tuples(
-    st.integers(1, 12),
-    st.integers(1, 12),
-    st.floats(0, 1),
-    st.integers(0, 1000),
-    st.integers(1, 14),
-)
-
-
-@given(worlds)
+@given(drawn)
 @settings(max_examples=60, deadline=None)
 def test_pruning_keeps_the_largest_magnitudes_of_every_row_and_nothing_else(world):
     *shape, k = world
@@ -56,7 +42,7 @@ def test_a_product_in_blocks_is_the_whole_product_pruned(monkeypatch, hollow):
     assert got.toarray() == pytest.approx(expected, abs=1e-6)
 
 
-@given(worlds, st.booleans())
+@given(drawn, st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_a_pruned_product_is_the_product_of_scipy_pruned(world, hollow):
     rows, columns, share, seed, k = world
@@ -68,7 +54,7 @@ def test_a_pruned_product_is_the_product_of_scipy_pruned(world, hollow):
         assert np.array_equal(getattr(got, part), getattr(expected, part))
 
 
-@given(worlds, st.booleans())
+@given(drawn, st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_two_products_in_one_go_are_one_after_the_other(world, hollow):
     rows, columns, share, seed, k = world
@@ -129,7 +115,7 @@ def test_a_product_is_the_same_with_any_number_of_threads(monkeypatch):
         assert np.array_equal(*(getattr(product, part) for product in found))
 
 
-@given(worlds)
+@given(drawn)
 @settings(max_examples=60, deadline=None)
 def test_the_loudest_come_first_and_nothing_is_lost(world):
     rows, columns, share, seed, _ = world

@@ -2,7 +2,7 @@
 
 import numpy as np
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from matrices import drawn, random
 from scipy.sparse import csr_array
 
 from recsys.preference.pruning import strongest
@@ -14,21 +14,6 @@ from recsys.preference.sparse import (
     with_rows,
     without,
     write_sparse,
-)
-
-
-def random(rows, columns, share, seed):
-    rng = np.random.default_rng(seed)
-    dense = rng.normal(size=(rows, columns)) * (rng.random((rows, columns)) < share)
-    return csr_array(dense.astype(np.float32))
-
-
-worlds = st.tuples(
-    st.integers(1, 12),
-    st.integers(1, 12),
-    st.floats(0, 1),
-    st.integers(0, 1000),
-    st.integers(1, 14),
 )
 
 
@@ -50,7 +35,7 @@ def test_a_matrix_is_read_back_as_written_and_stays_in_its_file(tmp_path):
     assert not got.data.flags.writeable
 
 
-@given(worlds)
+@given(drawn)
 @settings(deadline=None)
 def test_rows_taken_out_and_put_in_are_those_of_a_dense_matrix(world):
     rows, _, share, seed, _ = world
@@ -65,7 +50,7 @@ def test_rows_taken_out_and_put_in_are_those_of_a_dense_matrix(world):
     np.testing.assert_array_equal(without(W, some).toarray(), dense)
 
 
-@given(worlds)
+@given(drawn)
 @settings(deadline=None)
 def test_an_entry_gets_into_a_row_only_if_it_beats_the_weakest(world):
     rows, columns, share, seed, k = world
