@@ -5,6 +5,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +22,8 @@ SHORT = 3
 SEGMENTS = ("history", "short", "returning", "newcomer", "page", "search")
 """Of queries, by what they set out from: each has weights of its own in the blend."""
 
-BREAK = timedelta(minutes=30)
-"""Who did nothing for longer is coming back, and need not go on with what was begun: the usual end of a session."""
+BREAK = timedelta(minutes=30) // MICROSECOND
+"""Microseconds. Who did nothing for longer is coming back, and need not go on with what was begun: the usual end of a session."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,7 @@ class History:
         return History(self.items[keep], self.weights[keep], types, visits, self.newest)
 
 
-@dataclass(frozen=True)
-class Seeds:
+class Seeds(NamedTuple):
     """What a slate sets out from: the page, and then the history, newest first."""
 
     items: Ordinals
@@ -82,7 +82,11 @@ class Where:
     without_brands: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return self != Where()
+        return self is not ANYTHING and self != ANYTHING
+
+
+ANYTHING = Where()
+"""No condition."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,11 @@ class Quota:
     category: int | None = None
 
     def __bool__(self) -> bool:
-        return self != Quota()
+        return self is not ANY_NUMBER and self != ANY_NUMBER
+
+
+ANY_NUMBER = Quota()
+"""No quota."""
 
 
 @dataclass(frozen=True)
@@ -123,10 +131,10 @@ class Query:
     """(dim,) unit vector of a text query in the snapshot's text space."""
     rerank: Ordinals | None = None
     """Rank these and no others."""
-    where: Where = Where()
+    where: Where = ANYTHING
     boosts: tuple[Boost, ...] = ()
     diversity: float = 0.0
-    quota: Quota = Quota()
+    quota: Quota = ANY_NUMBER
     sources: frozenset[str] | None = None
     """Use only these sources; None: all."""
 
@@ -167,7 +175,7 @@ class Query:
         if liked <= SHORT:
             return "short" if liked else "newcomer"
         newest = self.history.newest
-        came_back = newest is not None and to_us(self.at) - newest > BREAK // MICROSECOND
+        came_back = newest is not None and to_us(self.at) - newest > BREAK
         return "returning" if came_back else "history"
 
     @property

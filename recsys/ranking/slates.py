@@ -156,12 +156,11 @@ class Slates:
     def in_words(self, n: int, items: ItemTable) -> list[str]:
         """The reasons of query n, with titles."""
         first, last = self.items.starts[n : n + 2].tolist()
-        phrases, named = self.reasons
+        phrases, named = self.reasons[0][first:last], self.reasons[1][first:last].tolist()
+        titles = {item: items.title(item) for item in set(named) if item >= 0}
         return [
-            before if item < 0 else f"{before}{items.title(item)}{after}"
-            for (before, after), item in zip(
-                phrases[first:last], named[first:last].tolist(), strict=True
-            )
+            f"{before}{titles[item]}{after}" if item >= 0 else before
+            for (before, after), item in zip(phrases, named, strict=True)
         ]
 
     @cached_property
@@ -170,21 +169,25 @@ class Slates:
         queries, starts = self.block.queries, self.items.starts
         types = [kind for query in queries for kind in query.seeds.types]
         at = np.repeat(self.block.seeds.starts[:-1], np.diff(starts)) + self.seed
-        phrases = [
-            self._phrase(part, seed, types, place)
-            for part, seed, place in zip(
-                self.part.tolist(), self.seed.tolist(), at.tolist(), strict=True
-            )
-        ]
+        spoken: dict[tuple[int, str | None], Phrase] = {}
+        phrases = []
+        for part, seed, place in zip(
+            self.part.tolist(), self.seed.tolist(), at.tolist(), strict=True
+        ):
+            why = (part, types[place] if seed >= 0 else None)
+            if why not in spoken:
+                spoken[why] = self._phrase(*why)
+            phrases.append(spoken[why])
         seeds = self.block.seeds.items
         named = np.where(self.seed >= 0, seeds[at], ABSENT) if len(seeds) else self.seed
         return phrases, named
 
-    def _phrase(self, part: int, seed: int, types: Sequence[str], place: int) -> Phrase:
-        """place: where in the types the seed's is."""
+    def _phrase(self, part: int, event: str | None) -> Phrase:
+        """event: what was done to the item that is named; None: none is."""
         if part < 0:
             return self._otherwise()
-        return _STANDING[self.names[part]] if seed < 0 else _because(self.names[part], types[place])
+        name = self.names[part]
+        return _STANDING[name] if event is None else _because(name, event)
 
     def _otherwise(self) -> Phrase:
         """Where no part speaks."""

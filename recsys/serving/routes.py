@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Depends, Request, Response
 from recsys.catalogue.database import reading
 from recsys.catalogue.items import get_item
 from recsys.errors import InputError, QueryError, UnknownItem
-from recsys.identity import Ordinals
+from recsys.identity import ItemId, Ordinals
 from recsys.ranking.candidates import Query
 from recsys.ranking.viewer import Viewer
 from recsys.serving import examples
@@ -109,11 +109,10 @@ def recommend(
         10 if given is None else min(len(given), within.settings.ranking.max_limit)
     )
     hide_seen = False if ask.hide_seen is None and given is not None else ask.hide_seen
-    question = replace(
-        query(ask, max(limit, 1), who, hide_seen, served, within),
-        context=known(served, ask.context_items),
-        rerank=None if given is None else known(served, given),
-    )
+    page = known(served, ask.context_items)
+    question = query(ask, max(limit, 1), who, hide_seen, served, within, page)
+    if given is not None:
+        question = replace(question, rerank=known(served, given))
     missing = unknown(served, [*(given or ()), *ask.context_items])
     return answer(question, ask, ("recommendations", ""), served, within, missing)
 
@@ -212,8 +211,9 @@ def _wanted(placement: Placement, who: Viewer, served: Served, within: Services)
     """What a placement asks. Raises QueryError, UnknownItem."""
     match placement:
         case RecommendPlacement():
-            question = query(placement, placement.limit, who, placement.hide_seen, served, within)
-            return replace(question, context=known(served, placement.context_items))
+            page = known(served, placement.context_items)
+            hide_seen = placement.hide_seen
+            return query(placement, placement.limit, who, hide_seen, served, within, page)
         case SimilarPlacement():
             return _like(placement.item_id, placement, who, served, within)
         case ListPlacement():
@@ -228,19 +228,15 @@ def _like(
     within: Services,
 ) -> Query:
     """What goes with an item. Raises QueryError, UnknownItem."""
-    return replace(
-        query(ask, ask.limit, who, ask.hide_seen, served, within),
-        context=_page(served, item_id, within),
-        sources=_sources(ask.by, served),
-    )
+    page, sources = _page(served, item_id, within), _sources(ask.by, served)
+    return query(ask, ask.limit, who, ask.hide_seen, served, within, page, sources)
 
 
 def _listed(
     source: str, ask: ListParams | ListPlacement, served: Served, within: Services
 ) -> Query:
     """What one source says to everybody."""
-    question = query(ask, ask.limit, NOBODY, False, served, within)
-    return replace(question, sources=frozenset({source}))
+    return query(ask, ask.limit, NOBODY, False, served, within, sources=frozenset({source}))
 
 
 def _sources(by: str, served: Served) -> frozenset[str] | None:
@@ -257,15 +253,15 @@ def _sources(by: str, served: Served) -> frozenset[str] | None:
 
 def _page(served: Served, item_id: str, within: Services) -> Ordinals:
     """The item to start from. Raises UnknownItem for one deleted, or not in the snapshot."""
-    page = known(served, [item_id])
-    if len(page) and page[0] not in served.withdrawn:
-        return page
+    place = served.recommender.items.ids.ordinal(ItemId(item_id))
+    if place >= 0 and not (served.withdrawn == place).any():
+        return np.array([place])
     with reading(within.engine) as session:
         if get_item(session, item_id) is None:
             raise UnknownItem(f"there is no item {item_id!r}: check the id, or add the item first")
-    if not len(page):
+    if place < 0:
         raise UnknownItem(
             f"item {item_id!r} is known, but not yet in snapshot {served.manifest.id}: "
             "ask again in a few seconds, when it has been refreshed"
         )
-    return page
+    return np.array([place])

@@ -22,7 +22,7 @@ from recsys.catalogue.events import Event
 from recsys.catalogue.fields import Id, Moment
 from recsys.catalogue.items import Item
 from recsys.identity import ItemId
-from recsys.ranking.candidates import Boost, Quota, Where
+from recsys.ranking.candidates import ANY_NUMBER, ANYTHING, Boost, Quota, Where
 
 T = TypeVar("T")
 
@@ -117,7 +117,7 @@ class Ask(Model):
 
     def condition(self) -> Where:
         """What the items must meet."""
-        return Where()
+        return ANYTHING
 
     def boosted(self) -> tuple[Boost, ...]:
         """What is lifted or buried."""
@@ -125,7 +125,7 @@ class Ask(Model):
 
     def quota(self) -> Quota:
         """How much of one kind there may be."""
-        return Quota()
+        return ANY_NUMBER
 
 
 class Paged(Ask):
@@ -167,7 +167,7 @@ class ListParams(Paged):
 
     def condition(self) -> Where:
         """What the items must meet."""
-        return Where(categories=self.category)
+        return Where(categories=self.category) if self.category else ANYTHING
 
 
 class UserParams(ListParams):

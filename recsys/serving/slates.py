@@ -85,11 +85,18 @@ def unknown(served: Served, ids: Iterable[str]) -> list[str]:
 
 
 def query(
-    ask: Ask, limit: int, who: Viewer, hide_seen: bool | None, served: Served, within: Services
+    ask: Ask,
+    limit: int,
+    who: Viewer,
+    hide_seen: bool | None,
+    served: Served,
+    within: Services,
+    context: Ordinals = NOTHING,
+    sources: frozenset[str] | None = None,
 ) -> Query:
     """What every request says; the routes add what is theirs. Raises QueryError for too long a slate.
 
-    hide_seen: None for what the rebuild learned.
+    hide_seen: None for what the rebuild learned. context, sources: as in the query.
     """
     if hide_seen is None:
         hide_seen = served.recommender.hides_seen
@@ -100,6 +107,7 @@ def query(
         at=datetime.now(UTC),
         limit=limit,
         history=who.history,
+        context=context,
         seen=who.seen if hide_seen else NOTHING,
         exclude=known(served, ask.exclude),
         withdrawn=served.withdrawn,
@@ -107,6 +115,7 @@ def query(
         boosts=ask.boosted(),
         quota=ask.quota(),
         diversity=ranking.diversity if ask.diversity is None else ask.diversity,
+        sources=sources,
     )
 
 
