@@ -1,12 +1,13 @@
 """How Alembic reaches the database: over the caller's connection, else by the settings in force."""
 
+from functools import partial
 from typing import Literal
 
 from alembic import context
 from sqlalchemy import Connection
 
 from recsys.catalogue.database import connect
-from recsys.catalogue.tables import Base, UtcTime
+from recsys.catalogue.tables import Base, UtcTime, is_had
 from recsys.config import load_settings
 
 
@@ -15,12 +16,17 @@ def render_plain(kind: str, value: object, _context: object) -> str | Literal[Fa
     return "sa.BigInteger()" if kind == "type" and isinstance(value, UtcTime) else False
 
 
+def belongs(dialect: str, part: object, *_: object) -> bool:
+    return is_had(dialect, part)
+
+
 def run(connection: Connection) -> None:
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
         render_as_batch=True,  # SQLite alters a table by making it anew
         render_item=render_plain,
+        include_object=partial(belongs, connection.dialect.name),
     )
     with context.begin_transaction():
         context.run_migrations()

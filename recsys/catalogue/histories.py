@@ -6,8 +6,8 @@ session and its objects would take ten times as long as the read itself.
 
 import sqlite3
 import threading
-from collections.abc import Collection
-from contextlib import closing
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -55,20 +55,42 @@ class Histories:
         if not given:
             return []
         types, several = tuple(types), len(given) > 1
-        try:
-            if self.engine.dialect.name == "sqlite":
+        with self._translated():
+            if self._in_process:
                 read = [self._read(self._own(), *one, limit, types, several) for one in given]
             else:
                 with closing(self.engine.raw_connection()) as connection:
                     read = [self._read(connection, *one, limit, types, several) for one in given]
-        except self.engine.dialect.loaded_dbapi.Error as error:
-            where = self.engine.url.render_as_string(hide_password=True)
-            raise DatabaseError(f"{where}: {error}: {advice(error)}") from None
         if len(read) == 1:
             return read[0]
         distinct = {row[-1]: row for some in read for row in some}
         rows = sorted(distinct.values(), key=lambda row: row[-2:], reverse=True)[:limit]
         return [row[:-1] for row in rows]
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Several reads of one moment: SQLite locks the database once for all of them. Raises DatabaseError."""
+        if not self._in_process:
+            yield
+            return
+        with self._translated():
+            self._own().execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._own().execute("COMMIT")
+
+    @property
+    def _in_process(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except self.engine.dialect.loaded_dbapi.Error as error:
+            where = self.engine.url.render_as_string(hide_password=True)
+            raise DatabaseError(f"{where}: {error}: {advice(error)}") from None
 
     def _own(self) -> sqlite3.Connection:
         """This thread's connection, which reads what others have committed by then, out of their memory."""

@@ -14,6 +14,7 @@ from sqlalchemy import (
     MetaData,
     Text,
     TypeDecorator,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -78,14 +79,34 @@ class ItemRow(Base):
     deleted_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
 
+ONLY = "only"
+"""In an index's `info`: the dialect of the databases that have it."""
+
+
+def is_had(dialect: str, part: object) -> bool:
+    """Whether databases of this dialect have a part of the schema."""
+    return not isinstance(part, Index) or part.info.get(ONLY, dialect) == dialect
+
+
+TOLD = ("time", "arrival", "item_id", "type", "value")
+"""What the read of a history asks for. SQLite finds it in the index; an entry of PostgreSQL's is too small for ids."""
+
+
+def _of_histories(owner: str) -> tuple[Index, Index]:
+    return (
+        Index(None, owner, "time", info={ONLY: "postgresql"}),
+        Index(None, owner, *TOLD, sqlite_where=text(f"{owner} IS NOT NULL"), info={ONLY: "sqlite"}),
+    )
+
+
 class EventRow(Base):
     """Something that happened. `item_id` is no foreign key: an event may arrive before its item."""
 
     __tablename__ = "events"
     __table_args__ = (
         CheckConstraint("user_id IS NOT NULL OR session_id IS NOT NULL", name="has_actor"),
-        Index(None, "user_id", "time"),
-        Index(None, "session_id", "time"),
+        *_of_histories("user_id"),
+        *_of_histories("session_id"),
         Index(None, "time"),
     )
 

@@ -23,7 +23,7 @@ SEGMENTS = ("history", "short", "returning", "newcomer", "page", "search")
 """Of queries, by what they set out from: each has weights of its own in the blend."""
 
 BREAK = timedelta(minutes=30) // MICROSECOND
-"""Microseconds. Who did nothing for longer is coming back, and need not go on with what was begun: the usual end of a session."""
+"""Microseconds. Who did nothing for longer is coming back, not going on with what was begun: a session's usual end."""
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,8 @@ class Together:
         """All from one snapshot. What goes wrong with one of them is not for the others to bear."""
         try:
             served = self._live.served()
-            told = [stored(served, self._histories, wish.who) for wish in wishes]
+            with self._histories.at_once():
+                told = [stored(served, self._histories, wish.who) for wish in wishes]
             made = zip(wishes, viewers(served, told), strict=True)
             questions = [wish.make(served, viewer) for wish, viewer in made]
             found: dict[int, Answered] = {}

@@ -1,11 +1,12 @@
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import Engine
 
-from recsys.catalogue.database import reading, writing
+from recsys.catalogue.database import connect, migrate, reading, writing
 from recsys.catalogue.events import (
     Appended,
     Context,
@@ -19,7 +20,7 @@ from recsys.catalogue.events import (
     user_ids,
 )
 from recsys.catalogue.histories import Histories
-from recsys.config import EventSettings
+from recsys.config import EventSettings, Settings
 from recsys.errors import InputError
 from recsys.identity import IdMap, ItemId
 
@@ -74,6 +75,22 @@ def test_events_that_differ_in_who_what_or_when_are_two(other):
 
 def test_a_derived_id_never_changes_between_versions():
     assert derived_event_id(event(value=4.5, type="rating")) == "33e11201e1f68b623001da5f890b8bd9"
+
+
+def test_sqlite_finds_all_that_a_history_tells_in_an_index(tmp_path: Path):
+    """However many events there are, and whoever's come in between."""
+    engine = connect(Settings(home=tmp_path))
+    migrate(engine)
+    histories, asked = Histories(engine), []
+    with histories.at_once():
+        histories._own().set_trace_callback(asked.append)
+        histories.newest("ann", "s", 10, types=["view", "like"])
+    assert asked.pop() == "COMMIT"
+    for statement in asked:
+        (plan,) = histories._own().execute(f"EXPLAIN QUERY PLAN {statement}")
+        assert "USING COVERING INDEX" in plan[-1]
+    assert len(asked) == 2
+    engine.dispose()
 
 
 def test_a_history_is_newest_first_and_within_its_limit(engine: Engine):
