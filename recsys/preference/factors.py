@@ -1,8 +1,7 @@
 """Matrix factors by alternating least squares (Hu, Koren, Volinsky 2008), fitted by implicit.
 
 An observed strength s has confidence 1 + alpha s, everything else confidence 1 that nobody cares. A person
-is not stored: the taste vector is solved from the history at the time of asking, out of the items' factors
-and their Gram matrix.
+is not stored: the taste vector is solved from the history at the time of asking, out of the items' factors.
 """
 
 # ruff: noqa: PLC0415  implicit takes a second to import: a server never does
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from recsys.compiling import compiled
+from recsys.compiling import compiled, compiled_sum
 from recsys.config import PreferenceSettings
 from recsys.identity import Floats, Mask, Ordinals
 from recsys.preference.sparse import Sparse, read_array, write_array
@@ -27,12 +26,19 @@ class Factors:
     """What is needed to score any history."""
 
     items: Floats
-    """(n, d) one row per item; NaN where nobody liked it."""
-    gram: Floats
-    """(d, d) Y'Y over the items that have factors."""
+    """(n, d) one row per item, in a basis where Y'Y + ridge is 1; NaN where nobody liked it."""
     alpha: float
     """Confidence that a strength of 1 adds."""
-    ridge: float
+
+    @classmethod
+    def of(cls, rows: Floats, alpha: float, ridge: float) -> "Factors":
+        """Item factors as they are fitted, (n, d), NaN where nobody liked an item, in another basis: scores stay.
+
+        With Y'Y + ridge = L L', the rows become Y L'^-1: a taste is then solved without these matrices.
+        """
+        known = rows[~np.isnan(rows[:, 0])].astype(np.float64)
+        L = np.linalg.cholesky(known.T @ known + ridge * np.eye(rows.shape[1]))
+        return cls((rows @ np.linalg.inv(L).T).astype(np.float32), alpha)
 
     def fold_in(self, items: Ordinals, weights: Floats) -> Floats:
         """(d,) taste vector of a history of signed weights: the exact least squares solution.
@@ -41,24 +47,13 @@ class Factors:
         over; a history without a liked item that has factors gives zeros.
         """
         taste = np.empty(self.items.shape[1], dtype=np.float32)
-        parts = (self.items, self.precision, self.inverse, self.alpha)
-        taste_of(*parts, items, weights.astype(np.float32, copy=False), taste)
+        taste_of(self.items, self.alpha, items, weights.astype(np.float32, copy=False), taste)
         return taste
 
     @cached_property
     def present(self) -> Mask:
         """(n,) True for items that have factors."""
         return ~np.isnan(self.items[:, 0])
-
-    @cached_property
-    def precision(self) -> NDArray[np.float64]:
-        """(d, d) what a history's own items are added to."""
-        return self.gram.astype(np.float64) + self.ridge * np.eye(len(self.gram))
-
-    @cached_property
-    def inverse(self) -> NDArray[np.float64]:
-        """(d, d) of the precision."""
-        return np.asarray(np.linalg.inv(self.precision), dtype=np.float64)
 
     def score(self, items: Ordinals, weights: Floats) -> Floats:
         """(n,) how well each item meets the taste; NaN for items without factors, or without a taste."""
@@ -72,17 +67,14 @@ class Factors:
         return replace(self, items=np.concatenate([self.items, missing]))
 
     def write(self, folder: Path) -> None:
-        """Write `factors.npy`, `gram.npy` and `confidence.npy` (alpha, ridge)."""
+        """Write `factors.npy` and `confidence.npy` (alpha)."""
         write_array(self.items, folder / "factors.npy")
-        write_array(self.gram, folder / "gram.npy")
-        write_array(np.array([self.alpha, self.ridge]), folder / "confidence.npy")
+        write_array(np.array(self.alpha), folder / "confidence.npy")
 
     @classmethod
     def load(cls, folder: Path) -> "Factors":
         """Read what `write` wrote; the items' factors stay in their file until they are touched."""
-        alpha, ridge = read_array(folder / "confidence.npy").tolist()
-        items, gram = read_array(folder / "factors.npy"), read_array(folder / "gram.npy")
-        return cls(items, gram, alpha, ridge)
+        return cls(read_array(folder / "factors.npy"), float(read_array(folder / "confidence.npy")))
 
 
 def fit_factors(X: Sparse, settings: PreferenceSettings, seed: int) -> Factors | None:
@@ -93,10 +85,9 @@ def fit_factors(X: Sparse, settings: PreferenceSettings, seed: int) -> Factors |
     known = np.bincount(X.indices, minlength=X.shape[1]) > 0
     if not settings.factors or not known.any():
         return None
-    items = _als(X, settings, seed)
-    gram = items[known].T @ items[known]
-    items[~known] = np.nan
-    return Factors(items, gram, settings.factors_alpha, settings.factors_ridge)
+    rows = _als(X, settings, seed)
+    rows[~known] = np.nan
+    return Factors.of(rows, settings.factors_alpha, settings.factors_ridge)
 
 
 def _als(X: Sparse, settings: PreferenceSettings, seed: int) -> Floats:
@@ -117,18 +108,12 @@ def _als(X: Sparse, settings: PreferenceSettings, seed: int) -> Floats:
 
 @compiled
 def taste_of(
-    factors: Floats,
-    precision: NDArray[np.float64],
-    inverse: NDArray[np.float64],
-    alpha: float,
-    items: Ordinals,
-    weights: Floats,
-    taste: Floats,
+    factors: Floats, alpha: float, items: Ordinals, weights: Floats, taste: Floats
 ) -> bool:
-    """Solve (P + Y' E Y) x = Y' v of a history into `taste` ((d,)): as it is, or if short by Woodbury's identity.
+    """Solve (1 + Y' E Y) x = Y' v of a history into `taste` ((d,)): as it is, or if short by Woodbury's identity.
 
-    With Z = Y P^-1 and K = Z Y', x = Z' (v - (E^-1 + K)^-1 K v): a system as small as the history. False, and
-    zeros, where nothing liked has factors.
+    With K = Y Y', x = Y' (v - (E^-1 + K)^-1 K v): a system as small as the history. False, and zeros, where nothing
+    liked has factors.
     """
     d = factors.shape[1]
     used = np.empty(len(items), dtype=np.int64)
@@ -141,42 +126,51 @@ def taste_of(
     taste[:] = 0
     if not known:
         return False
-    Y, extra, v = np.empty((m, d)), np.empty(m), np.zeros(m)
+    Y, extra, v = np.empty((m, d), np.float32), np.empty(m), np.zeros(m)
     for k in range(m):
         Y[k] = factors[items[used[k]]]
         extra[k] = alpha * abs(weights[used[k]])
         if weights[used[k]] > 0:
             v[k] = 1 + extra[k]
-    if m >= d:
-        taste[:] = np.linalg.solve(precision + (Y.T * extra) @ Y, Y.T @ v)
-        return True
-    if m <= FEW:
-        Z = _product(Y, inverse)
-        K = _product(Z, Y.T.copy())
-        left = v - _solved(K, 1 / extra, _product(K, v.reshape(m, 1))[:, 0])
-    else:
-        Z = Y @ inverse
-        K = Z @ Y.T
-        left = v - np.linalg.solve(K + np.diag(1 / extra), K @ v)
-    for k in range(m):
-        for c in range(d):
-            taste[c] += left[k] * Z[k, c]
+    taste[:] = _as_it_is(Y, extra, v) if m >= d else _as_short(Y, extra, v)
     return True
 
 
-FEW = 64
-"""Up to so many rows, a matrix product is done at once: a library would first think about how."""
+@compiled
+def _as_it_is(Y: Floats, extra: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.floating]:
+    wide = Y.astype(np.float64)
+    return np.linalg.solve(np.eye(Y.shape[1]) + (wide.T * extra) @ wide, wide.T @ v)
 
 
 @compiled
-def _product(A: NDArray[np.float64], B: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A @ B."""
-    C = np.zeros((A.shape[0], B.shape[1]))
-    for i in range(A.shape[0]):
-        for k in range(A.shape[1]):
-            for j in range(B.shape[1]):
-                C[i, j] += A[i, k] * B[k, j]
-    return C
+def _as_short(Y: Floats, extra: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
+    m, d = Y.shape
+    K, told, x = np.empty((m, m)), np.zeros(m), np.zeros(d)
+    for i in range(m):
+        for j in range(i + 1):
+            K[i, j] = K[j, i] = inner(Y[i], Y[j])
+    for i in range(m):
+        for j in range(m):
+            told[i] += K[i, j] * v[j]
+    ridge = 1 / extra
+    left = v - (_solved(K, ridge, told) if m <= FEW else np.linalg.solve(K + np.diag(ridge), told))
+    for k in range(m):
+        for c in range(d):
+            x[c] += left[k] * Y[k, c]
+    return x
+
+
+FEW = 64
+"""So many equations are solved at once: a library would first think about how."""
+
+
+@compiled_sum
+def inner(one: Floats, other: Floats) -> np.float32:
+    """Inner product of two vectors."""
+    total = np.float32(0)
+    for c in range(len(one)):
+        total += one[c] * other[c]
+    return total
 
 
 @compiled

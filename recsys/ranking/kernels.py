@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from recsys.compiling import LINE, compiled, compiled_sum, holds_at, inlined, prefetch
 from recsys.identity import Floats, Mask, Ordinals
-from recsys.preference.factors import taste_of
+from recsys.preference.factors import inner, taste_of
 from recsys.ranking.knowledge import (
     AGAIN,
     COOCCURRENCE,
@@ -144,15 +144,6 @@ def _entry(
     places[edge + place] = count
     items[first + count] = item
     return count
-
-
-@compiled_sum
-def _dot(one: Floats, other: Floats) -> np.float32:
-    """Inner product of two vectors."""
-    total = np.float32(0)
-    for c in range(len(one)):
-        total += one[c] * other[c]
-    return total
 
 
 @compiled
@@ -832,7 +823,7 @@ def _compare(
             codes, left = near.codes[seed], np.float32(_left(k - first, near.fading))
             for c in range(len(taste)):
                 taste[c] += left * np.float32(codes[c])
-    square = _dot(taste, taste)
+    square = inner(taste, taste)
     if square > 0:
         scale = np.float32(1 / (near.scale * math.sqrt(square)))
         for k in range(len(items)):
@@ -900,18 +891,10 @@ def judge(
             weights = faded[: len(seeds)]
             _fade(asked, n, knowledge.factors.fading, weights)
             factors = knowledge.factors
-            if taste_of(
-                factors.items,
-                factors.precision,
-                factors.inverse,
-                factors.alpha,
-                seeds,
-                weights,
-                taste,
-            ):
+            if taste_of(factors.items, factors.alpha, seeds, weights, taste):
                 for k in range(first, last):
                     if _judges(knowledge.facts, FACTORS, items[k]):
-                        scores[FACTORS, k] = _dot(factors.items[items[k]], taste)
+                        scores[FACTORS, k] = inner(factors.items[items[k]], taste)
         if heard[TEXT_TASTE]:
             _compare(
                 knowledge.text,
@@ -1073,7 +1056,7 @@ def dots(
             vector = vectors[n]
             for k in range(starts[n], starts[n + 1]):
                 if present[items[k]]:
-                    found[k] = _dot(rows[items[k]], vector)
+                    found[k] = inner(rows[items[k]], vector)
     return found
 
 

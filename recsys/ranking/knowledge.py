@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from recsys.compiling import compiled, fixed
 from recsys.identity import Floats, Mask, Ordinals
 from recsys.index.space import Space
-from recsys.preference.factors import Factors
 from recsys.preference.interactions import DAY
 from recsys.preference.sparse import Sparse
 from recsys.snapshot import Artefacts
@@ -119,9 +118,6 @@ class Tastes(NamedTuple):
 
     items: Floats
     """(n, d)"""
-    precision: NDArray[np.float64]
-    inverse: NDArray[np.float64]
-    """(d, d) of the precision."""
     alpha: float
     fading: float
 
@@ -225,7 +221,10 @@ def knowledge_of(artefacts: Artefacts) -> Knowledge:
     fades = {"text": fading.text_fading, "image": fading.image_fading}
     parts |= {name: content(space, fades[name]) for name, space in artefacts.spaces.items()}
     if preference.factors is not None:
-        parts["factors"] = _tastes(preference.factors, fading.factors_fading)
+        factors = preference.factors
+        parts["factors"] = Tastes(
+            fixed(factors.items), float(factors.alpha), float(fading.factors_fading)
+        )
     lasting = round(fading.trending_days * DAY)
     return knowing(
         len(items),
@@ -311,16 +310,6 @@ def content(space: Space, fading: float) -> Near:
     return Near(*near, fixed(space.codes), float(space.scale), float(fading))
 
 
-def _tastes(factors: Factors, fading: float) -> Tastes:
-    return Tastes(
-        fixed(factors.items),
-        fixed(factors.precision),
-        fixed(factors.inverse),
-        float(factors.alpha),
-        float(fading),
-    )
-
-
 def _nothing(*shape: int, of: type = np.float32) -> NDArray[Any]:
     return fixed(np.empty(shape, dtype=of))
 
@@ -334,9 +323,7 @@ NO_CONTENT = Near(
     1.0,
     0.0,
 )
-NO_TASTES = Tastes(
-    _nothing(0, 0), _nothing(0, 0, of=np.float64), _nothing(0, 0, of=np.float64), 0.0, 0.0
-)
+NO_TASTES = Tastes(_nothing(0, 0), 0.0, 0.0)
 NO_ORDER = Standing(_nothing(0, of=np.int64), NEVER)
 
 
