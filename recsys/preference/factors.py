@@ -137,7 +137,9 @@ def taste_of(
 
 
 @compiled
-def _as_it_is(Y: Floats, extra: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.floating]:
+def _as_it_is(
+    Y: Floats, extra: NDArray[np.float64], v: NDArray[np.float64]
+) -> NDArray[np.floating]:
     wide = Y.astype(np.float64)
     return np.linalg.solve(np.eye(Y.shape[1]) + (wide.T * extra) @ wide, wide.T @ v)
 

@@ -19,9 +19,10 @@ from recsys.catalogue.items import gone_since, withdrawn_since
 from recsys.config import Settings
 from recsys.errors import DatabaseError, NoSnapshot, SnapshotError
 from recsys.identity import ItemId, Ordinals
+from recsys.ranking.block import ends
 from recsys.ranking.candidates import History, Query, Quota, Where
 from recsys.ranking.recommender import Recommender
-from recsys.ranking.viewer import Weighing, telling_types
+from recsys.ranking.viewer import Weighing, read_viewers, telling_types
 from recsys.serving.metrics import Metrics
 from recsys.serving.words import Words
 from recsys.snapshot import Artefacts, Manifest, Snapshots
@@ -187,7 +188,9 @@ class Live:
     def _use(self, manifest: Manifest, artefacts: Artefacts) -> None:
         """Warm the new one up, then swap."""
         recommender = Recommender.of(artefacts, self._settings.ranking)
-        _warm_up(recommender)
+        events = self._settings.events.taking(recommender.events)
+        weighing = Weighing.of(tuple(events.weights), events)
+        _warm_up(recommender, weighing)
         with self._lock:
             before = self._served.manifest.origin if self._served else None
             if manifest.origin != before:  # else all that was withdrawn since then is known
@@ -195,24 +198,25 @@ class Live:
                     since = manifest.built_at - OVERLAP
                     self._gone = set(gone_since(session, since, datetime.now(UTC)))
                 self._read_all_at = datetime.now(UTC)
-            weighing = self._settings.events.taking(recommender.events)
             withdrawn = self._ordinals(recommender)
             self._metrics.serves(manifest)
             self._served = Served(
                 manifest,
                 recommender,
                 withdrawn,
-                Weighing.of(tuple(weighing.weights), weighing),
-                tuple(telling_types(weighing)),
+                weighing,
+                tuple(telling_types(events)),
             )
         if "text" in artefacts.spaces:
             self._words.prepare()
         log.info("serving snapshot %s", manifest.id)
 
 
-def _warm_up(recommender: Recommender) -> None:
+def _warm_up(recommender: Recommender, weighing: Weighing) -> None:
     """Ask in each of the ways there are, so that nobody waits for what is loaded or compiled when first used."""
     some = np.arange(min(4, len(recommender.items)))
+    types, values = np.zeros(len(some), np.int32), np.ones(len(some), np.float32)
+    read_viewers(ends([len(some)]), some, types, values, np.zeros(len(some), np.int64), weighing)
     history = History(some, np.ones(len(some), dtype=np.float32), ("view",) * len(some))
     plain = Query(at=datetime.now(UTC), limit=10)
     known = replace(plain, history=history, seen=some, diversity=0.5)

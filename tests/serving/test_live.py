@@ -1,7 +1,10 @@
 """A running server follows what is published, and survives what should not have been."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import quote
@@ -26,6 +29,43 @@ def metric(client: httpx.Client, start: str) -> float:
     lines = [line for line in client.get("/metrics").text.splitlines() if line.startswith(start)]
     assert len(lines) == 1, lines
     return float(lines[0].rsplit(" ", 1)[1])
+
+
+COMPILED = """
+import sys
+from fastapi.testclient import TestClient
+from recsys.config import load_settings
+from recsys.ranking import kernels
+from recsys.serving.app import create_app
+
+def compiled():
+    programs = {name: getattr(found, "signatures", ()) for name, found in vars(kernels).items()}
+    return {name: set(kinds) for name, kinds in programs.items() if kinds}
+
+with TestClient(create_app(load_settings())) as client:
+    before = compiled()
+    for address in sys.argv[1:]:
+        client.get(address).raise_for_status()
+    assert "read_histories" in before
+    assert compiled() == before, compiled()
+"""
+
+
+def test_nobody_waits_for_a_program_to_be_compiled(api: Api) -> None:
+    """What a process has compiled or loaded before it is ready is all it ever needs."""
+    api.post("/v1/events", {"user_id": "ann", "item_id": "296", "type": "view"})
+    asked = [
+        *("/v1/users/42/recommendations", "/v1/users/ann/recommendations?category=Crime"),
+        *("/v1/users/nobody/recommendations?diversity=0.5", "/v1/items/296/similar?user_id=1"),
+        *("/v1/items/296/similar", "/v1/items/296/similar?by=text", "/v1/items/popular"),
+        *("/v1/items/trending", "/v1/items/new?limit=50&exclude=296"),
+    ]
+    environment = os.environ | {
+        "RECSYS_HOME": str(api.settings.home),
+        "RECSYS_DATABASE__URL": api.settings.database_url,
+        "RECSYS_EMBEDDING__TEXT_MODEL": "none",
+    }
+    subprocess.run([sys.executable, "-c", COMPILED, *asked], env=environment, check=True)
 
 
 def test_the_first_snapshot_is_picked_up_without_a_restart(
