@@ -74,11 +74,13 @@ class Histories:
             yield
             return
         with self._translated():
-            self._own().execute("BEGIN")
+            own = self._own()
+            own.execute("BEGIN")
             try:
                 yield
             finally:
-                self._own().execute("COMMIT")
+                if own.in_transaction:
+                    own.rollback()  # nothing was written; unlike a commit it cannot fail half-way
 
     @property
     def _in_process(self) -> bool:

@@ -85,7 +85,7 @@ class Preference:
         if "linear" in found:
             found["linear"]["solve"] = "dense"
         if self.factors is not None:
-            known = int((~np.isnan(self.factors.items[:, 0])).sum())
+            known = int(self.factors.present.sum())
             n, dimensions = self.factors.items.shape
             found["factors"] = {"items": known, "of": n, "dimensions": dimensions}
         return found

@@ -133,7 +133,7 @@ class _Kept(NamedTuple):
 
 @compiled
 def _order(rows: _Rows, first: int, end: int, indices: NDArray[np.int32], data: Floats) -> None:
-    """Write rows `first` to `end` in order: by one number for magnitude, column and sign."""
+    """Write rows `first` to `end` in order: by a number of 31 bits for magnitude, 31 for column, 1 for sign."""
     keys = np.empty(np.diff(rows.starts[first : end + 1]).max(), dtype=np.int64)
     read, written = rows.data.view(np.int32), data.view(np.int32)
     for row in range(first, end):

@@ -26,7 +26,10 @@ def assemble(
     indptr: NDArray[np.integer],
     shape: tuple[int, int],
 ) -> Sparse:
-    """A matrix of float32 from the three arrays of the CSR form; int32 positions where they suffice."""
+    """A matrix of float32 from the three arrays of the CSR form; int32 positions where they suffice.
+
+    Matrices may share what is not copied here: change none of them in place.
+    """
     wide = max(len(data), *shape) > np.iinfo(np.int32).max
     index: Any = np.int64 if wide else np.int32
     values = data.astype(np.float32, copy=False)

@@ -334,17 +334,19 @@ def _table_size(entries: int) -> int:
 def _listen(rows: Rows, asked: Asked, n: int, faded: Floats, heard: Ordinals) -> int:
     """What the seeds of query n weigh for a matrix, and how many entries of each one's row are heard; gives the sum.
 
-    A row begins with its largest entries, and a seed is heard in proportion: what half the weight leaves of the
-    lower half of a row lifts no item above what others say.
+    A row begins with its largest entries, and a seed is heard in proportion to what is liked most: what half the
+    weight leaves of the lower half of a row lifts no item above what others say. A dislike lifts none at all, so it
+    makes nobody else less heard.
     """
     first, last = asked.starts[n], asked.starts[n + 1]
     _fade(asked, n, rows.fading, faded[first:last])
     loudest, total = np.float32(0), 0
     for k in range(first, last):
-        loudest = max(loudest, abs(faded[k]))
+        loudest = max(loudest, faded[k])
     for k in range(first, last):
         width = rows.indptr[asked.seeds[k] + 1] - rows.indptr[asked.seeds[k]]
-        heard[k] = math.ceil(width * abs(faded[k]) / loudest) if loudest > 0 else 0
+        share = width * abs(faded[k]) / loudest if loudest > 0 else np.float64(width)
+        heard[k] = min(math.ceil(share), width)
         total += heard[k]
     return total
 

@@ -4,15 +4,15 @@ FastAPI looks field by field for what an endpoint may want, which takes as long 
 routes that answer with one read their addresses themselves, and tell /openapi.json of it here.
 """
 
-from collections.abc import Callable, Coroutine, Mapping
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, TypeVar, get_origin, get_type_hints
 from urllib.parse import parse_qsl
 
-from fastapi import Request, Response
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.types import Receive, Scope, Send
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -20,29 +20,38 @@ M = TypeVar("M", bound=BaseModel)
 class Asking(APIRoute):
     """A route whose endpoint is handed the parts of its path and the request, and no more, unless it has a body."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Called once, by FastAPI."""
-        if self.body_field is not None:
-            return super().get_route_handler()
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  FastAPI's own
+        super().__init__(*args, **kwargs)
+        wanted = self.dependant
+        others = (wanted.query_params, wanted.header_params, wanted.cookie_params)
+        if self.body_field is None and any((wanted.dependencies, *others)):
+            raise TypeError(
+                f"{self.path}: an endpoint without a body is handed its path and no more"
+            )
+
+    @cached_property
+    def _parts(self) -> dict[str, TypeAdapter[str]]:
         hints = get_type_hints(self.endpoint, include_extras=True)
-        parts = {name: TypeAdapter(hints[name]) for name in self.param_convertors}
+        return {name: TypeAdapter(hints[name]) for name in self.param_convertors}
 
-        async def handle(request: Request) -> Response:
-            found: Response = await self.endpoint(request=request, **_checked(parts, request))
-            return found
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Called by the router. What is raised here, the app answers for."""
+        if self.body_field is not None or scope["method"] not in (self.methods or ()):
+            await super().handle(scope, receive, send)
+            return
+        request = Request(scope, receive, send)
+        response = await self.endpoint(request=request, **self._checked(request))
+        await response(scope, receive, send)
 
-        return handle
-
-
-def _checked(parts: Mapping[str, TypeAdapter[str]], request: Request) -> dict[str, str]:
-    """The parts of the path. Raises RequestValidationError."""
-    checked = {}
-    for name, kind in parts.items():
-        try:
-            checked[name] = kind.validate_python(request.path_params[name])
-        except ValidationError as error:
-            raise _refused(error, "path", name) from None
-    return checked
+    def _checked(self, request: Request) -> dict[str, str]:
+        """The parts of the path. Raises RequestValidationError."""
+        checked = {}
+        for name, kind in self._parts.items():
+            try:
+                checked[name] = kind.validate_python(request.path_params[name])
+            except ValidationError as error:
+                raise _refused(error, "path", name) from None
+        return checked
 
 
 def _refused(error: ValidationError, *where: str) -> RequestValidationError:

@@ -91,6 +91,23 @@ async def recommend_to_user(user_id: UserPath, request: Request) -> Response:
     return await reply(Wish((user_id, ask.session_id), question), ask, ("user", user_id), within)
 
 
+@router.get(
+    "/v1/items/{item_id:path}/similar",
+    response_model=SlateReply,
+    responses=UNKNOWN_ITEM | CURSOR_GONE,
+    openapi_extra=in_query(SimilarParams),
+)
+async def similar(item_id: ItemPath, request: Request) -> Response:
+    """List what goes with an item, sold out or not; with `user_id`, to this viewer's taste."""
+    ask, within = asked(SimilarParams, request), services_of(request)
+
+    def question(served: Served, who: Viewer) -> Query:
+        return _like(item_id, ask, who, served, within)
+
+    wish = Wish((ask.user_id, ask.session_id), question)
+    return await reply(wish, ask, ("similar", item_id), within)
+
+
 @router.post("/v1/recommendations", response_model=SlateReply, responses=CURSOR_GONE)
 def recommend(
     ask: Annotated[RecommendBody, Body(openapi_examples=examples.RECOMMEND)], within: Within
@@ -181,23 +198,6 @@ async def new(request: Request) -> Response:
     return await _standing("new", request)
 
 
-@router.get(
-    "/v1/items/{item_id:path}/similar",
-    response_model=SlateReply,
-    responses=UNKNOWN_ITEM | CURSOR_GONE,
-    openapi_extra=in_query(SimilarParams),
-)
-async def similar(item_id: ItemPath, request: Request) -> Response:
-    """List what goes with an item, sold out or not; with `user_id`, to this viewer's taste."""
-    ask, within = asked(SimilarParams, request), services_of(request)
-
-    def question(served: Served, who: Viewer) -> Query:
-        return _like(item_id, ask, who, served, within)
-
-    wish = Wish((ask.user_id, ask.session_id), question)
-    return await reply(wish, ask, ("similar", item_id), within)
-
-
 async def _standing(source: str, request: Request) -> Response:
     ask, within = asked(ListParams, request), services_of(request)
 
@@ -254,8 +254,9 @@ def _sources(by: str, served: Served) -> frozenset[str] | None:
 def _page(served: Served, item_id: str, within: Services) -> Ordinals:
     """The item to start from. Raises UnknownItem for one deleted, or not in the snapshot."""
     place = served.recommender.items.ids.ordinal(ItemId(item_id))
+    page = np.array([place])
     if place >= 0 and not (served.withdrawn == place).any():
-        return np.array([place])
+        return page
     with reading(within.engine) as session:
         if get_item(session, item_id) is None:
             raise UnknownItem(f"there is no item {item_id!r}: check the id, or add the item first")
@@ -264,4 +265,4 @@ def _page(served: Served, item_id: str, within: Services) -> Ordinals:
             f"item {item_id!r} is known, but not yet in snapshot {served.manifest.id}: "
             "ask again in a few seconds, when it has been refreshed"
         )
-    return np.array([place])
+    return page

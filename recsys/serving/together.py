@@ -9,6 +9,7 @@ answered next.
 
 from asyncio import AbstractEventLoop, Future, get_running_loop
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 from recsys.catalogue.histories import Histories
@@ -79,7 +80,8 @@ class Together:
         """All from one snapshot. What goes wrong with one of them is not for the others to bear."""
         try:
             served = self._live.served()
-            with self._histories.at_once():
+            named = sum(owner is not None for wish in wishes for owner in wish.who)
+            with self._histories.at_once() if named > 1 else nullcontext():
                 told = [stored(served, self._histories, wish.who) for wish in wishes]
             made = zip(wishes, viewers(served, told), strict=True)
             questions = [wish.make(served, viewer) for wish, viewer in made]

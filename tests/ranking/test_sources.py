@@ -104,7 +104,7 @@ def test_rows_agree_with_the_dense_product_of_what_is_heard(alike: bool) -> None
     opinion = rows(asked, csr_array(dense.astype(np.float32)))
     expected = np.zeros(40)
     for row, weight in zip(dense[history], strength, strict=True):
-        heard = np.ceil(np.count_nonzero(row) * abs(weight) / np.abs(strength).max())
+        heard = np.ceil(np.count_nonzero(row) * min(1, abs(weight) / strength.max()))
         largest = np.argsort(-np.abs(row), kind="stable")[: int(heard)]
         expected[largest] += weight * row[largest]
     if alike:
@@ -113,6 +113,16 @@ def test_rows_agree_with_the_dense_product_of_what_is_heard(alike: bool) -> None
     best = [n for n in np.argsort(-expected, kind="stable") if expected[n] > 0]
     assert opinion.best(10) == best[:10]
     assert opinion.best(40) == best
+
+
+def test_a_dislike_makes_no_like_less_heard() -> None:
+    rng = np.random.default_rng(0)
+    dense = np.where(rng.random((40, 40)) < 0.3, rng.random((40, 40)), 0)
+    dense[9] = 0
+    W = csr_array(dense.astype(np.float32))
+    likes = rows(query([1, 2, 3], [0.2, 0.2, 0.2]), W)
+    both = rows(query([1, 9, 2, 3], [0.2, -1.0, 0.2, 0.2]), W)
+    assert both.best(40) == likes.best(40)
 
 
 def test_what_is_not_available_takes_no_places() -> None:
