@@ -93,6 +93,17 @@ def test_sqlite_finds_all_that_a_history_tells_in_an_index(tmp_path: Path):
     engine.dispose()
 
 
+def test_reads_of_one_moment_end_with_it_also_where_they_fail(engine: Engine):
+    histories = Histories(engine)
+    with pytest.raises(ZeroDivisionError), histories.at_once():
+        _ = 1 / 0
+    with histories.at_once():
+        assert histories.newest("ann", None, 10) == []
+    add(engine, event())
+    with histories.at_once():
+        assert len(histories.newest("ann", None, 10)) == 1
+
+
 def test_a_history_is_newest_first_and_within_its_limit(engine: Engine):
     add(engine, event(2, "c"), event(0, "a"), event(1, "b"), event(1, "later arrived"))
     assert told_of(Histories(engine).newest("ann", None, 10)) == [

@@ -1,8 +1,13 @@
 """An id may hold any character, and one address means one thing."""
 
+from typing import Annotated
 from urllib.parse import quote
 
+import pytest
 from apis import Api
+from fastapi import APIRouter, Depends, Request, Response
+
+from recsys.serving.asking import Asking
 
 IDS = [
     "plain",
@@ -78,3 +83,13 @@ def test_ids_that_cannot_be_are_refused(shared: Api) -> None:
         reply = shared.client.get(path)
         assert reply.status_code == 422
         assert reply.json()["error"]["fields"][0]["field"] == "item_id"
+
+
+def test_a_route_that_reads_its_address_declares_nothing_that_it_would_not_hear() -> None:
+    async def asks_more(request: Request, limit: int = 10) -> Response: ...
+    async def depends(request: Request, who: Annotated[str, Depends(encoded)]) -> Response: ...
+
+    router = APIRouter(route_class=Asking)
+    for endpoint in (asks_more, depends):
+        with pytest.raises(TypeError, match="/a: an endpoint without a body"):
+            router.get("/a")(endpoint)
