@@ -88,7 +88,9 @@ def run(application: FastAPI, encoding: Shared, listening: socket.socket, worker
 
 
 def _answer(application: FastAPI, listening: socket.socket) -> None:
-    uvicorn.Server(uvicorn.Config(application, log_level="warning", access_log=False)).run(sockets=[listening])
+    uvicorn.Server(uvicorn.Config(application, log_level="warning", access_log=False)).run(
+        sockets=[listening]
+    )
 
 
 def _encode(encoding: Shared) -> None:
