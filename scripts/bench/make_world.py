@@ -22,6 +22,7 @@ from worldly import TYPES, Drawn, draw
 from recsys.catalogue.database import connect, migrate, writing
 from recsys.catalogue.events import EVENTS, Event, append_events
 from recsys.catalogue.items import Item, upsert_items
+from recsys.catalogue.tables import is_had
 from recsys.config import PreferenceSettings, Settings
 from recsys.embedding.encoder import EncoderCard
 from recsys.embedding.text import load_text_encoder
@@ -121,12 +122,13 @@ def _store(engine: Engine, drawn: Drawn, now: datetime, bars: Bars) -> None:
 @contextmanager
 def _indexed_afterwards(engine: Engine) -> Iterator[None]:
     """Events come by time, and each would touch a page of its own in the index by user: 4 KB written for every one."""
+    had = [index for index in EVENTS.indexes if is_had(engine.dialect.name, index)]
     with writing(engine) as session:
-        for index in EVENTS.indexes:
+        for index in had:
             index.drop(session.connection())
     yield
     with writing(engine) as session:
-        for index in EVENTS.indexes:
+        for index in had:
             index.create(session.connection())
 
 
