@@ -1,6 +1,5 @@
 """How Alembic reaches the database: over the caller's connection, else by the settings in force."""
 
-from functools import partial
 from typing import Literal
 
 from alembic import context
@@ -16,17 +15,14 @@ def render_plain(kind: str, value: object, _context: object) -> str | Literal[Fa
     return "sa.BigInteger()" if kind == "type" and isinstance(value, UtcTime) else False
 
 
-def belongs(dialect: str, part: object, *_: object) -> bool:
-    return is_had(dialect, part)
-
-
 def run(connection: Connection) -> None:
+    dialect = connection.dialect.name
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
         render_as_batch=True,  # SQLite alters a table by making it anew
         render_item=render_plain,
-        include_object=partial(belongs, connection.dialect.name),
+        include_object=lambda part, *_: is_had(dialect, part),
     )
     with context.begin_transaction():
         context.run_migrations()

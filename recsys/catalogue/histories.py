@@ -80,7 +80,7 @@ class Histories:
                 yield
             finally:
                 if own.in_transaction:
-                    own.rollback()  # nothing was written; unlike a commit it cannot fail half-way
+                    own.rollback()  # nothing was written
 
     @property
     def _in_process(self) -> bool:

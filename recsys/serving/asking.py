@@ -1,6 +1,6 @@
 """What a request says in its address -> checked values, in the time that pydantic takes for it.
 
-FastAPI looks field by field for what an endpoint may want, which takes as long as making the whole slate; so the
+FastAPI looks field by field for what an endpoint may want, which takes a good part of the time of a slate; so the
 routes that answer with one read their addresses themselves, and tell /openapi.json of it here.
 """
 

@@ -31,9 +31,6 @@ PAUSE_SECONDS = 1.0
 NICENESS = 5
 """Of the process that refreshes: those who answer come first."""
 
-GARBAGE = 20_000
-"""New objects after which a process looks for those that hold one another: a slate makes some 500 that do not."""
-
 Duty = Callable[[], None]
 """What a child does until it is told to stop."""
 
@@ -47,7 +44,6 @@ def run(application: FastAPI, encoding: Shared, listening: socket.socket, worker
     services.live.prepare()
     services.engine.dispose()  # a connection belongs to one process
     gc.freeze()  # the collector would write to every object that the processes share
-    gc.set_threshold(GARBAGE)
     gc.enable()
     encode = partial(_encode, encoding)
     waiting: list[Duty] = []
