@@ -128,7 +128,8 @@ def test_a_model_that_is_told_what_it_reads_is_left_to_plain_encode(tmp_path: Pa
     prompts = {"query": "query: ", "document": "passage: "}
     model = small(tmp_path, BertModel(BertConfig(**SMALL)), prompts=prompts)
     assert batched(model, 32, 64) is None
-    encoder = load_text_encoder(EmbeddingSettings(text_model=str(tmp_path / "whole")))
+    settings = EmbeddingSettings(text_model=str(tmp_path / "whole"), precision="float32")
+    encoder = load_text_encoder(settings)
     assert encoder
     contents = texts(5)
     expected = model.encode_document(contents, show_progress_bar=False)

@@ -160,12 +160,15 @@ def test_clip_encodes_pictures_and_words_into_one_space(tiny_clip: Path) -> None
 
 
 def test_words_that_look_like_an_address_are_read_not_fetched(tiny_clip: Path) -> None:
-    encoder = load_image_encoder(EmbeddingSettings(image_model=str(tiny_clip)))
+    settings = EmbeddingSettings(
+        image_model=str(tiny_clip), text_model=str(tiny_clip), precision="float32"
+    )
+    encoder = load_image_encoder(settings)
     assert isinstance(encoder, ClipEncoder)
     address = "http://127.0.0.1:9/secret.png"
     rows = encoder.encode_text([address, "red"])
     assert np.isfinite(rows).all() and np.abs(rows[0] - rows[1]).max() > 1e-3
-    as_text_model = load_text_encoder(EmbeddingSettings(text_model=str(tiny_clip)))
+    as_text_model = load_text_encoder(settings)
     assert as_text_model and as_text_model.card.shared_space
     np.testing.assert_allclose(as_text_model.encode([address])[0], rows[0], atol=1e-5)
 

@@ -375,11 +375,12 @@ def test_every_item_of_a_long_import_comes_in_the_latest_first(
 def test_what_was_committed_late_is_found_by_the_thorough_look(
     engine: Engine, snapshots: Snapshots, refresher: Refresher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("recsys.refresh.OVERLAP", timedelta(0))
+    begun = datetime.now(UTC)
     put(engine, RAKE)
     refreshed(refresher)
-    with writing(engine) as session:  # as a transaction does that took a minute
-        late = datetime.now(UTC) - timedelta(minutes=1)
-        upsert_items(session, [Item(id="late", title="Late spade")], late)
+    with writing(engine) as session:  # as a transaction does that took longer than the overlap
+        upsert_items(session, [Item(id="late", title="Late spade")], begun)
     assert refresher.refresh() is None
     monkeypatch.setattr("recsys.refresh.THOROUGH", timedelta(0))
     refreshed(refresher)
