@@ -51,6 +51,9 @@ NEWEST_SEEDS = 50
 
 N_SOURCES = len(SOURCES)
 
+ROUNDING = 2e-7
+"""A smaller spread than this of the largest value is that of numbers rounded to float32: all are alike."""
+
 AHEAD = 8
 """Items for which memory is asked in advance."""
 
@@ -1102,7 +1105,7 @@ def blend(
                 if np.isfinite(away):
                     squares += away * away
             spread = math.sqrt(squares / there)
-            if spread > 1e-6 * max(1.0, float(largest)):
+            if spread > ROUNDING * max(1.0, float(largest)):
                 scale = np.float32(1 / spread)
                 for k in range(starts[n], starts[n + 1]):
                     away = said[k] - mean
