@@ -258,9 +258,9 @@ class PreferenceSettings(Section):
 class RankingSettings(Section):
     """How candidates become a slate."""
 
-    candidates: Positive = 100
+    candidates: Positive = 70
     """Items asked of each source; twice the slate's length if that is more."""
-    pool: Positive = 300
+    pool: Positive = 200
     """Candidates scored by every source at the most; six times the slate's length if that is more."""
     hide_seen: Literal["learn", "yes", "no"] = "learn"
     """Leave out what a viewer has seen (`events.seen`): learned, unless you know. A request may say otherwise."""

@@ -66,9 +66,14 @@ class ItemTable:
         """Item id <-> row."""
         return IdMap(cast(list[ItemId], self.data["id"].to_pylist()))
 
+    def titles(self, ordinals: Ordinals) -> list[str]:
+        """The titles of these rows; the id of an item without one."""
+        found = zip(self._titles.of(ordinals), ordinals.tolist(), strict=True)
+        return [title or self._keys.of(np.array([row]))[0] for title, row in found]
+
     def title(self, ordinal: int) -> str:
-        """The title, or the id of an item without one."""
-        return self._titles[ordinal] or self._keys[ordinal]
+        """The title of one row."""
+        return self.titles(np.array([ordinal]))[0]
 
     @cached_property
     def _titles(self) -> "Texts":
@@ -213,12 +218,14 @@ class Texts:
         array = column.combine_chunks()
         _, ends, letters = array.buffers()
         first = array.offset
-        self._ends = memoryview(ends or b"").cast("B").cast("i")[first:]
+        self._ends = np.frombuffer(memoryview(ends or b""), np.int32)[first:]
         self._letters = memoryview(letters or b"")
 
-    def __getitem__(self, row: int) -> str:
-        """The text of a row; "" where there is none."""
-        return str(self._letters[self._ends[row] : self._ends[row + 1]], "utf-8")
+    def of(self, rows: Ordinals) -> list[str]:
+        """The texts of these rows; "" where there is none."""
+        letters = self._letters
+        spans = zip(self._ends[rows].tolist(), self._ends[rows + 1].tolist(), strict=True)
+        return [str(letters[start:end], "utf-8") for start, end in spans]
 
 
 def _postings(rows: "pa.Array[Any]", names: "pa.Array[Any]") -> dict[str, Ordinals]:

@@ -112,7 +112,7 @@ class Recommender:
 
     def recommend(self, query: Query) -> Slate:
         """Always `query.limit` items when the catalogue has that many to show (a re-rank: of those given)."""
-        return self.answer(Block((query,))).slate(0, self.items)
+        return self.answer(Block((query,))).slate(0)
 
     def answer(self, block: Block) -> Slates:
         """The slates of all queries of a block, each as if it had been asked alone."""
@@ -137,7 +137,7 @@ class Recommender:
         account = Account(found.retrieved, found.removed, tuple(failed), found.widened)
         said = [voices.told[segment] for segment in block.segments.tolist()]
         places = (ranked.total, ranked.names, ranked.parts, said, part, seed)
-        return Slates(block, picked, *places, account)
+        return Slates(block, picked, *places, account, self.items)
 
     def candidates(self, block: Block) -> Candidates:
         """What `answer` would blend: the items found and kept, judged by every source."""

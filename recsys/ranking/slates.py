@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.catalogue.item_table import ItemTable
-from recsys.identity import ABSENT, Floats, Mask, Ordinals
+from recsys.identity import ABSENT, Floats, ItemId, Mask, Ordinals
 from recsys.ranking.block import Block, Lists
 from recsys.ranking.candidates import CONTEXT, Slate, Suggestion
 from recsys.ranking.filters import FILTERS
@@ -97,6 +97,20 @@ class Accounted(NamedTuple):
     """Where more items were taken from when the sources alone could not fill the slate, in that order."""
 
 
+DIGITS = 6
+"""Decimals of a score, where it is shown."""
+
+
+class Place(NamedTuple):
+    """One place of a slate, as it is shown."""
+
+    ordinal: int
+    item: ItemId
+    title: str
+    score: float
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class Slates:
     """The answers to a block, one behind the other."""
@@ -117,34 +131,42 @@ class Slates:
     seed: Ordinals
     """(m,) position in its query's seeds of the item that the reason names; `ABSENT`: none."""
     account: Account
+    catalogue: ItemTable
 
-    def of(self, n: int) -> Ordinals:
-        """The items of query n, best first."""
-        first, last = self.items.starts[n : n + 2].tolist()
-        return self.items.items[first:last]
-
-    def scores_of(self, n: int) -> Floats:
-        """Of the items of query n."""
-        first, last = self.items.starts[n : n + 2].tolist()
-        return self.scores[first:last]
-
-    def slate(self, n: int, items: ItemTable) -> Slate:
-        """The answer to query n."""
-        told = zip(
-            items.ids.external(self.of(n)),
-            self.told(n),
-            self.in_words(n, items),
-            strict=True,
+    @cached_property
+    def places(self) -> list[Place]:
+        """All m of them: made together, as the texts of each lie anywhere."""
+        items = self.items.items
+        columns = (
+            items.tolist(),
+            self.catalogue.ids.external(items),
+            self.catalogue.titles(items),
+            self.scores.astype(np.float64).round(DIGITS).tolist(),
+            self._in_words(),
         )
+        return list(map(Place._make, zip(*columns, strict=True)))
+
+    def span(self, n: int) -> range:
+        """Which of the places are the slate of query n."""
+        return range(*self.items.starts[n : n + 2].tolist())
+
+    def of(self, n: int) -> list[Place]:
+        """The slate of query n, best first."""
+        span = self.span(n)
+        return self.places[span.start : span.stop]
+
+    def slate(self, n: int) -> Slate:
+        """The answer to query n, and the account of it."""
         suggestions = tuple(
-            Suggestion(item, sum(parts.values()), parts, reason) for item, parts, reason in told
+            Suggestion(place.item, sum(parts.values()), parts, place.reason)
+            for place, parts in zip(self.of(n), self.told(n), strict=True)
         )
         return Slate(suggestions, *self.account.of(n))
 
     def told(self, n: int) -> list[dict[str, float]]:
         """The parts of each score of query n, by name."""
-        first, last = self.items.starts[n : n + 2].tolist()
-        parts = self.parts[:, first:last]
+        span = self.span(n)
+        parts = self.parts[:, span.start : span.stop]
         loud = [
             place
             for place, name in enumerate(self.names)
@@ -153,14 +175,13 @@ class Slates:
         names = [self.names[p] for p in loud]
         return [dict(zip(names, place, strict=True)) for place in parts[loud].T.tolist()]
 
-    def in_words(self, n: int, items: ItemTable) -> list[str]:
-        """The reasons of query n, with titles."""
-        first, last = self.items.starts[n : n + 2].tolist()
-        phrases, named = self.reasons[0][first:last], self.reasons[1][first:last].tolist()
-        titles = {item: items.title(item) for item in set(named) if item >= 0}
+    def _in_words(self) -> list[str]:
+        """The reasons of all places, with titles."""
+        phrases, named = self.reasons
+        titles = iter(self.catalogue.titles(named[named >= 0]))
         return [
-            f"{before}{titles[item]}{after}" if item >= 0 else before
-            for (before, after), item in zip(phrases, named, strict=True)
+            f"{before}{next(titles)}{after}" if item >= 0 else before
+            for (before, after), item in zip(phrases, named.tolist(), strict=True)
         ]
 
     @cached_property

@@ -16,6 +16,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate
 from operator import sub
 from struct import Struct, calcsize, iter_unpack, pack, unpack_from
@@ -32,7 +33,7 @@ from recsys.identity import ItemId
 from recsys.ranking.block import Block
 from recsys.ranking.candidates import Query, Quota, Where
 from recsys.ranking.recommender import Recommender
-from recsys.ranking.slates import Account, Slates
+from recsys.ranking.slates import Account, Place, Slates
 from recsys.serving.live import Served
 from recsys.serving.schemas import DEEPEST, Paged
 from recsys.snapshot import Snapshots
@@ -109,16 +110,20 @@ def opened(cursor: str) -> tuple[list[int], int, int]:
 class Page:
     """What is shown of one slate, or of several, one behind the other."""
 
-    pieces: list[tuple[Slates, int, list[int]]]
-    """Slates, which of them, and the places of it that are shown."""
-    items: list[int]
-    """The ordinals shown."""
+    pieces: list[tuple[Slates, int, Sequence[int]]]
+    """Slates, which of them, and the places of it that are shown, counted from its first."""
 
-    @classmethod
-    def of(cls, slates: Slates, n: int) -> "Page":
-        """The whole of slate n."""
-        items = slates.of(n).tolist()
-        return cls([(slates, n, list(range(len(items))))], items)
+    @cached_property
+    def places(self) -> list[Place]:
+        """What is shown."""
+        each = [(slates.of(n), some) for slates, n, some in self.pieces]
+        return [places[place] for places, some in each for place in some]
+
+    @property
+    def parts(self) -> list[dict[str, float]]:
+        """Of each score, by name."""
+        each = [(slates.told(n), some) for slates, n, some in self.pieces]
+        return [parts[place] for parts, some in each for place in some]
 
     @property
     def account(self) -> tuple[Account, int]:
@@ -126,22 +131,10 @@ class Page:
         slates, n, _ = self.pieces[-1]
         return slates.account, n
 
-    @property
-    def scores(self) -> list[float]:
-        """Of the items."""
-        each = [(slates.scores_of(n).tolist(), places) for slates, n, places in self.pieces]
-        return [scores[place] for scores, places in each for place in places]
 
-    @property
-    def parts(self) -> list[dict[str, float]]:
-        """Of each score, by name."""
-        each = [(slates.told(n), places) for slates, n, places in self.pieces]
-        return [parts[place] for parts, places in each for place in places]
-
-    def reasons(self, items: ItemTable) -> list[str]:
-        """In words."""
-        each = [(slates.in_words(n, items), places) for slates, n, places in self.pieces]
-        return [reasons[place] for reasons, places in each for place in places]
+def whole(slates: Slates, n: int) -> Page:
+    """All of slate n."""
+    return Page([(slates, n, range(len(slates.span(n))))])
 
 
 def follow(question: Query, shown: Sequence[int], recommender: Recommender) -> Page:
@@ -151,24 +144,24 @@ def follow(question: Query, shown: Sequence[int], recommender: Recommender) -> P
     A quota counts what is shown; kinds that have their full number are left out by condition.
     """
     if not shown:
-        return Page.of(recommender.answer(Block((question,))), 0)
+        return whole(recommender.answer(Block((question,))), 0)
     room, before = _Room(question.quota, recommender.items), set(shown)
     room.fill(shown)
-    page = Page([], [])
+    pieces = list[tuple[Slates, int, Sequence[int]]]()
+    left = question.limit
     while True:
         where = room.without_full(question.where)
         longer = replace(question, limit=len(shown) + question.limit, where=where)
         slates = recommender.answer(Block((longer,)))
-        found = slates.of(0).tolist()
+        found = [place.ordinal for place in slates.of(0)]
         new = [place for place, item in enumerate(found) if item not in before]
         fitting = room.fill([found[place] for place in new])
-        left = question.limit - len(page.items)
         taken = [place for place, fits in zip(new, fitting, strict=True) if fits][:left]
-        page.pieces.append((slates, 0, taken))
-        page.items.extend(found[place] for place in taken)
-        before.update(page.items)
-        if len(page.items) >= question.limit or all(fitting):
-            return page
+        pieces.append((slates, 0, taken))
+        before.update(found[place] for place in taken)
+        left -= len(taken)
+        if left == 0 or all(fitting):
+            return Page(pieces)
 
 
 class _Room:

@@ -171,11 +171,11 @@ def fill_placements(
         question = replace(question, exclude=exclude)
         page = follow(question, (), served.recommender)
         within.metrics.suggested(*page.account)
-        shown += page.items
+        shown += [place.ordinal for place in page.places]
         missing = None
         if isinstance(placement, RecommendPlacement):
             missing = unknown(served, placement.context_items)
-        said = told(page, served, placement.explain, missing)
+        said = told(page, placement.explain, missing)
         filled.append({"name": placement.name} | said)
     return as_json({"snapshot": served.manifest.id, "placements": filled})
 

@@ -8,7 +8,6 @@ from functools import cached_property
 from secrets import token_hex
 from typing import Any
 
-import numpy as np
 import orjson
 from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -19,10 +18,11 @@ from recsys.config import Settings
 from recsys.errors import QueryError
 from recsys.identity import NOTHING, ItemId, Ordinals
 from recsys.ranking.candidates import Query
+from recsys.ranking.slates import DIGITS
 from recsys.ranking.viewer import Viewer
 from recsys.serving.live import Live, Served
 from recsys.serving.metrics import Metrics
-from recsys.serving.paging import Page, asked_of, follow, read, written
+from recsys.serving.paging import Page, asked_of, follow, read, whole, written
 from recsys.serving.schemas import DEEPEST, Ask, Paged
 from recsys.serving.together import Together, Wish
 from recsys.serving.viewers import viewer
@@ -31,9 +31,6 @@ from recsys.snapshot import Snapshots
 
 WRITERS = 8
 """Writes at once. One that waits for the database holds a thread; the rest are left to those who read."""
-
-DIGITS = 6
-"""Decimals of scores in a reply."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ async def reply(wish: Wish, ask: Paged, about: tuple[str, str], within: Services
     """Answer what is wished for. A database that may keep us waiting is not waited for together."""
     if ask.cursor is None and within.engine.dialect.name == "sqlite":
         served, question, slates, n = await within.together.ask(wish)
-        page, asked = Page.of(slates, n), asked_of(*about, ask)
+        page, asked = whole(slates, n), asked_of(*about, ask)
         return _in_words(page, [], asked, question, ask, served, within)
 
     def alone() -> Response:
@@ -164,11 +161,9 @@ def _in_words(
 ) -> Response:
     """shown: what the pages before this one show. asked: a checksum of the question."""
     within.metrics.suggested(*page.account)
-    said = {"snapshot": served.manifest.id} | told(
-        page, served, ask.explain, missing, first=len(shown) + 1
-    )
-    shown += page.items
-    goes_on = len(page.items) == question.limit and len(shown) < _most(question)
+    said = {"snapshot": served.manifest.id} | told(page, ask.explain, missing, len(shown) + 1)
+    shown += [place.ordinal for place in page.places]
+    goes_on = len(page.places) == question.limit and len(shown) < _most(question)
     said["next"] = written(shown, asked, served.manifest.origin) if goes_on else None
     return as_json(said)
 
@@ -179,12 +174,12 @@ def _most(question: Query) -> int:
 
 
 def told(
-    page: Page, served: Served, explain: bool, missing: Sequence[str] | None, first: int = 1
+    page: Page, explain: bool, missing: Sequence[str] | None, first: int = 1
 ) -> dict[str, Any]:
     """A page in words. first: the rank of its first item."""
     said: dict[str, Any] = {
         "recommendation_id": token_hex(16),
-        "items": _places(page, served, explain, first),
+        "items": _places(page, explain, first),
     }
     if missing is not None:
         said["unknown"] = missing
@@ -200,26 +195,10 @@ def as_json(content: object, status: int = 200) -> Response:
     return Response(body, status, media_type="application/json")
 
 
-def _places(page: Page, served: Served, explain: bool, first: int) -> list[dict[str, Any]]:
-    items = served.recommender.items
-    places = [
-        {
-            "item_id": key,
-            "rank": rank,
-            "score": round(score, DIGITS),
-            "reason": reason,
-            "title": title,
-        }
-        for rank, (key, score, reason, title) in enumerate(
-            zip(
-                items.ids.external(np.array(page.items, dtype=np.int64)),
-                page.scores,
-                page.reasons(items),
-                map(items.title, page.items),
-                strict=True,
-            ),
-            start=first,
-        )
+def _places(page: Page, explain: bool, first: int) -> list[dict[str, Any]]:
+    places: list[dict[str, Any]] = [
+        {"item_id": item, "rank": rank, "score": score, "reason": reason, "title": title}
+        for rank, (_, item, title, score, reason) in enumerate(page.places, start=first)
     ]
     if explain:
         for place, parts in zip(places, page.parts, strict=True):

@@ -254,7 +254,7 @@ def test_many_asked_together_get_what_each_gets_alone(
     assert len(blocks) == 4, "they differ in diversity alone"
     for places in blocks:
         slates = narrow.answer(Block([asked[place] for place in places]))
-        together |= {place: slates.slate(n, narrow.items) for n, place in enumerate(places)}
+        together |= {place: slates.slate(n) for n, place in enumerate(places)}
     for place, query in enumerate(asked):
         assert together[place] == narrow.recommend(query)
     reasons = {name for slate in together.values() for name in slate.retrieved}

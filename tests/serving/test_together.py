@@ -41,7 +41,7 @@ def test_what_comes_at_one_moment_is_answered_together(shared: Api) -> None:
     assert [one.n for one in found] == [0, 1, 2, 3]
     for one in found:
         alone = one.served.recommender.recommend(one.question)
-        assert one.slates.slate(one.n, one.served.recommender.items) == alone
+        assert one.slates.slate(one.n) == alone
 
 
 def test_what_is_wrong_with_one_is_not_for_the_others_to_bear(shared: Api) -> None:
