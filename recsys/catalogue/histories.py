@@ -6,10 +6,10 @@ session and its objects would take ten times as long as the read itself.
 
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import BigInteger, Engine, PoolProxiedConnection, bindparam, select, type_coerce
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -29,12 +29,20 @@ Told = tuple[ItemId, str, float | None, int]
 """What an event says of a taste: the item, the type, the value, and the moment in microseconds since the epoch."""
 
 
+class Read(NamedTuple):
+    """A statement in the words of the database's driver."""
+
+    sql: str
+    values: Callable[[str, int], Any]
+    """Of its parameters, for an owner and a limit."""
+
+
 @dataclass(frozen=True, eq=False)
 class Histories:
     """The newest events of users and sessions in one database. Thread-safe."""
 
     engine: Engine
-    _statements: dict[tuple[str, tuple[str, ...], bool], SQLCompiler] = field(default_factory=dict)
+    _reads: dict[tuple[str, tuple[str, ...], bool], Read] = field(default_factory=dict)
     _kept: threading.local = field(default_factory=threading.local)
     """A connection to SQLite for each thread: to take one from the pool would cost more than the read."""
 
@@ -55,12 +63,14 @@ class Histories:
         if not given:
             return []
         types, several = tuple(types), len(given) > 1
-        with self._translated():
+        try:
             if self._in_process:
                 read = [self._read(self._own(), *one, limit, types, several) for one in given]
             else:
                 with closing(self.engine.raw_connection()) as connection:
                     read = [self._read(connection, *one, limit, types, several) for one in given]
+        except self.engine.dialect.loaded_dbapi.Error as error:
+            raise self._failed(error) from None
         if len(read) == 1:
             return read[0]
         distinct = {row[-1]: row for some in read for row in some}
@@ -73,7 +83,7 @@ class Histories:
         if not self._in_process:
             yield
             return
-        with self._translated():
+        try:
             own = self._own()
             own.execute("BEGIN")
             try:
@@ -81,18 +91,16 @@ class Histories:
             finally:
                 if own.in_transaction:
                     own.rollback()  # nothing was written
+        except sqlite3.Error as error:
+            raise self._failed(error) from None
 
     @property
     def _in_process(self) -> bool:
         return self.engine.dialect.name == "sqlite"
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except self.engine.dialect.loaded_dbapi.Error as error:
-            where = self.engine.url.render_as_string(hide_password=True)
-            raise DatabaseError(f"{where}: {error}: {advice(error)}") from None
+    def _failed(self, error: Exception) -> DatabaseError:
+        where = self.engine.url.render_as_string(hide_password=True)
+        return DatabaseError(f"{where}: {error}: {advice(error)}")
 
     def _own(self) -> sqlite3.Connection:
         """This thread's connection, which reads what others have committed by then, out of their memory."""
@@ -115,16 +123,13 @@ class Histories:
         arrivals: bool,
     ) -> list[Any]:
         """Rows of what was told, and of its arrival if asked for."""
-        compiled = self._statements.get((column, types, arrivals))
-        if compiled is None:
-            compiled = self._compiled(column, types, arrivals)
-            self._statements[column, types, arrivals] = compiled
-        named = compiled.params | {"owner": owner, "most": limit}
-        places = compiled.positiontup
-        with closing(connection.cursor()) as cursor:
-            cursor.execute(
-                compiled.string, named if places is None else [named[name] for name in places]
+        read = self._reads.get((column, types, arrivals))
+        if read is None:
+            read = self._reads[column, types, arrivals] = _plain(
+                self._compiled(column, types, arrivals)
             )
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(read.sql, read.values(owner, limit))
             return list(cursor.fetchall())
 
     def _compiled(self, column: str, types: tuple[str, ...], arrivals: bool) -> SQLCompiler:
@@ -142,3 +147,15 @@ class Histories:
         compiled = newest.compile(dialect=self.engine.dialect, compile_kwargs=in_full)
         assert isinstance(compiled, SQLCompiler)
         return compiled
+
+
+def _plain(compiled: SQLCompiler) -> Read:
+    fixed, places = dict(compiled.params), compiled.positiontup
+
+    def named(owner: str, most: int) -> dict[str, Any]:
+        return fixed | {"owner": owner, "most": most}
+
+    if places is None:
+        return Read(compiled.string, named)
+    order = list(places)
+    return Read(compiled.string, lambda owner, most: [*map(named(owner, most).__getitem__, order)])

@@ -4,8 +4,8 @@ FastAPI looks field by field for what an endpoint may want, which takes a good p
 routes that answer with one read their addresses themselves, and tell /openapi.json of it here.
 """
 
-from functools import cache, cached_property
-from typing import Any, TypeVar, get_origin, get_type_hints
+from functools import cache, cached_property, lru_cache
+from typing import Any, TypeVar, cast, get_origin, get_type_hints
 from urllib.parse import parse_qsl
 
 from fastapi import Request
@@ -13,6 +13,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.types import Receive, Scope, Send
+
+REMEMBERED = 256
+"""Query strings, the latest ones: a page asks the same for each of its viewers."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -62,10 +65,14 @@ def _refused(error: ValidationError, *where: str) -> RequestValidationError:
 
 def asked(model: type[M], request: Request) -> M:
     """The query string as this model. Raises RequestValidationError."""
+    return cast(M, _understood(model, request.scope["query_string"]))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _understood(model: type[BaseModel], sent: bytes) -> BaseModel:
     repeated = _repeated(model)
     values: dict[str, Any] = {}
-    sent = request.scope["query_string"].decode("latin-1")
-    for name, value in parse_qsl(sent, keep_blank_values=True):
+    for name, value in parse_qsl(sent.decode("latin-1"), keep_blank_values=True):
         if name in repeated:
             values.setdefault(name, []).append(value)
         else:
