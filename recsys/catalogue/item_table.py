@@ -135,7 +135,9 @@ class ItemTable:
         names = pc.list_flatten(lists).dictionary_encode()
         code = as_numpy(names.indices).astype(np.int64)
         count = max(1, len(names.dictionary))
-        rows, codes = np.divmod(np.unique(row * count + code), count)
+        pairs = np.sort(row * count + code)
+        pairs = pairs[np.diff(pairs, prepend=-1) != 0]
+        rows, codes = np.divmod(pairs, count)
         return rows, codes, len(names.dictionary)
 
     def with_category(self, name: str) -> Ordinals:

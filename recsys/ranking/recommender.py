@@ -9,6 +9,7 @@ explain   the reason of each
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple, TypeVar
@@ -97,9 +98,12 @@ class Recommender:
     @classmethod
     def of(cls, artefacts: Artefacts, settings: RankingSettings) -> "Recommender":
         """Join what a build made."""
+        with ThreadPoolExecutor(1) as beside:  # numbers leave the interpreter to the ids
+            beside.submit(lambda: artefacts.items.ids)
+            knowledge = knowledge_of(artefacts)
         return cls(
             artefacts.items,
-            knowledge_of(artefacts),
+            knowledge,
             known_sources(artefacts),
             Sieve(artefacts.items, Conditions(artefacts.items)),
             STARTING_WEIGHTS | dict(artefacts.weights),
