@@ -58,7 +58,7 @@ def gate(
 def floors(new: Evaluation, current: Evaluation | None, settings: Settings) -> str | None:
     """Why those of whom little is known would be served too badly by the new build; None if they would not.
 
-    They are few, so only what their whole interval says counts.
+    They are few, so that intervals must lie apart: of 40 queries, one that is answered or not is no sign of anything.
     """
     least, tolerance = settings.evaluation.min_queries, settings.snapshots.tolerance
     bars = {"popularity": (new, "popularity"), "the current snapshot": (current, BLEND)}
@@ -67,11 +67,13 @@ def floors(new: Evaluation, current: Evaluation | None, settings: Settings) -> s
             mine, other = _slice(new, BLEND, group), _slice(evaluation, model, group)
             if min(mine.n, other.n) < least:
                 continue
-            found, bar = mine.metrics[HEADLINE], other.metrics[HEADLINE].value
-            if found.high is not None and found.high < (1 - tolerance) * bar:
+            found, bar = mine.metrics[HEADLINE], other.metrics[HEADLINE]
+            if found.high is None or bar.low is None:
+                continue
+            if found.high < (1 - tolerance) * bar.low:
                 return (
-                    f"NDCG@10 of {SLICES[group]} ({group}) on held-out events is {interval(found, '.4f')}, "
-                    f"that of {name} {bar:.4f}: lower by more than snapshots.tolerance = {tolerance:g}"
+                    f"NDCG@10 of {SLICES[group]} ({group}) on held-out events is {interval(found, '.4f')}, that "
+                    f"of {name} {interval(bar, '.4f')}: lower by more than snapshots.tolerance = {tolerance:g}"
                 )
     return None
 

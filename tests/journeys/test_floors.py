@@ -45,6 +45,10 @@ def test_what_may_be_chance_or_is_tolerated_is_not_refused(high: float) -> None:
     assert floors(evaluation(0.1, high, popular=0.3), None, Settings()) is None
 
 
+def test_no_hit_among_few_questions_is_no_proof_beside_one_hit_among_few() -> None:
+    assert floors(evaluation(0.0, 0.0), evaluation(0.0, 0.08), Settings()) is None
+
+
 def test_too_few_questions_decide_nothing() -> None:
     few = evaluation(0.1, 0.2, popular=0.9, n=19)
     assert floors(few, evaluation(0.8, 0.9), Settings()) is None
