@@ -19,7 +19,11 @@ def test_the_environment_comes_before_the_file_and_the_file_before_the_default(
     Path("recsys.toml").write_text("[ranking]\ndiversity = 0.2\ncandidates = 50\n")
     monkeypatch.setenv("RECSYS_RANKING__DIVERSITY", "0.4")
     ranking = load_settings().ranking
-    assert (ranking.diversity, ranking.candidates, ranking.pool) == (0.4, 50, RankingSettings().pool)
+    assert (ranking.diversity, ranking.candidates, ranking.pool) == (
+        0.4,
+        50,
+        RankingSettings().pool,
+    )
 
 
 def test_a_file_may_be_named_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
