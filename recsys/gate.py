@@ -58,7 +58,9 @@ def gate(
 def floors(new: Evaluation, current: Evaluation | None, settings: Settings) -> str | None:
     """Why those of whom little is known would be served too badly by the new build; None if they would not.
 
-    They are few, so that intervals must lie apart: of 40 queries, one that is answered or not is no sign of anything.
+    They are few, so only what the whole interval says counts. Popularity answers the same queries; those of the current
+    snapshot were others, so that its interval counts as well. Where none of n queries is answered, resampling knows of
+    no doubt, and the mean may be 3 / n (the rule of three: Hanley and Lippman-Hand 1983).
     """
     least, tolerance = settings.evaluation.min_queries, settings.snapshots.tolerance
     bars = {"popularity": (new, "popularity"), "the current snapshot": (current, BLEND)}
@@ -68,9 +70,10 @@ def floors(new: Evaluation, current: Evaluation | None, settings: Settings) -> s
             if min(mine.n, other.n) < least:
                 continue
             found, bar = mine.metrics[HEADLINE], other.metrics[HEADLINE]
-            if found.high is None or bar.low is None:
+            beaten = bar.value if evaluation is new else bar.low
+            if found.high is None or beaten is None:
                 continue
-            if found.high < (1 - tolerance) * bar.low:
+            if max(found.high, 0 if found.value else 3 / mine.n) < (1 - tolerance) * beaten:
                 return (
                     f"NDCG@10 of {SLICES[group]} ({group}) on held-out events is {interval(found, '.4f')}, that "
                     f"of {name} {interval(bar, '.4f')}: lower by more than snapshots.tolerance = {tolerance:g}"

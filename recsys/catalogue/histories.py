@@ -6,7 +6,7 @@ session and its objects would take ten times as long as the read itself.
 
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
@@ -33,8 +33,10 @@ class Read(NamedTuple):
     """A statement in the words of the database's driver."""
 
     sql: str
-    values: Callable[[str, int], Any]
-    """Of its parameters, for an owner and a limit."""
+    fixed: dict[str, Any]
+    """Of its parameters, those that are always the same."""
+    places: Sequence[str] | None
+    """The names of all parameters in their order; None: they go by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,14 +127,14 @@ class Histories:
         """Rows of what was told, and of its arrival if asked for."""
         read = self._reads.get((column, types, arrivals))
         if read is None:
-            read = self._reads[column, types, arrivals] = _plain(
-                self._compiled(column, types, arrivals)
-            )
+            read = self._reads[column, types, arrivals] = self._compiled(column, types, arrivals)
+        sql, fixed, places = read
+        named = fixed | {"owner": owner, "most": limit}
         with closing(connection.cursor()) as cursor:
-            cursor.execute(read.sql, read.values(owner, limit))
+            cursor.execute(sql, named if places is None else [named[name] for name in places])
             return list(cursor.fetchall())
 
-    def _compiled(self, column: str, types: tuple[str, ...], arrivals: bool) -> SQLCompiler:
+    def _compiled(self, column: str, types: tuple[str, ...], arrivals: bool) -> Read:
         event = EVENTS.c
         told = (event.item_id, event.type, event.value, type_coerce(event.time, BigInteger))
         newest = (
@@ -146,16 +148,4 @@ class Histories:
         in_full = {"render_postcompile": True}
         compiled = newest.compile(dialect=self.engine.dialect, compile_kwargs=in_full)
         assert isinstance(compiled, SQLCompiler)
-        return compiled
-
-
-def _plain(compiled: SQLCompiler) -> Read:
-    fixed, places = dict(compiled.params), compiled.positiontup
-
-    def named(owner: str, most: int) -> dict[str, Any]:
-        return fixed | {"owner": owner, "most": most}
-
-    if places is None:
-        return Read(compiled.string, named)
-    order = list(places)
-    return Read(compiled.string, lambda owner, most: [*map(named(owner, most).__getitem__, order)])
+        return Read(compiled.string, dict(compiled.params), compiled.positiontup)

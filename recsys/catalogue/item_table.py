@@ -69,19 +69,11 @@ class ItemTable:
     def titles(self, ordinals: Ordinals) -> list[str]:
         """The titles of these rows; the id of an item without one."""
         found = zip(self._titles.of(ordinals), ordinals.tolist(), strict=True)
-        return [title or self._keys.of(np.array([row]))[0] for title, row in found]
-
-    def title(self, ordinal: int) -> str:
-        """The title of one row."""
-        return self.titles(np.array([ordinal]))[0]
+        return [title or self.ids.external(np.array([row]))[0] for title, row in found]
 
     @cached_property
     def _titles(self) -> "Texts":
         return Texts(self.data["title"])
-
-    @cached_property
-    def _keys(self) -> "Texts":
-        return Texts(self.data["id"])
 
     @cached_property
     def available(self) -> Mask:

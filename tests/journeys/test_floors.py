@@ -9,7 +9,9 @@ from recsys.gate import floors
 SLICES = ("cold items among themselves", "first event", "first visits")
 
 
-def evaluation(low: float, high: float, popular: float = 0.0, n: int = 100) -> Evaluation:
+def evaluation(
+    low: float, high: float, popular: float | Estimate = 0.0, n: int = 100
+) -> Evaluation:
     middle = (low + high) / 2
 
     def measured(estimate: Estimate) -> Measured:
@@ -17,7 +19,9 @@ def evaluation(low: float, high: float, popular: float = 0.0, n: int = 100) -> E
 
     found = {
         "blend": measured(Estimate(middle, low, high)),
-        "popularity": measured(Estimate(popular, popular, popular)),
+        "popularity": measured(
+            popular if isinstance(popular, Estimate) else Estimate(popular, popular, popular)
+        ),
     }
     return Evaluation(protocol="", settings={}, data_digest="", measured=True, models=found)
 
@@ -45,8 +49,19 @@ def test_what_may_be_chance_or_is_tolerated_is_not_refused(high: float) -> None:
     assert floors(evaluation(0.1, high, popular=0.3), None, Settings()) is None
 
 
-def test_no_hit_among_few_questions_is_no_proof_beside_one_hit_among_few() -> None:
+def test_popularity_answers_the_same_questions_so_its_interval_is_no_excuse() -> None:
+    rival = Estimate(0.3, 0.1, 0.5)
+    assert floors(evaluation(0.1, 0.2, popular=rival), None, Settings()) is not None
+
+
+def test_no_hit_among_few_questions_is_no_proof_beside_few_hits() -> None:
     assert floors(evaluation(0.0, 0.0), evaluation(0.0, 0.08), Settings()) is None
+    assert floors(evaluation(0.0, 0.0, popular=0.03), None, Settings()) is None
+
+
+def test_no_hit_is_refused_where_there_ought_to_be_many() -> None:
+    assert floors(evaluation(0.0, 0.0), evaluation(0.04, 0.08), Settings()) is not None
+    assert floors(evaluation(0.0, 0.0, popular=0.04), None, Settings()) is not None
 
 
 def test_too_few_questions_decide_nothing() -> None:

@@ -324,7 +324,7 @@ def test_a_changed_text_moves_an_item_and_a_changed_price_moves_nothing(
     refreshed(refresher)
     found = recommender(snapshots)
     assert similar(found, RAKE.id)[0].startswith("Cycling/")
-    assert found.items.title(found.items.ids.ordinal(RAKE.id)) == change["title"]  # type: ignore[arg-type]
+    assert found.items.titles(found.items.ids.ordinals([RAKE.id]))[0] == change["title"]  # type: ignore[arg-type]
     assert RAKE.id not in similar(found, "Garden/rake/plain", sources=frozenset({"text"}))
     assert RAKE.id in similar(found, "Cycling/saddle/plain", sources=frozenset({"text"}))
 
@@ -339,7 +339,7 @@ def test_a_withdrawn_item_is_no_business_of_a_refresh_and_comes_back_as_changed(
     put(engine, Item(id="Garden/hose/plain", title="Endless hose"))
     refreshed(refresher)
     items = recommender(snapshots).items
-    assert items.title(items.ids.ordinal("Garden/hose/plain")) == "Endless hose"  # type: ignore[arg-type]
+    assert items.titles(items.ids.ordinals(["Garden/hose/plain"]))[0] == "Endless hose"  # type: ignore[arg-type]
     assert (
         items.available.all()
     )  # those who serve it know better at once, and at once when it is back

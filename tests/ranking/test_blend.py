@@ -30,6 +30,12 @@ def test_a_source_that_cannot_tell_items_apart_says_nothing(scores: np.ndarray) 
     assert not standardise(scores).any()
 
 
+def test_newness_tells_what_came_seconds_later_from_a_hundred_others() -> None:
+    days = np.full(100, 40 / 86_400)
+    days[17] = 35 / 86_400  # five seconds younger
+    assert standardise(floats(*14 / (14 + days))).argmax() == 17
+
+
 def test_parts_are_finite_and_add_up_whatever_a_source_does_not_know() -> None:
     candidates = Candidates(
         np.arange(3), {"a": floats(1, NAN, 3), "b": floats(NAN, NAN, NAN), "c": floats(5, 1, 1)}

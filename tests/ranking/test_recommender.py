@@ -102,7 +102,7 @@ def test_new_items_have_weights_of_their_own_only_where_a_history_leads(
 
 def test_each_reason_names_something_the_viewer_did(recommender: Recommender) -> None:
     slate = recommender.recommend(viewer(recommender, "Family", likes=1))
-    liked = recommender.items.title(ordinals(recommender, worlds.film_ids("Family")[0])[0])
+    liked = recommender.items.titles(ordinals(recommender, worlds.film_ids("Family")[0]))[0]
     assert slate.items[0].reason == f"because you liked *{liked}*"
 
 
@@ -353,7 +353,7 @@ def test_an_item_shown_again_is_not_its_own_reason(recommender: Recommender) -> 
     """A shop may let viewed items return; what speaks for them is then the rest of the history."""
     slate = recommender.recommend(viewer(recommender, "Space", likes=4, seen=NOTHING, limit=30))
     for item in slate.items:
-        title = recommender.items.title(ordinals(recommender, item.item)[0])
+        title = recommender.items.titles(ordinals(recommender, item.item))[0]
         assert f"*{title}*" not in item.reason
 
 
