@@ -22,7 +22,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import Engine
 
@@ -40,12 +39,15 @@ from recsys.locks import only_one
 from recsys.ranking.block import Block, alike
 from recsys.ranking.candidates import Query
 from recsys.ranking.recommender import Recommender
-from recsys.ranking.slates import Slates
+from recsys.ranking.slates import Phrase, Slates
 from recsys.ranking.viewer import viewers_of
 from recsys.snapshot import Snapshots
 from recsys.threads import available_cores, one_blas_thread
 
 USERS_PER_PART = 1_000
+
+USERS_PER_PIECE = 128
+"""What one thread does at a time."""
 
 OVERLAP = timedelta(seconds=10)
 """Withdrawn items are looked for from this long before the build: clocks differ, commits take time."""
@@ -147,8 +149,10 @@ class Scorer:
         self._settings, self._run = settings, run
         self._actors, self._by_actor = IdMap(log.actors), ByActor(log)
         self._weighing = settings.events.taking(recommender.events)
-        titles = recommender.items.data["title"]
-        self._titles = pc.if_else(pc.equal(titles, pa.scalar("")), None, titles)
+        data = recommender.items.data
+        self._ids = data["id"].combine_chunks()
+        titled = pc.not_equal(pc.fill_null(data["title"], ""), "")
+        self._titles = pc.if_else(titled, data["title"], self._ids).combine_chunks()
 
     def knows(self, user: UserId) -> bool:
         """Whether the user had an event about an item of the snapshot."""
@@ -156,16 +160,22 @@ class Scorer:
 
     def table(self, users: Sequence[UserId], threads: int) -> pa.Table:
         """One row per user and place, in the order of the users. Columns as in `COLUMNS`."""
-        queries = self.queries(users)
-        blocks = list(alike(queries))
-
-        def answer(places: list[int]) -> _Rows:
-            slates = self._recommender.answer(Block([queries[place] for place in places]))
-            return _rows(slates, np.array(places))
-
+        pieces = [users[n : n + USERS_PER_PIECE] for n in range(0, len(users), USERS_PER_PIECE)]
         with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
-            answered = list(pool.map(answer, blocks))
-        return self._as_table(users, _Rows(*map(np.concatenate, zip(*answered, strict=True))))
+            return pa.concat_tables(pool.map(self._piece, pieces))
+
+    def _piece(self, users: Sequence[UserId]) -> pa.Table:
+        queries, phrases = self.queries(users), dict[Phrase, int]()
+        answered = [
+            _rows(
+                self._recommender.answer(Block([queries[place] for place in places])),
+                np.array(places),
+                phrases,
+            )
+            for places in alike(queries)
+        ]
+        rows = _Rows(*map(np.concatenate, zip(*answered, strict=True)))
+        return self._as_table(users, rows, list(phrases))
 
     def queries(self, users: Sequence[UserId]) -> list[Query]:
         """The queries that the API would make for these users at the moment of the run."""
@@ -186,19 +196,20 @@ class Scorer:
             for viewer in viewers_of(self._log, events, self._weighing)
         ]
 
-    def _as_table(self, users: Sequence[UserId], rows: "_Rows") -> pa.Table:
+    def _as_table(
+        self, users: Sequence[UserId], rows: "_Rows", phrases: Sequence[Phrase]
+    ) -> pa.Table:
         order = np.lexsort((rows.rank, rows.user))
-        user, rank, item, score, before, named, after = (column[order] for column in rows)
-        ids = self._recommender.items.data["id"]
-        its = pa.array(named, pa.int64(), mask=named < 0)
-        title = pc.coalesce(self._titles.take(its), ids.take(its))
-        words = (pa.array(before), pc.fill_null(title, ""), pa.array(after))
+        user, rank, item, score, phrase, named = (pa.array(column[order]) for column in rows)
+        titles = self._titles.take(pc.if_else(pc.less(named, 0), None, named))
+        before = pa.array([one.before for one in phrases], pa.string()).take(phrase)
+        after = pa.array([one.after for one in phrases], pa.string()).take(phrase)
         columns = {
-            "user_id": pa.array(users, pa.string()).take(pa.array(user, pa.int64())),
+            "user_id": pa.array(users, pa.string()).take(user),
             "rank": rank,
-            "item_id": ids.take(pa.array(item, pa.int64())),
-            "score": score.astype(np.float64),
-            "reason": pc.binary_join_element_wise(*words, ""),
+            "item_id": self._ids.take(item),
+            "score": score.cast(pa.float64()),
+            "reason": pc.binary_join_element_wise(before, pc.fill_null(titles, ""), after, ""),
             "snapshot": pa.repeat(self._run.snapshot, len(user)),
         }
         return pa.table(columns, pa.schema(COLUMNS))
@@ -212,17 +223,16 @@ class _Rows(NamedTuple):
     rank: Ordinals
     item: Ordinals
     score: Floats
-    before: NDArray[np.object_]
-    """What a reason says before the title that it names."""
+    phrase: Ordinals
+    """Which one is the reason."""
     named: Ordinals
     """The item that it names; `ABSENT`: none."""
-    after: NDArray[np.object_]
 
 
-def _rows(slates: Slates, users: Ordinals) -> _Rows:
-    """users: (q,) positions of those whose slates they are."""
-    phrases, named = slates.reasons
-    before, after = zip(*phrases, strict=True) if phrases else ((), ())
+def _rows(slates: Slates, users: Ordinals, phrases: dict[Phrase, int]) -> _Rows:
+    """users: (q,) positions of those whose slates they are. phrases: numbered; new ones are added."""
+    said, which, named = slates.reasons
+    numbers = np.array([phrases.setdefault(one, len(phrases)) for one in said], dtype=np.int64)
     lengths, items = np.diff(slates.items.starts), slates.items.items
     first = np.repeat(slates.items.starts[:-1], lengths)
     return _Rows(
@@ -230,9 +240,8 @@ def _rows(slates: Slates, users: Ordinals) -> _Rows:
         np.arange(len(items)) - first + 1,
         items,
         slates.scores,
-        np.array(before, dtype=object),
+        numbers[which],
         named,
-        np.array(after, dtype=object),
     )
 
 

@@ -15,7 +15,7 @@ from recsys.identity import Floats, Ordinals
 from recsys.ranking import kernels
 from recsys.ranking.candidates import SEGMENTS, Query
 
-TOGETHER = 16
+TOGETHER = 64
 """Queries of a block where there are many: what is known of them stays in the processor's cache."""
 
 SEGMENT = {name: place for place, name in enumerate(SEGMENTS)}

@@ -54,6 +54,15 @@ N_SOURCES = len(SOURCES)
 ROUNDING = 2e-7
 """A smaller spread than this of the largest value is that of numbers rounded to float32: all are alike."""
 
+SHORTLY = 12
+"""So few are sorted by inserting."""
+
+BAND, BANDS = 50, 512
+"""How keys are laid out: 32 bands for each halving of the value, down to a 65,536th of the highest."""
+
+STRETCH = 64
+"""So many items of an order are put to a condition at a time."""
+
 AHEAD = 8
 """Items for which memory is asked in advance."""
 
@@ -68,10 +77,10 @@ COLUMNS = 8
 Marks = NDArray[np.uint8]
 """Of each entry."""
 
-POOLED, IS_EXCLUDED, IS_SEEN, MET, IS_GONE = 1, 2, 4, 8, 16
+POOLED, IS_EXCLUDED, IS_SEEN, MET, IS_GONE, BARRED = 1, 2, 4, 8, 16, 32
 HIDDEN = IS_EXCLUDED | IS_SEEN
 """Marks: a candidate; excluded by the caller; seen by the viewer; not to be shown, but a source would have given it;
-the same, and not available."""
+the same, and not available; not to be found."""
 
 ALL = 0
 """Where no mask is."""
@@ -192,15 +201,18 @@ def _key(bits: int, item: int) -> int:
 
 
 @compiled
-def _sort(keys: Ordinals, places: Ordinals, count: int) -> None:
-    """Both in the order of the keys, in place (quicksort; the larger part waits)."""
+def _sort(keys: Ordinals, places: Ordinals, first: int, last: int) -> None:
+    """Both in the order of the keys, in place, from `first` to before `last` (quicksort; the larger part waits).
+
+    Parts of up to `SHORTLY` are left to `_insert`.
+    """
     stack = np.empty(128, dtype=np.int64)
-    stack[0], stack[1] = 0, count - 1
+    stack[0], stack[1] = first, last - 1
     waiting = 2
     while waiting:
         waiting -= 2
         low, high = stack[waiting], stack[waiting + 1]
-        while high - low > 12:
+        while high - low >= SHORTLY:
             pivot, i, j = keys[(low + high) // 2], low, high
             while i <= j:
                 while keys[i] < pivot:
@@ -217,40 +229,117 @@ def _sort(keys: Ordinals, places: Ordinals, count: int) -> None:
             else:
                 stack[waiting], stack[waiting + 1], high = i, high, j
             waiting += 2
-        for k in range(low + 1, high + 1):
-            key, place, i = keys[k], places[k], k
-            while i > low and keys[i - 1] > key:
-                keys[i], places[i] = keys[i - 1], places[i - 1]
-                i -= 1
-            keys[i], places[i] = key, place
 
 
 @compiled
-def _bring_forward(keys: Ordinals, places: Ordinals, count: int, limit: int) -> int:
-    """The `limit` lowest of `count` keys to the front, in order, with their places (Hoare's quickselect)."""
-    if limit < count:
-        low, high, rank = 0, count - 1, limit - 1
-        while low < high:
-            pivot, i, j = keys[(low + high) // 2], low, high
-            while i <= j:
-                while keys[i] < pivot:
-                    i += 1
-                while keys[j] > pivot:
-                    j -= 1
-                if i <= j:
-                    keys[i], keys[j] = keys[j], keys[i]
-                    places[i], places[j] = places[j], places[i]
-                    i += 1
-                    j -= 1
-            if rank <= j:
-                high = j
-            elif rank >= i:
-                low = i
-            else:
-                break
-        count = limit
-    _sort(keys, places, count)
-    return count
+def _insert(keys: Ordinals, places: Ordinals, count: int) -> None:
+    """Both in the order of the keys, in place, where each is near its place (insertion sort)."""
+    for k in range(1, count):
+        key, place, i = keys[k], places[k], k
+        while i > 0 and keys[i - 1] > key:
+            keys[i], places[i] = keys[i - 1], places[i - 1]
+            i -= 1
+        keys[i], places[i] = key, place
+
+
+@compiled
+def _select(keys: Ordinals, places: Ordinals, first: int, last: int, limit: int) -> None:
+    """The `limit` lowest of the keys from `first` to before `last` to their front, in any order (quickselect)."""
+    low, high, rank = first, last - 1, first + limit - 1
+    while low < high:
+        pivot, i, j = keys[(low + high) // 2], low, high
+        while i <= j:
+            while keys[i] < pivot:
+                i += 1
+            while keys[j] > pivot:
+                j -= 1
+            if i <= j:
+                keys[i], keys[j] = keys[j], keys[i]
+                places[i], places[j] = places[j], places[i]
+                i += 1
+                j -= 1
+        if rank <= j:
+            high = j
+        elif rank >= i:
+            low = i
+        else:
+            break
+
+
+class Ranking(NamedTuple):
+    """Room to bring the best forward: what is compared and where it is from, as it comes and by `BANDS`."""
+
+    keys: Ordinals
+    """(m,) of `_key`."""
+    places: Ordinals
+    """(m,)"""
+    ranked: Ordinals
+    """(m,) the keys of the best, in order."""
+    best: Ordinals
+    """(m,) their places."""
+    ends: Ordinals
+    """(`BANDS`,) where each band ends."""
+
+
+@compiled
+def _ranking(room: int) -> Ranking:
+    """For so many."""
+    return Ranking(
+        np.empty(room, dtype=np.int64),
+        np.empty(room, dtype=np.int64),
+        np.empty(room, dtype=np.int64),
+        np.empty(room, dtype=np.int64),
+        np.empty(BANDS, dtype=np.int64),
+    )
+
+
+@inlined
+def _band(key: int, lowest: int, last: int) -> int:
+    """How many bands a key lies below the lowest; at most so many."""
+    below = (np.uint64(key) - np.uint64(lowest)) >> np.uint64(BAND)
+    return min(np.int64(below), np.int64(last))  # type: ignore[return-value]
+
+
+@compiled
+def _bring_forward(ranking: Ranking, count: int, limit: int) -> int:
+    """The `limit` lowest of `count` keys into `ranked`, in order, and their places into `best`.
+
+    A processor that has to guess how two keys compare is wrong every other time. So they are not compared: they are
+    laid out in bands of equal width below the lowest, the last one for all the rest, and only within a band compared.
+    """
+    keys, places, ranked, best, ends = ranking
+    limit = min(limit, count)
+    if limit == 0:
+        return 0
+    lowest = keys[:count].min()
+    ends[:] = 0
+    for k in range(count):
+        ends[_band(keys[k], lowest, BANDS - 1)] += 1
+    total, last = 0, -1
+    while total < limit:
+        last += 1
+        size = ends[last]
+        ends[last] = total
+        total += size
+    beyond = min(last + 1, BANDS - 1)
+    if last + 1 < BANDS:
+        ends[beyond] = total
+    for k in range(count):
+        band = _band(keys[k], lowest, beyond)
+        at = ends[band]
+        ranked[at], best[at] = keys[k], places[k]
+        ends[band] = at + 1
+    first = 0
+    for band in range(last + 1):
+        end = ends[band]
+        if end > limit:
+            _select(ranked, best, first, end, limit - first)
+            end = limit
+        if end - first > SHORTLY:
+            _sort(ranked, best, first, end)
+        first = end
+    _insert(ranked, best, limit)
+    return limit
 
 
 @compiled
@@ -263,17 +352,18 @@ def best_of_lists(
     """
     queries = len(starts) - 1
     ends, found = np.zeros(queries + 1, dtype=np.int64), np.empty(len(items), dtype=np.int64)
-    keys, places = np.empty(len(items), np.int64), np.empty(len(items), np.int64)
-    bits = values.view(np.int32)
+    bits, longest = values.view(np.int32), 0
+    for n in range(queries):
+        longest = max(longest, starts[n + 1] - starts[n])
+    ranking = _ranking(longest)
     for n in range(queries):
         count = 0
         for k in range(starts[n], starts[n + 1]):
-            if np.isfinite(values[k]):
-                keys[count], places[count] = _key(bits[k], items[k]), k
-                count += 1
-        count = _bring_forward(keys, places, count, limit)
+            ranking.keys[count], ranking.places[count] = _key(bits[k], items[k]), k
+            count += np.isfinite(values[k])
+        count = _bring_forward(ranking, count, limit)
         ends[n + 1] = ends[n] + count
-        found[ends[n] : ends[n + 1]] = places[:count]
+        found[ends[n] : ends[n + 1]] = ranking.best[:count]
     return ends, found[: ends[queries]]
 
 
@@ -355,6 +445,16 @@ def _listen(rows: Rows, asked: Asked, n: int, faded: Floats, heard: Ordinals) ->
 
 
 @compiled
+def _fetch_rows(rows: Rows, asked: Asked, n: int, heard: Ordinals) -> None:
+    """Ask for the memory of what the seeds of query n lead to."""
+    for k in range(asked.starts[n], asked.starts[n + 1]):
+        start = rows.indptr[asked.seeds[k]]
+        for entry in range(start, start + heard[k], LINE // 4):
+            prefetch(rows.indices, entry, 0)
+            prefetch(rows.data, entry, 0)
+
+
+@compiled
 def _add_rows(
     rows: Rows,
     column: int,
@@ -369,19 +469,23 @@ def _add_rows(
     count: int,
 ) -> int:
     """weights @ what is heard of W[seeds], into a column. Gives how many entries there are now."""
-    last = asked.starts[n + 1]
-    for k in range(asked.starts[n], last):
-        if k + 1 < last:
-            following = rows.indptr[asked.seeds[k + 1]]
-            for entry in range(following, following + heard[k + 1], LINE // 4):
-                prefetch(rows.indices, entry, 0)
-                prefetch(rows.data, entry, 0)
+    for k in range(asked.starts[n], asked.starts[n + 1]):
         start = rows.indptr[asked.seeds[k]]
         for entry in range(start, start + heard[k]):
             at = _at(places, size, items, count, rows.indices[entry])
             count += at == count
             values[at, column] += faded[k] * rows.data[entry]
     return count
+
+
+@compiled
+def _fetch_near(near: Near, asked: Asked, n: int) -> None:
+    """Ask for the memory of what the newest seeds of query n are near."""
+    first = asked.starts[n]
+    for k in range(first, min(first + NEWEST_SEEDS, asked.starts[n + 1])):
+        for line in range(1 + 4 * near.kept // LINE):
+            prefetch(near.neighbours, asked.seeds[k], line)
+            prefetch(near.similarity, asked.seeds[k], line)
 
 
 @compiled
@@ -406,10 +510,6 @@ def _add_near(
     first, last, liked = asked.starts[n], asked.starts[n + 1], 0
     for k in range(first, last):
         seed = asked.seeds[k]
-        if k + 1 < last:
-            for line in range(1 + 4 * near.kept // LINE):
-                prefetch(near.neighbours, asked.seeds[k + 1], line)
-                prefetch(near.similarity, asked.seeds[k + 1], line)
         if asked.weights[k] <= 0 or not _judges(facts, source, seed):
             continue
         if liked == NEWEST_SEEDS:
@@ -464,7 +564,7 @@ def _bar(
     available: Mask,
     allowed: int,
 ) -> None:
-    """Forget what these columns say of entries that must not be shown; mark what they lead to as met.
+    """Mark entries that must not be shown as barred, and those of them as met that these columns lead to.
 
     What does not meet the condition is not counted as met: nobody would expect it.
     """
@@ -472,31 +572,30 @@ def _bar(
         item = items[at]
         fits = allowed == ALL or holds_at(allowed, item)
         gone = not available[item]
-        if gone or not fits or marks[at] & HIDDEN:
+        hidden = gone | (marks[at] & HIDDEN != 0)
+        if fits & hidden:
             for column in columns:
                 if values[at, column] > 0:
-                    if fits:
-                        marks[at] |= MET | (IS_GONE if gone else 0)
-                    values[at, column] = 0
+                    marks[at] |= MET | (IS_GONE if gone else 0)
+        marks[at] |= BARRED * np.uint8(hidden | (not fits))
 
 
 @compiled
 def _best_of_column(
     column: int,
     items: Items,
+    marks: Marks,
     values: Floats,
     count: int,
     limit: int,
-    keys: Ordinals,
-    places: Ordinals,
+    ranking: Ranking,
 ) -> int:
-    """The entries with the highest values above 0, best first, into `places`; gives how many."""
+    """The entries with the highest values above 0 that are not barred, best first, into `best`; gives how many."""
     bits, found = values.view(np.int32), 0
     for at in range(1, count):
-        if bits[at, column] > 0:
-            keys[found], places[found] = _key(bits[at, column], items[at]), at
-            found += 1
-    return _bring_forward(keys, places, found, limit)
+        ranking.keys[found], ranking.places[found] = _key(bits[at, column], items[at]), at
+        found += (bits[at, column] > 0) & (marks[at] & BARRED == 0)
+    return _bring_forward(ranking, found, limit)
 
 
 @compiled
@@ -514,10 +613,15 @@ def _walk(
     found: Ordinals,
 ) -> tuple[int, int]:
     """From a place of an order on, the entries of the next items that may be shown. Gives entries, and how many."""
-    k, taken = first, 0
-    while taken < limit and k < len(order):
-        item = order[k]
-        if allowed == ALL or holds_at(allowed, item):
+    taken, fitting = 0, np.empty(STRETCH, dtype=np.int64)
+    for start in range(first, len(order), STRETCH):
+        fit = 0
+        for k in range(start, min(start + STRETCH, len(order))):
+            fitting[fit] = order[k]
+            fit += allowed == ALL or holds_at(allowed, order[k])
+        for item in fitting[:fit]:
+            if taken == limit:
+                return count, taken
             at = _at(places, size, items, count, item)
             count += at == count
             if marks[at] & HIDDEN:
@@ -525,7 +629,6 @@ def _walk(
             else:
                 found[taken] = at
                 taken += 1
-        k += 1
     return count, taken
 
 
@@ -637,19 +740,38 @@ def find(
     places = np.empty(_table_size(room), dtype=np.int32)
     items, values = np.empty(room, dtype=np.int32), np.empty((room, COLUMNS), dtype=np.float32)
     marks, pooled = np.empty(room, dtype=np.uint8), np.empty(max(room, total), dtype=np.int64)
-    keys, order = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
+    ranking = _ranking(room)
     lists, lengths = np.empty((N_SOURCES, limit), np.int64), np.zeros(N_SOURCES, np.int64)
     columns, items[EMPTY] = np.empty(COLUMNS, dtype=np.int64), FREE
+    reach = np.empty(
+        COLUMNS, dtype=np.int64
+    )  # entries when a column was written: later ones it says nothing of
     starts = np.zeros(queries + 1, dtype=np.int64)
     kept, said = np.empty(total, np.int64), np.empty((total, COLUMNS), np.float32)
     silent = np.zeros((queries, N_SOURCES), dtype=np.bool_)
     retrieved = np.zeros((queries, N_SOURCES), dtype=np.int64)
     removed = np.zeros((queries, 4), dtype=np.int64)
     end = 0
-    for n in range(queries):
+    for n in range(-1, queries):
+        if n + 1 < queries:
+            wanted = wants[voices[n + 1]]
+            for m, source, rows in (
+                (0, COOCCURRENCE, cooccurrence),
+                (1, TRANSITIONS, transitions),
+                (2, LINEAR, linear),
+            ):
+                if wanted[source]:
+                    _fetch_rows(rows, asked, n + 1, heard[m])
+            if wanted[TEXT] and not by_words:
+                _fetch_near(text, asked, n + 1)
+            if wanted[IMAGE]:
+                _fetch_near(image, asked, n + 1)
+        if n < 0:
+            continue
         size = _table_size(needs[n])
         places[:size] = EMPTY
         values[: needs[n] + 1], marks[: needs[n] + 1] = 0, 0
+        reach[:] = 0
         count, wanted, finders = 1, wants[voices[n]], finds[voices[n]]
         allowed = forbidden.allowed[n]
         for m, source, column, rows in (
@@ -662,10 +784,12 @@ def find(
                 count = _add_rows(
                     rows, column, asked, n, faded[m], heard[m], places, size, items, values, count
                 )
+                reach[column] = count
         if wanted[AGAIN]:
             count, silent[n, AGAIN] = _add_again(
                 knowledge.again, facts, asked, n, places, size, items, values, count
             )
+            reach[BY_AGAIN] = count
         if wanted[TEXT] and not by_words:
             count, silent[n, TEXT] = _add_near(
                 knowledge.text,
@@ -681,6 +805,7 @@ def find(
                 values,
                 count,
             )
+            reach[BY_TEXT] = count
         if wanted[IMAGE]:
             count, silent[n, IMAGE] = _add_near(
                 knowledge.image,
@@ -696,6 +821,7 @@ def find(
                 values,
                 count,
             )
+            reach[BY_IMAGE] = count
         for k in range(forbidden.excluded_starts[n], forbidden.excluded_starts[n + 1]):
             at = _at(places, size, items, count, forbidden.excluded[k])
             count += at == count
@@ -734,9 +860,9 @@ def find(
             for source, column in by_column:
                 if finders[source]:
                     lengths[source] = _best_of_column(
-                        column, items, values, count, limit, keys, order
+                        column, items, marks, values, reach[column], limit, ranking
                     )
-                    lists[source, : lengths[source]] = order[: lengths[source]]
+                    lists[source, : lengths[source]] = ranking.best[: lengths[source]]
             if by_words and finders[TEXT]:
                 for k in range(words_starts[n], words_starts[n + 1]):
                     at = _at(places, size, items, count, words[k])
@@ -924,6 +1050,26 @@ def judge(
 
 
 @compiled
+def _listen_again(rows: Rows, asked: Asked, n: int, faded: Floats, heard: Ordinals) -> None:
+    """The same as `_listen`, for what is then looked for in all the rows."""
+    _listen(rows, asked, n, faded, heard)
+    for k in range(asked.starts[n], asked.starts[n + 1]):
+        start = rows.indptr[asked.seeds[k]]
+        for entry in range(start, start + heard[k], LINE // 4):
+            prefetch(rows.indices, entry, 0)
+
+
+@compiled
+def _where(items: Items, first: int, last: int, item: int) -> int:
+    """The place from `first` to before `last` where an item is; `FREE`: none. All are compared: many at a time."""
+    found = np.int32(FREE)
+    for k in range(last - first):
+        here = items[first + k] == np.int32(item)
+        found = max(found, np.int32(k) if here else np.int32(FREE))
+    return first + int(found) if found != FREE else FREE
+
+
+@compiled
 def _strongest_seed(
     rows: Rows, asked: Asked, n: int, faded: Floats, heard: Ordinals, item: int
 ) -> int:
@@ -931,12 +1077,11 @@ def _strongest_seed(
     first, most, found = asked.starts[n], 0.0, FREE
     for k in range(first, asked.starts[n + 1]):
         start = rows.indptr[asked.seeds[k]]
-        for entry in range(start, start + heard[k]):
-            if rows.indices[entry] == item:
-                part = faded[k] * rows.data[entry]
-                if part > 0 and part >= most:
-                    most, found = part, k - first
-                break
+        entry = _where(rows.indices, start, start + heard[k], item)
+        if entry != FREE:
+            part = faded[k] * rows.data[entry]
+            if part > 0 and part >= most:
+                most, found = part, k - first
     return found
 
 
@@ -961,9 +1106,9 @@ def explain(
     part, seed = np.full(count, FREE, dtype=np.int64), np.full(count, FREE, dtype=np.int64)
     seeds = len(asked.seeds)
     faded, heard = np.empty((3, seeds), dtype=np.float32), np.empty((3, seeds), dtype=np.int64)
-    tried = np.empty(n_parts, dtype=np.bool_)
+    tried, listened = np.empty(n_parts, dtype=np.bool_), np.empty(3, dtype=np.bool_)
     for n in range(len(starts) - 1):
-        ready = False
+        listened[:] = False
         for m in range(starts[n], starts[n + 1]):
             tried[:] = False
             while True:
@@ -979,17 +1124,15 @@ def explain(
                     part[m] = loudest
                     break
                 if source in (COOCCURRENCE, TRANSITIONS, LINEAR):
-                    if not ready:
-                        _listen(knowledge.cooccurrence, asked, n, faded[0], heard[0])
-                        _listen(knowledge.transitions, asked, n, faded[1], heard[1])
-                        _listen(knowledge.linear, asked, n, faded[2], heard[2])
-                        ready = True
                     if source == COOCCURRENCE:
                         rows, row = knowledge.cooccurrence, 0
                     elif source == TRANSITIONS:
                         rows, row = knowledge.transitions, 1
                     else:
                         rows, row = knowledge.linear, 2
+                    if not listened[row]:
+                        _listen_again(rows, asked, n, faded[row], heard[row])
+                        listened[row] = True
                     named = _strongest_seed(rows, asked, n, faded[row], heard[row], items[m])
                 elif source == TEXT:
                     named = int(said[m, TEXT_SEED]) - 1
@@ -1065,6 +1208,29 @@ def dots(
     return found
 
 
+@compiled_sum
+def _summed(values: Floats, first: int, last: int) -> tuple[int, float, np.float32]:
+    """Of the finite ones: how many, their sum, and the largest without its sign."""
+    there, total, largest = np.int32(0), np.float64(0), np.float32(0)
+    for k in range(first, last):
+        finite = abs(values[k]) < np.inf
+        value = values[k] if finite else np.float32(0)
+        there = np.int32(there + np.int32(finite))
+        total += np.float64(value)
+        largest = max(largest, abs(value))
+    return int(there), total, largest
+
+
+@compiled_sum
+def _squares(values: Floats, first: int, last: int, mean: np.float32) -> float:
+    """The sum of squares of what the finite ones are away from their mean."""
+    total = np.float64(0)
+    for k in range(first, last):
+        away = np.float64(values[k] - mean if abs(values[k]) < np.inf else np.float32(0))
+        total += away * away
+    return total
+
+
 @compiled
 def blend(
     starts: Ordinals,
@@ -1089,28 +1255,17 @@ def blend(
             for_new, difference = new[voices[n], p], known[voices[n], p] - new[voices[n], p]
             if for_new == 0 and difference == 0:
                 continue
-            there, total, largest = 0, 0.0, np.float32(0)
-            for k in range(starts[n], starts[n + 1]):
-                value = said[k]
-                if np.isfinite(value):
-                    there += 1
-                    total += value
-                    largest = max(largest, abs(value))
+            first, last = starts[n], starts[n + 1]
+            there, total, largest = _summed(said, first, last)
             if there == 0:
                 continue
             mean = np.float32(total / there)
-            squares = 0.0
-            for k in range(starts[n], starts[n + 1]):
-                away = said[k] - mean
-                if np.isfinite(away):
-                    squares += away * away
-            spread = math.sqrt(squares / there)
+            spread = math.sqrt(_squares(said, first, last, mean) / there)
             if spread > ROUNDING * max(1.0, float(largest)):
                 scale = np.float32(1 / spread)
-                for k in range(starts[n], starts[n + 1]):
-                    away = said[k] - mean
-                    if np.isfinite(away):
-                        parts[p, k] = (for_new + own[k] * difference) * (away * scale)
+                for k in range(first, last):
+                    part = (for_new + own[k] * difference) * ((said[k] - mean) * scale)
+                    parts[p, k] = part if abs(said[k]) < np.inf else np.float32(0)
     if unproven:
         for n in range(len(starts) - 1):
             for_known, for_new = proven[voices[n], 0], proven[voices[n], 1]
@@ -1138,6 +1293,9 @@ def spread_out(
     The penalty is strength * (best - worst score) * largest cosine to what was taken before. Of a group g
     at most most[g] items are taken; item i is in groups[group_ends[i]:group_ends[i + 1]] (most empty: no groups).
     codes: (n, d) unit rows * scale. Gives the lists, and the penalties (<= 0).
+
+    A penalty only grows. So an item is compared with what was taken only when its turn comes, and if that makes
+    another the best, waits for the next (lazy greedy, Minoux 1978).
     """
     queries = len(starts) - 1
     ends = np.zeros(queries + 1, dtype=np.int64)
@@ -1150,19 +1308,28 @@ def spread_out(
         price = np.float32(0)
         if count:
             price = np.float32(strength * (scores[places[0]] - scores[places[count - 1]]))
-        nearest = np.zeros(count, dtype=np.float32)
+        nearest, compared = np.zeros(count, dtype=np.float32), np.full(count, end)
         open_ = np.ones(count, dtype=np.bool_)
         while end - ends[n] < limit:
             pick, best = -1, np.float32(-np.inf)
             for k in range(count):
+                if scores[places[k]] <= best:
+                    break
                 if open_[k]:
                     value = np.float32(scores[places[k]] - price * nearest[k])
                     if value > best:
                         pick, best = k, value
             if pick < 0:
                 break
-            open_[pick] = False
             item = items[places[pick]]
+            if price != 0 and compared[pick] < end:
+                row = codes[item]
+                for k in range(compared[pick], end):
+                    likeness = _codes_dot(row, codes[items[found[k]]]) / (scale * scale)
+                    nearest[pick] = max(nearest[pick], np.float32(likeness))
+                compared[pick] = end
+                continue
+            open_[pick] = False
             full = False
             if len(most):
                 for g in range(group_ends[item], group_ends[item + 1]):
@@ -1174,12 +1341,6 @@ def spread_out(
                     taken[groups[g]] += 1
             found[end], penalties[end] = places[pick], -price * nearest[pick]
             end += 1
-            if price != 0:
-                row = codes[item]
-                for k in range(count):
-                    if open_[k]:
-                        likeness = _codes_dot(row, codes[items[places[k]]]) / (scale * scale)
-                        nearest[k] = max(nearest[k], np.float32(likeness))
         ends[n + 1] = end
         if len(most):
             for k in range(ends[n], end):

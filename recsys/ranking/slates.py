@@ -177,31 +177,34 @@ class Slates:
 
     def _in_words(self) -> list[str]:
         """The reasons of all places, with titles."""
-        phrases, named = self.reasons
+        phrases, which, named = self.reasons
         titles = iter(self.catalogue.titles(named[named >= 0]))
+        said = zip(which.tolist(), named.tolist(), strict=True)
         return [
-            f"{before}{next(titles)}{after}" if item >= 0 else before
-            for (before, after), item in zip(phrases, named.tolist(), strict=True)
+            f"{phrases[n].before}{next(titles)}{phrases[n].after}" if item >= 0 else phrases[n].before
+            for n, item in said
         ]
 
     @cached_property
-    def reasons(self) -> tuple[list[Phrase], Ordinals]:
-        """For each of the m places, the phrase, and the item that it names (`ABSENT`: none)."""
-        queries, starts = self.block.queries, self.items.starts
-        types = [kind for query in queries for kind in query.seeds.types]
-        at = np.repeat(self.block.seeds.starts[:-1], np.diff(starts)) + self.seed
-        spoken: dict[tuple[int, str | None], Phrase] = {}
-        phrases = []
-        for part, seed, place in zip(
-            self.part.tolist(), self.seed.tolist(), at.tolist(), strict=True
-        ):
-            why = (part, types[place] if seed >= 0 else None)
-            if why not in spoken:
-                spoken[why] = self._phrase(*why)
-            phrases.append(spoken[why])
-        seeds = self.block.seeds.items
-        named = np.where(self.seed >= 0, seeds[at], ABSENT) if len(seeds) else self.seed
-        return phrases, named
+    def reasons(self) -> tuple[list[Phrase], Ordinals, Ordinals]:
+        """Phrases; for each of the m places, which of them, and the item that it names (`ABSENT`: none)."""
+        seeds = self.block.seeds
+        kinds: dict[str | None, int] = {None: 0}
+        done = [
+            kinds.setdefault(kind, len(kinds))
+            for query in self.block.queries
+            for kind in query.seeds.types
+        ]
+        named, what = np.full(len(self.seed), ABSENT), np.zeros(len(self.seed), dtype=np.int64)
+        naming = np.flatnonzero(self.seed >= 0)
+        at = np.repeat(seeds.starts[:-1], np.diff(self.items.starts))[naming] + self.seed[naming]
+        named[naming], what[naming] = seeds.items[at], np.array(done, dtype=np.int64)[at]
+        codes = (self.part + 1) * len(kinds) + what
+        there = np.bincount(codes) > 0
+        events = list(kinds)
+        reasons = (divmod(code, len(kinds)) for code in np.flatnonzero(there).tolist())
+        phrases = [self._phrase(part - 1, events[kind]) for part, kind in reasons]
+        return phrases, (np.cumsum(there) - 1)[codes], named
 
     def _phrase(self, part: int, event: str | None) -> Phrase:
         """event: what was done to the item that is named; None: none is."""

@@ -85,6 +85,27 @@ def test_ties_go_to_the_lower_position_also_at_the_cut(values: list[float], limi
 @settings(deadline=None)
 @given(
     st.integers(0, 2**31),
+    st.integers(1, 2_000),
+    st.sampled_from([1, 10, 100, 3_000]),
+    st.sampled_from(["even", "steep", "tied", "alike but one", "below zero", "around zero"]),
+)
+def test_the_best_are_found_however_values_lie(seed: int, count: int, limit: int, how: str) -> None:
+    rng = np.random.default_rng(seed)
+    even = rng.random(count)
+    values = {
+        "even": even,
+        "steep": np.exp(-80 * even),
+        "tied": np.round(even * 3),
+        "alike but one": np.where(np.arange(count) == count // 2, 1e30, 1 + even / 1e6),
+        "below zero": -even,
+        "around zero": even - 0.5,
+    }[how].astype(np.float32)
+    assert best_of(values, limit).tolist() == np.argsort(-values, kind="stable")[:limit].tolist()
+
+
+@settings(deadline=None)
+@given(
+    st.integers(0, 2**31),
     st.sampled_from([Quota(brand=1), Quota(category=2), Quota(brand=2, category=3)]),
 )
 def test_a_quota_is_kept_and_costs_nothing_else(seed: int, quota: Quota) -> None:
