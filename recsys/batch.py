@@ -151,8 +151,8 @@ class Scorer:
         self._weighing = settings.events.taking(recommender.events)
         data = recommender.items.data
         self._ids = data["id"].combine_chunks()
-        titled = pc.not_equal(pc.fill_null(data["title"], ""), "")
-        self._titles = pc.if_else(titled, data["title"], self._ids).combine_chunks()
+        titled = pc.if_else(pc.equal(data["title"], pa.scalar("")), None, data["title"])
+        self._titles = pc.coalesce(titled, data["id"]).combine_chunks()
 
     def knows(self, user: UserId) -> bool:
         """Whether the user had an event about an item of the snapshot."""
@@ -200,16 +200,18 @@ class Scorer:
         self, users: Sequence[UserId], rows: "_Rows", phrases: Sequence[Phrase]
     ) -> pa.Table:
         order = np.lexsort((rows.rank, rows.user))
-        user, rank, item, score, phrase, named = (pa.array(column[order]) for column in rows)
-        titles = self._titles.take(pc.if_else(pc.less(named, 0), None, named))
-        before = pa.array([one.before for one in phrases], pa.string()).take(phrase)
-        after = pa.array([one.after for one in phrases], pa.string()).take(phrase)
+        user, rank, item, score, phrase, named = (column[order] for column in rows)
+        title = self._titles.take(pa.array(named, pa.int64(), mask=named < 0))
+        said = pa.array(phrase, pa.int64())
+        before = pa.array([one.before for one in phrases], pa.string()).take(said)
+        after = pa.array([one.after for one in phrases], pa.string()).take(said)
+        words = (before, pc.fill_null(title, ""), after)
         columns = {
-            "user_id": pa.array(users, pa.string()).take(user),
+            "user_id": pa.array(users, pa.string()).take(pa.array(user, pa.int64())),
             "rank": rank,
-            "item_id": self._ids.take(item),
-            "score": score.cast(pa.float64()),
-            "reason": pc.binary_join_element_wise(before, pc.fill_null(titles, ""), after, ""),
+            "item_id": self._ids.take(pa.array(item, pa.int64())),
+            "score": score.astype(np.float64),
+            "reason": pc.binary_join_element_wise(*words, ""),
             "snapshot": pa.repeat(self._run.snapshot, len(user)),
         }
         return pa.table(columns, pa.schema(COLUMNS))

@@ -181,7 +181,9 @@ class Slates:
         titles = iter(self.catalogue.titles(named[named >= 0]))
         said = zip(which.tolist(), named.tolist(), strict=True)
         return [
-            f"{phrases[n].before}{next(titles)}{phrases[n].after}" if item >= 0 else phrases[n].before
+            f"{phrases[n].before}{next(titles)}{phrases[n].after}"
+            if item >= 0
+            else phrases[n].before
             for n, item in said
         ]
 
