@@ -96,7 +96,10 @@ class FaissIndex:
         The lists' centres stay; only what is new is sorted in. exam: of the other rows; None keeps the effort.
         """
         index = library.clone_index(self._index)
-        index.reset()
+        lists = library.ArrayInvertedLists(index.nlist, index.code_size)
+        lists.this.disown()
+        index.replace_invlists(lists, True)  # its own may lie in a file
+        index.ntotal = 0
         for n in range(index.nlist):
             ordinals, codes = _contents(self._index, n)
             kept = places[ordinals] != ABSENT
@@ -158,12 +161,12 @@ def build_index(rows: Floats, settings: IndexSettings, exam: Exam | None = None)
 def load_index(kind: Kind, path: Path, rows: Floats) -> VectorIndex:
     """The index that `FaissIndex.write` saved over the same rows (exact: nothing was saved).
 
-    Raises SnapshotCorrupt naming the file.
+    It stays on disk until it is used. Raises SnapshotCorrupt naming the file.
     """
     if kind == "exact":
         return ExactIndex(rows)
     try:
-        index = library.read_index(str(path))
+        index = library.read_index(str(path), library.IO_FLAG_MMAP_IFC)
     except (RuntimeError, MemoryError) as error:
         reason = str(error).splitlines()[0]
         raise SnapshotCorrupt(f"{path} is not a readable FAISS index: {reason}") from None
