@@ -6,6 +6,7 @@ what it waits for.
 """
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -216,7 +217,7 @@ def knowledge_of(artefacts: Artefacts) -> Knowledge:
     """What a build made. Large arrays stay where they are."""
     preference, items = artefacts.preference, artefacts.items
     fading, popularity = preference.settings, preference.popularity
-    popular, trend = np.nan_to_num(popularity.popular), np.nan_to_num(popularity.trending)
+    popular, trend = _or_nothing(popularity.popular), _or_nothing(popularity.trending)
     parts: dict[str, Any] = {name: item_weights(*each) for name, each in preference.rows.items()}
     fades = {"text": fading.text_fading, "image": fading.image_fading}
     parts |= {name: content(space, fades[name]) for name, space in artefacts.spaces.items()}
@@ -255,8 +256,13 @@ def known_sources(artefacts: Artefacts) -> frozenset[str]:
 
 def standing(values: Floats, until: int) -> Standing:
     """The items with values above 0, the highest first; the lower item first among equals."""
-    order = np.argsort(-values, kind="stable")
-    return Standing(fixed(order[values[order] > 0]), until)
+    liked = np.flatnonzero(values > 0)
+    return Standing(fixed(liked[np.argsort(-values[liked], kind="stable")]), until)
+
+
+def _or_nothing(values: Floats) -> Floats:
+    """0 where nothing is known."""
+    return np.where(np.isnan(values), np.float32(0), values)
 
 
 def _aligned(count: int) -> NDArray[np.void]:
@@ -269,10 +275,10 @@ def _aligned(count: int) -> NDArray[np.void]:
 
 def _judges(parts: Mapping[str, Any], count: int) -> dict[str, Mask]:
     """Source -> (count,) the items that its part knows."""
-    found = {}
-    for name in ("cooccurrence", "transitions", "linear"):
-        if name in parts:
-            found[name] = _reached(parts[name].indices, count)
+    matrices = [name for name in ("cooccurrence", "transitions", "linear") if name in parts]
+    with ThreadPoolExecutor() as pool:
+        reached = pool.map(lambda name: _reached(parts[name].indices, count), matrices)
+        found = dict(zip(matrices, reached, strict=True))
     for name in ("text", "image"):
         if name in parts:
             found[name] = found[f"{name}_taste"] = parts[name].present
