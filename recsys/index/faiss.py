@@ -74,7 +74,9 @@ class FaissIndex:
 
     def write(self, path: Path) -> None:
         """Save the FAISS part; the rows are saved by whoever owns them."""
-        faiss.write_index(self._index, str(path))
+        draft = path.with_name(f".{path.name}")
+        faiss.write_index(self._index, str(draft))
+        draft.replace(path)  # the index may lie in the file that was there
 
     def lists(self) -> Lists:
         """Into which list each row fell."""

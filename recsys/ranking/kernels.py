@@ -12,6 +12,7 @@ whatever leads to an item, it is met once.
 # ruff: noqa: PLR0912, PLR0915  loops are not calls here: a kernel is one function
 
 import math
+from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -1302,6 +1303,8 @@ def spread_out(
     found = np.empty(min(len(chosen), queries * limit), dtype=np.int64)
     penalties = np.empty(len(found), dtype=np.float32)
     taken = np.zeros(len(most), dtype=np.int32)
+    value = np.zeros(1, dtype=np.float32)
+    bits = value.view(np.int32)
     for n in range(queries):
         places = chosen[starts[n] : starts[n + 1]]
         end, count = ends[n], len(places)
@@ -1309,32 +1312,31 @@ def spread_out(
         if count:
             price = np.float32(strength * (scores[places[0]] - scores[places[count - 1]]))
         nearest, compared = np.zeros(count, dtype=np.float32), np.full(count, end)
-        open_ = np.ones(count, dtype=np.bool_)
-        while end - ends[n] < limit:
-            pick, best = -1, np.float32(-np.inf)
-            for k in range(count):
-                if scores[places[k]] <= best:
-                    break
-                if open_[k]:
-                    value = np.float32(scores[places[k]] - price * nearest[k])
-                    if value > best:
-                        pick, best = k, value
-            if pick < 0:
-                break
+        waiting = [_key(bits[0], k) for k in range(0)]  # what was compared, the best first
+        following = 0  # the first that has not been
+        while end - ends[n] < limit and (following < count or waiting):
+            if following < count:
+                value[0] = scores[places[following]]
+            if following < count and (not waiting or _key(bits[0], following) < waiting[0]):
+                pick = following
+                following += 1
+            else:
+                pick = heappop(waiting) & 0xFFFFFFFF
             item = items[places[pick]]
+            full = False
+            if len(most):
+                for g in range(group_ends[item], group_ends[item + 1]):
+                    full = full or taken[groups[g]] >= most[groups[g]]
+            if full:
+                continue
             if price != 0 and compared[pick] < end:
                 row = codes[item]
                 for k in range(compared[pick], end):
                     likeness = _codes_dot(row, codes[items[found[k]]]) / (scale * scale)
                     nearest[pick] = max(nearest[pick], np.float32(likeness))
                 compared[pick] = end
-                continue
-            open_[pick] = False
-            full = False
-            if len(most):
-                for g in range(group_ends[item], group_ends[item + 1]):
-                    full = full or taken[groups[g]] >= most[groups[g]]
-            if full:
+                value[0] = scores[places[pick]] - price * nearest[pick]
+                heappush(waiting, _key(bits[0], pick))
                 continue
             if len(most):
                 for g in range(group_ends[item], group_ends[item + 1]):
