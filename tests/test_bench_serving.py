@@ -56,9 +56,11 @@ def test_what_was_not_asked_for_keeps_its_row() -> None:
     import speed
 
     readme = f"{speed.BEGIN}\n{speed.END}"
-    once = speed.written(readme, {"serving": {"p50_growth": 1.4, "failed": 0}})
-    again = speed.written(once, {"serving": {"failed": 2}})
+    among_a_million = {"p50_growth": 1.4, "start_ratio": 2.5, "large": 1_000_000}
+    once = speed.written(readme, {"serving": among_a_million | {"failed": 0}})
+    again = speed.written(once, {"serving": {"start_ratio": 15.0, "failed": 2}})
     assert "p50_growth | ≤ 2 | 1.4 |" in again
+    assert "start_ratio | ≤ 3 | 2.5 |" in again
     assert "failed | 0 | 2 |" in again
 
 
