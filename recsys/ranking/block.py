@@ -16,7 +16,7 @@ from recsys.ranking import kernels
 from recsys.ranking.candidates import SEGMENTS, Query
 
 TOGETHER = 64
-"""Queries of a block where there are many: what is known of them stays in the processor's cache."""
+"""Queries of a block where there are many: a block has a price of its own, and of more the cache holds less."""
 
 SEGMENT = {name: place for place, name in enumerate(SEGMENTS)}
 

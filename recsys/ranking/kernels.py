@@ -202,6 +202,23 @@ def _key(bits: int, item: int) -> int:
 
 
 @compiled
+def _parted(keys: Ordinals, places: Ordinals, low: int, high: int) -> tuple[int, int]:
+    """Both from `low` to `high` parted by a key from the middle (Hoare): the higher from i on, the lower up to j."""
+    pivot, i, j = keys[(low + high) // 2], low, high
+    while i <= j:
+        while keys[i] < pivot:
+            i += 1
+        while keys[j] > pivot:
+            j -= 1
+        if i <= j:
+            keys[i], keys[j] = keys[j], keys[i]
+            places[i], places[j] = places[j], places[i]
+            i += 1
+            j -= 1
+    return i, j
+
+
+@compiled
 def _sort(keys: Ordinals, places: Ordinals, first: int, last: int) -> None:
     """Both in the order of the keys, in place, from `first` to before `last` (quicksort; the larger part waits).
 
@@ -214,17 +231,7 @@ def _sort(keys: Ordinals, places: Ordinals, first: int, last: int) -> None:
         waiting -= 2
         low, high = stack[waiting], stack[waiting + 1]
         while high - low >= SHORTLY:
-            pivot, i, j = keys[(low + high) // 2], low, high
-            while i <= j:
-                while keys[i] < pivot:
-                    i += 1
-                while keys[j] > pivot:
-                    j -= 1
-                if i <= j:
-                    keys[i], keys[j] = keys[j], keys[i]
-                    places[i], places[j] = places[j], places[i]
-                    i += 1
-                    j -= 1
+            i, j = _parted(keys, places, low, high)
             if j - low > high - i:
                 stack[waiting], stack[waiting + 1], low = low, j, i
             else:
@@ -248,17 +255,7 @@ def _select(keys: Ordinals, places: Ordinals, first: int, last: int, limit: int)
     """The `limit` lowest of the keys from `first` to before `last` to their front, in any order (quickselect)."""
     low, high, rank = first, last - 1, first + limit - 1
     while low < high:
-        pivot, i, j = keys[(low + high) // 2], low, high
-        while i <= j:
-            while keys[i] < pivot:
-                i += 1
-            while keys[j] > pivot:
-                j -= 1
-            if i <= j:
-                keys[i], keys[j] = keys[j], keys[i]
-                places[i], places[j] = places[j], places[i]
-                i += 1
-                j -= 1
+        i, j = _parted(keys, places, low, high)
         if rank <= j:
             high = j
         elif rank >= i:
