@@ -9,14 +9,18 @@ the moment and the events it began with. Items deleted or made unavailable since
 still to be written; another limit, other users or other settings begin a new run.
 """
 
+import gc
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+import signal
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
+from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +38,7 @@ from recsys.catalogue.recommendations import Recommendation, replace_recommendat
 from recsys.catalogue.times import to_us
 from recsys.config import Settings
 from recsys.errors import InputError, SnapshotError
+from recsys.forks import Lifeline
 from recsys.identity import NOTHING, Floats, IdMap, Ordinals, UserId
 from recsys.locks import only_one
 from recsys.ranking.block import Block, alike
@@ -42,12 +47,9 @@ from recsys.ranking.recommender import Recommender
 from recsys.ranking.slates import Phrase, Slates
 from recsys.ranking.viewer import viewers_of
 from recsys.snapshot import Snapshots
-from recsys.threads import available_cores, one_blas_thread
+from recsys.threads import available_cores, limit_threads, one_blas_thread
 
 USERS_PER_PART = 1_000
-
-USERS_PER_PIECE = 128
-"""What one thread does at a time."""
 
 OVERLAP = timedelta(seconds=10)
 """Withdrawn items are looked for from this long before the build: clocks differ, commits take time."""
@@ -60,6 +62,9 @@ COLUMNS: dict[str, pa.DataType] = {
     "reason": pa.string(),
     "snapshot": pa.string(),
 }
+
+REPEATED = [name for name in COLUMNS if name != "score"]
+"""Columns that a file holds as a dictionary of their values."""
 
 
 class Run(BaseModel):
@@ -106,23 +111,23 @@ def batch(
     told what may surprise. Raises InputError for a limit out of bounds and for a folder in other use.
     """
     check_schema(engine)
-    fresh = _fresh_run(engine, settings, limit, users)
+    asked = _fresh_run(engine, settings, limit, users)
     with _only_run(out):
-        run, scorer = _loaded(engine, out, fresh, settings, say)
+        run, scorer = _loaded(engine, out, asked, settings, say)
         if unknown := sum(not scorer.knows(user) for user in run.users):
             say(f"{unknown:,} of {len(run.users):,} users unknown: they get what newcomers get")
         advance, done = started(len(run.users)), 0
         parts = list(_parts(out, run.users))
-        resumed = sum(path.exists() for path, _ in parts)
-        for path, some in parts:
-            if not path.exists():
-                _write_part(path, scorer.table(some, settings.threads or available_cores()))
-            if table:
-                with writing(engine) as session:
-                    replace_recommendations(session, some, _read_part(path))
-            advance(done := done + len(some))
+        there = [part for part in parts if part.path.exists()]
+        missing = [part for part in parts if not part.path.exists()]
+        with closing(written(scorer, missing, settings.threads or available_cores())) as more:
+            for part in chain(there, more):
+                if table:
+                    with writing(engine) as session:
+                        replace_recommendations(session, part.users, _read_part(part.path))
+                advance(done := done + len(part.users))
         _write_run(out, run.model_copy(update={"complete": True}))
-    return Done(run, len(parts), resumed)
+    return Done(run, len(parts), len(there))
 
 
 def read_users(path: Path) -> list[UserId]:
@@ -132,6 +137,51 @@ def read_users(path: Path) -> list[UserId]:
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text ({error}): save it as UTF-8") from None
     return [UserId(line) for line in (line.rstrip("\r\t ") for line in lines) if line]
+
+
+class Part(NamedTuple):
+    """A file, and the users whose slates it holds."""
+
+    path: Path
+    users: Sequence[UserId]
+
+
+def written(scorer: "Scorer", parts: Sequence[Part], processes: int) -> Generator[Part]:
+    """Write parts in so many processes, and give each back, in order, once it is on disk.
+
+    The processes share what this one has in memory, and end when it does. To be closed, if not read to its end.
+    """
+    processes = min(processes, len(parts))
+    with one_blas_thread():
+        if processes <= 1:
+            yield from map(scorer.write, parts)
+            return
+        scorer.table(parts[0].users[:1])  # what that has to compile or to load, all of them have
+    gc.freeze()  # the collector would write to every object that they share
+    lifeline = Lifeline()
+    pool = ProcessPoolExecutor(processes, get_context("fork"), _share, (scorer, lifeline))
+    try:
+        yield from pool.map(_write, parts)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        lifeline.close()
+        gc.unfreeze()
+
+
+_shared: "Scorer"
+"""That of a process that was forked to write."""
+
+
+def _share(scorer: "Scorer", lifeline: Lifeline) -> None:
+    global _shared  # noqa: PLW0603  a pool hands its work to functions alone
+    _shared = scorer
+    lifeline.hang_on()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
+    limit_threads(1)
+
+
+def _write(part: Part) -> Part:
+    return _shared.write(part)
 
 
 class Scorer:
@@ -158,13 +208,20 @@ class Scorer:
         """Whether the user had an event about an item of the snapshot."""
         return user in self._actors
 
-    def table(self, users: Sequence[UserId], threads: int) -> pa.Table:
-        """One row per user and place, in the order of the users. Columns as in `COLUMNS`."""
-        pieces = [users[n : n + USERS_PER_PIECE] for n in range(0, len(users), USERS_PER_PIECE)]
-        with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
-            return pa.concat_tables(pool.map(self._piece, pieces))
+    def write(self, part: Part) -> Part:
+        """Write the slates of a part into its file; gives back the part."""
+        draft = part.path.with_name(f".{part.path.name}")
+        pq.write_table(
+            self.table(part.users),
+            draft,
+            use_dictionary=REPEATED,  # type: ignore[arg-type]  # its stubs know of no names
+            store_schema=False,  # texts are texts to who reads them, whatever they were in memory
+        )
+        draft.replace(part.path)
+        return part
 
-    def _piece(self, users: Sequence[UserId]) -> pa.Table:
+    def table(self, users: Sequence[UserId]) -> pa.Table:
+        """One row per user and place, in the order of the users. Columns as in `COLUMNS`, some as dictionaries."""
         queries, phrases = self.queries(users), dict[Phrase, int]()
         answered = [
             _rows(
@@ -180,8 +237,8 @@ class Scorer:
     def queries(self, users: Sequence[UserId]) -> list[Query]:
         """The queries that the API would make for these users at the moment of the run."""
         events = [
-            self._by_actor.events_of(self._actors.ordinal(user)) if self.knows(user) else NOTHING
-            for user in users
+            self._by_actor.events_of(actor) if actor >= 0 else NOTHING
+            for actor in self._actors.ordinals(users).tolist()
         ]
         hides_seen = self._recommender.hides_seen
         return [
@@ -199,22 +256,39 @@ class Scorer:
     def _as_table(
         self, users: Sequence[UserId], rows: "_Rows", phrases: Sequence[Phrase]
     ) -> pa.Table:
-        order = np.lexsort((rows.rank, rows.user))
-        user, rank, item, score, phrase, named = (column[order] for column in rows)
-        title = self._titles.take(pa.array(named, pa.int64(), mask=named < 0))
-        said = pa.array(phrase, pa.int64())
-        before = pa.array([one.before for one in phrases], pa.string()).take(said)
-        after = pa.array([one.after for one in phrases], pa.string()).take(said)
-        words = (before, pc.fill_null(title, ""), after)
-        columns = {
-            "user_id": pa.array(users, pa.string()).take(pa.array(user, pa.int64())),
-            "rank": rank,
-            "item_id": self._ids.take(pa.array(item, pa.int64())),
-            "score": score.astype(np.float64),
-            "reason": pc.binary_join_element_wise(*words, ""),
-            "snapshot": pa.repeat(self._run.snapshot, len(user)),
-        }
-        return pa.table(columns, pa.schema(COLUMNS))
+        order = np.argsort(rows.user, kind="stable")  # each user's rows are by rank
+        ordered: list[Any] = [column[order] for column in rows]
+        rows = _Rows(*ordered)
+        items = pa.array(rows.item, pa.int64()).dictionary_encode()
+        columns: list[Any] = [
+            _repeated(rows.user, pa.array(users, pa.string())),
+            rows.rank,
+            _repeated(items.indices, self._ids.take(items.dictionary)),
+            rows.score.astype(np.float64),
+            self._in_words(rows.phrase, rows.named, phrases),
+            _repeated(np.zeros_like(rows.user), pa.array([self._run.snapshot])),
+        ]
+        return pa.table(columns, list(COLUMNS))
+
+    def _in_words(
+        self, phrase: Ordinals, named: Ordinals, phrases: Sequence[Phrase]
+    ) -> "pa.DictionaryArray[Any, Any]":
+        """The reasons as texts; each that occurs is put together once."""
+        every = len(self._titles) + 1
+        reasons = pa.array(phrase * every + named + 1, pa.int64()).dictionary_encode()
+        said, item = np.divmod(reasons.dictionary.to_numpy(), every)
+        words = pc.binary_join_element_wise(
+            pa.array([phrases[n].before for n in said], pa.string()),
+            pc.fill_null(self._titles.take(pa.array(item - 1, pa.int64(), mask=item == 0)), ""),
+            pa.array([phrases[n].after for n in said], pa.string()),
+            "",
+        ).dictionary_encode()
+        return _repeated(words.indices.take(reasons.indices), words.dictionary)
+
+
+def _repeated(which: Any, values: "pa.Array[Any]") -> "pa.DictionaryArray[Any, Any]":  # noqa: ANN401
+    """values: distinct texts."""
+    return pa.DictionaryArray.from_arrays(which, values)
 
 
 class _Rows(NamedTuple):
@@ -352,16 +426,9 @@ def _write_run(out: Path, run: Run) -> None:
     temporary.replace(out / "_batch.json")
 
 
-def _parts(out: Path, users: Sequence[UserId]) -> Iterator[tuple[Path, Sequence[UserId]]]:
-    """Each part's file and its users."""
+def _parts(out: Path, users: Sequence[UserId]) -> Iterator[Part]:
     for number, begin in enumerate(range(0, len(users), USERS_PER_PART)):
-        yield out / f"part-{number:05d}.parquet", users[begin : begin + USERS_PER_PART]
-
-
-def _write_part(path: Path, rows: pa.Table) -> None:
-    temporary = path.with_name(f".{path.name}")
-    pq.write_table(rows, temporary)
-    temporary.replace(path)
+        yield Part(out / f"part-{number:05d}.parquet", users[begin : begin + USERS_PER_PART])
 
 
 def _read_part(path: Path) -> list[Recommendation]:

@@ -232,7 +232,7 @@ class Slate:
 
     items: tuple[Suggestion, ...]
     retrieved: dict[str, int]
-    """Source -> items it found."""
+    """Source -> items of it that were looked at."""
     removed: dict[str, int]
     """Filter -> items it took out (each counted once, at the first filter that refused it)."""
     failed: tuple[str, ...]

@@ -64,6 +64,9 @@ BAND, BANDS = 50, 512
 STRETCH = 64
 """So many items of an order are put to a condition at a time."""
 
+SHARE = 1.6
+"""Of each source so many times its share of a pool is looked at, for sources share items; and if need be all."""
+
 AHEAD = 8
 """Items for which memory is asked in advance."""
 
@@ -699,7 +702,7 @@ def find(
     were asked for by name. given: for queries that are `judged` ((q,)), the items to be judged in place of any found;
     words: lists of what the text source found, if there are any.
     Gives lists (starts, items), what was said of each item (m, COLUMNS), which sources have nothing to say to a query
-    (q, sources), how many items each source found (q, sources), and how many were left out and why (q, 4).
+    (q, sources), how many items of each source were looked at (q, sources), and how many were left out and why (q, 4).
     """
     knowledge = held.arrays
     facts, text, image = knowledge.facts, knowledge.text, knowledge.image
@@ -840,7 +843,6 @@ def find(
                     pooled[chosen] = at
                     chosen += 1
         else:
-            lengths[:] = 0
             by_column = (
                 (COOCCURRENCE, BY_COOCCURRENCE),
                 (TRANSITIONS, BY_TRANSITIONS),
@@ -855,57 +857,59 @@ def find(
                     columns[used] = column
                     used += 1
             _bar(items, marks, values, count, columns[:used], knowledge.available, allowed)
-            for source, column in by_column:
-                if finders[source]:
-                    lengths[source] = _best_of_column(
-                        column, items, marks, values, reach[column], limit, ranking
-                    )
-                    lists[source, : lengths[source]] = ranking.best[: lengths[source]]
-            if by_words and finders[TEXT]:
-                for k in range(words_starts[n], words_starts[n + 1]):
-                    at = _at(places, size, items, count, words[k])
-                    count += at == count
-                    if marks[at] & HIDDEN:
-                        marks[at] |= MET
+            rank = 0
+            for depth in (min(limit, int(SHARE * pool / max(1, finders.sum()))), limit):
+                lengths[:] = 0
+                for source, column in by_column:
+                    if finders[source]:
+                        lengths[source] = _best_of_column(
+                            column, items, marks, values, reach[column], depth, ranking
+                        )
+                        lists[source, : lengths[source]] = ranking.best[: lengths[source]]
+                if by_words and finders[TEXT]:
+                    for k in range(words_starts[n], words_starts[n + 1]):
+                        at = _at(places, size, items, count, words[k])
+                        count += at == count
+                        if marks[at] & HIDDEN:
+                            marks[at] |= MET
+                        else:
+                            lists[TEXT, lengths[TEXT]] = at
+                            lengths[TEXT] += 1
+                for source in (POPULAR, TRENDING, NEW):
+                    if not finders[source] or silent[n, source]:
+                        continue
+                    best, first = knowledge.newest, 0
+                    if source == POPULAR:
+                        best = knowledge.popular.order
+                    elif source == TRENDING:
+                        best = knowledge.trending.order
                     else:
-                        lists[TEXT, lengths[TEXT]] = at
-                        lengths[TEXT] += 1
-            for source in (POPULAR, TRENDING, NEW):
-                if not finders[source] or silent[n, source]:
-                    continue
-                best, first = knowledge.newest, 0
-                if source == POPULAR:
-                    best = knowledge.popular.order
-                elif source == TRENDING:
-                    best = knowledge.trending.order
-                else:
-                    first = np.searchsorted(knowledge.moments, -asked.at[n])
-                count, lengths[source] = _walk(
-                    best,
-                    first,
-                    allowed,
-                    limit,
-                    places,
-                    size,
-                    items,
-                    marks,
-                    values,
-                    count,
-                    lists[source],
-                )
-            rank, more = 0, True
-            while more and chosen < pool:
-                more = False
-                for source in range(N_SOURCES):
-                    if rank < lengths[source] and chosen < pool:
-                        more = True
-                        at = lists[source, rank]
-                        if not marks[at] & POOLED:
-                            marks[at] |= POOLED
-                            prefetch(knowledge.facts, items[at], 0)
-                            pooled[chosen] = at
-                            chosen += 1
-                rank += 1
+                        first = np.searchsorted(knowledge.moments, -asked.at[n])
+                    count, lengths[source] = _walk(
+                        best,
+                        first,
+                        allowed,
+                        depth,
+                        places,
+                        size,
+                        items,
+                        marks,
+                        values,
+                        count,
+                        lists[source],
+                    )
+                while rank < depth and chosen < pool:
+                    for source in range(N_SOURCES):
+                        if rank < lengths[source] and chosen < pool:
+                            at = lists[source, rank]
+                            if not marks[at] & POOLED:
+                                marks[at] |= POOLED
+                                prefetch(knowledge.facts, items[at], 0)
+                                pooled[chosen] = at
+                                chosen += 1
+                    rank += 1
+                if chosen == pool or lengths.max() < depth:
+                    break
             retrieved[n] = lengths
         gone, gone_end = forbidden.withdrawn_starts[n], forbidden.withdrawn_starts[n + 1]
         for k in range(chosen):

@@ -88,7 +88,7 @@ class Accounted(NamedTuple):
     """How one slate came about."""
 
     retrieved: dict[str, int]
-    """Source -> items it found."""
+    """Source -> items of it that were looked at."""
     removed: dict[str, int]
     """Filter -> items it took out (each counted once, at the first filter that refused it)."""
     failed: tuple[str, ...]

@@ -314,7 +314,7 @@ class Account(Model):
     """How a slate came about."""
 
     retrieved: dict[str, int]
-    """Source -> items it found."""
+    """Source -> items of it that were looked at."""
     removed: dict[str, int]
     """Filter -> items it took out."""
     failed: list[str]

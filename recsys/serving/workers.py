@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +18,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from recsys.forks import Lifeline
 from recsys.refresh import Refresher, Watch, keep_fresh
 from recsys.serving.encoding import Shared
 from recsys.serving.slates import Services
@@ -54,7 +54,7 @@ def run(application: FastAPI, encoding: Shared, listening: socket.socket, worker
     waiting += [partial(_answer, application, listening)] * workers  # they come first
     asked_to_stop = False
     running: dict[int, Duty] = {}
-    parent_lives, holding = os.pipe()
+    lifeline = Lifeline()
 
     def others() -> list[int]:
         """All but who encodes: it ends last, so that whoever waits for it gets an answer."""
@@ -71,7 +71,7 @@ def run(application: FastAPI, encoding: Shared, listening: socket.socket, worker
     while not asked_to_stop or others():
         while not asked_to_stop and waiting:
             duty = waiting.pop()
-            running[_forked(duty, parent_lives, holding)] = duty
+            running[_forked(duty, lifeline)] = duty
         ended, status = os.wait()
         duty = running.pop(ended)
         if not asked_to_stop:
@@ -103,23 +103,16 @@ def _refresh(services: Services) -> None:
     keep_fresh(refresher, every, Watch(counted.refreshes.inc, counted.refreshes_failed.inc))
 
 
-def _forked(duty: Duty, parent_lives: int, holding: int) -> int:
+def _forked(duty: Duty, lifeline: Lifeline) -> int:
     child = os.fork()
     if child:
         return child
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.close(holding)
-    threading.Thread(target=_end_with, args=(parent_lives,), daemon=True).start()
+    lifeline.hang_on()
     code = 1
     try:
         duty()
         code = 0
     finally:
         os._exit(code)  # what the parent would do at its end is not for a child to do
-
-
-def _end_with(parent_lives: int) -> None:
-    """Nobody writes into this pipe: it can be read when the last one who could has gone."""
-    os.read(parent_lives, 1)
-    os.kill(os.getpid(), signal.SIGTERM)

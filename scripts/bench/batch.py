@@ -1,14 +1,14 @@
 """How fast are slates for many users, beside libraries that multiply factors: implicit, and LibRecommender?
 
-usage: python scripts/bench/batch.py [--home DIR] [--users 4000] [--runs 5] [--json]
+usage: python scripts/bench/batch.py [--home DIR] [--users 100000] [--runs 5] [--json]
 
 DIR is a world of make_world.py; without one, 100,000 items are made first, which takes minutes. The same users are
 put to both, in turns, on all cores: `implicit` multiplies their factors with those of all items and leaves out what
-they had; the product makes its slates of 50, all its models blended and all its filters applied, with reasons, as
-`recsys batch` writes them. The last line is a JSON object with `batch_ratio` (our users a second over theirs, the
-median of all runs), `batch_ratio_low` and `batch_ratio_high`. Then the first 1,000 users are put to the product and to
-LibRecommender, in turns, with the same factors and the same left out: `librec_ratio`, with `_low` and `_high`; null
-where the extra `bench` is not installed.
+they had; the product makes its slates of 50, all its models blended and all its filters applied, with reasons, and
+writes them into Parquet files, as `recsys batch` does. The last line is a JSON object with `batch_ratio` (our users a
+second over theirs, the median of all runs), `batch_ratio_low` and `batch_ratio_high`. Then a tenth of the users is put
+to the product and to LibRecommender, in turns, with the same factors and the same left out: `librec_ratio`, with `_low`
+and `_high`; null where the extra `bench` is not installed.
 """
 
 import argparse
@@ -27,18 +27,18 @@ from implicit.cpu.als import AlternatingLeastSquares
 from rivals import librecommender
 from scipy.sparse import csr_matrix
 
-from recsys.batch import Run, Scorer
+from recsys.batch import USERS_PER_PART, Part, Run, Scorer, written
 from recsys.catalogue.database import connect, reading
 from recsys.catalogue.events import read_events
 from recsys.config import Settings
 from recsys.identity import NOTHING, UserId
 from recsys.ranking.recommender import Recommender
 from recsys.snapshot import Artefacts, Snapshots
-from recsys.threads import limit_threads, one_blas_thread
+from recsys.threads import available_cores, one_blas_thread
 
 LIMIT = 50
-PART = 1_000
-"""Users at a time, on either side."""
+AT_A_TIME = 1_000
+"""Users that `implicit` is asked for together."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def compare(home: Path, users: int, runs: int) -> dict[str, float | None]:
     """Users a second of either side, in turns."""
-    cores = limit_threads(0)
     settings = Settings(home=home)
     manifest, artefacts = Snapshots(home / "snapshots").load_current()
     engine = connect(settings)
@@ -80,14 +79,23 @@ def compare(home: Path, users: int, runs: int) -> dict[str, float | None]:
     names = [UserId(log.actors[actor]) for actor in np.sort(chosen)]
     viewers = [query.history for query in scorer.queries(names)]
     model, liked = _library(artefacts, [history.items for history in viewers])
-    everyone, first = np.arange(len(names)), np.arange(min(PART, len(names)))
+    everyone, first = np.arange(len(names)), np.arange(len(names) // 10)
 
-    def ask_implicit(some: np.ndarray) -> None:
+    def ask_implicit(users: np.ndarray) -> None:
         with one_blas_thread():  # as the library asks for: it has threads of its own
-            model.recommend(some, liked[some], N=LIMIT, filter_already_liked_items=True)
+            for n in range(0, len(users), AT_A_TIME):
+                some = users[n : n + AT_A_TIME]
+                model.recommend(some, liked[some], N=LIMIT, filter_already_liked_items=True)
 
-    def ask_ours(some: np.ndarray) -> None:
-        scorer.table([names[n] for n in some], cores)
+    def ask_ours(users: np.ndarray) -> None:
+        asked = [names[n] for n in users]
+        with tempfile.TemporaryDirectory() as folder:
+            parts = [
+                Part(Path(folder) / f"{n}.parquet", asked[n : n + USERS_PER_PART])
+                for n in range(0, len(asked), USERS_PER_PART)
+            ]
+            for _ in written(scorer, parts, available_cores()):
+                pass
 
     ask_ours(first)
     theirs, ours = _in_turns(ask_implicit, ask_ours, everyone, runs)
@@ -116,8 +124,7 @@ def _in_turns(
     for _ in range(runs):
         for ask, speed in zip((one, other), speeds, strict=True):
             began = perf_counter()
-            for n in range(0, len(users), PART):
-                ask(users[n : n + PART])
+            ask(users)
             speed.append(len(users) / (perf_counter() - began))
     return speeds
 
@@ -158,7 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--home", type=Path, help="a world of make_world.py")
     parser.add_argument("--items", type=int, default=100_000, help="of the world that is made")
-    parser.add_argument("--users", type=int, default=4_000)
+    parser.add_argument("--users", type=int, default=100_000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="the last line is a JSON object")
     return parser

@@ -1,12 +1,17 @@
 """Batch scoring: the API's slates for everyone, in files that an interruption does not spoil."""
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import lightgbm
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apis import running, served_quickly
@@ -14,7 +19,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from recsys import batch as batch_module
-from recsys.batch import COLUMNS, batch, read_users
+from recsys.batch import COLUMNS, Part, Scorer, batch, read_users
 from recsys.catalogue.database import connect, writing
 from recsys.catalogue.events import Event, append_events
 from recsys.catalogue.items import delete_item, patch_item
@@ -22,6 +27,8 @@ from recsys.catalogue.tables import RecommendationRow
 from recsys.config import EventSettings, RankingSettings, Settings
 from recsys.errors import InputError
 from recsys.identity import UserId
+from recsys.locks import only_one
+from recsys.ranking.ranker import Lesson, fit_ranker
 from recsys.snapshot import Snapshots
 
 
@@ -79,14 +86,15 @@ def interrupt(
     limit: int = 3,
     users: Sequence[UserId] | None = None,
 ) -> None:
-    """A batch that is killed when it has written two parts."""
+    """A batch that is killed when it has written two parts, in one process: several would have begun more."""
+    alone = settings.model_copy(update={"threads": 1})
 
     def pull_the_plug(done: int) -> None:
         if done == 80:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        batch(engine, settings, out, limit=limit, users=users, started=lambda _: pull_the_plug)
+        batch(engine, alone, out, limit=limit, users=users, started=lambda _: pull_the_plug)
     assert len(list(out.glob("part-*"))) == 2
 
 
@@ -191,6 +199,88 @@ def test_an_interrupted_run_ends_like_an_undisturbed_one_whatever_happened_since
     assert slates(tmp_path / "out") == slates(tmp_path / "undisturbed")
 
 
+def with_a_ranker(settings: Settings) -> None:
+    """Publish a snapshot that has one, and have LightGBM begin threads of its own."""
+    lesson = Lesson(np.eye(8, dtype=np.float32), np.zeros(8, np.float32), np.arange(8) < 2)
+    ranker = fit_ranker(["linear"], [lesson], seed=0)
+    lightgbm.Booster(model_str=ranker).predict(np.ones((100_000, 8)), num_threads=4)
+    snapshots = Snapshots(settings.home / "snapshots")
+    manifest, artefacts = snapshots.load_current()
+    with snapshots.rebuilding():
+        sealed = snapshots.seal(
+            replace(artefacts, ranker=ranker), manifest.model_copy(update={"id": "9"}), {}
+        )
+    snapshots.publish(sealed.id)
+
+
+@pytest.mark.parametrize("prepare", [lambda _: None, with_a_ranker], ids=["blend", "ranker"])
+def test_several_processes_write_what_one_does(
+    shop: Settings,
+    database: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    prepare: Callable[[Settings], None],
+) -> None:
+    prepare(shop)
+    monkeypatch.setattr(batch_module, "USERS_PER_PART", 20)
+    for processes in (1, 3):
+        settings, out = shop.model_copy(update={"threads": processes}), tmp_path / f"{processes}"
+        done: list[int] = []
+        batch(database, settings, out, limit=7, table=True, started=lambda _, to=done: to.append)
+        assert done == list(range(20, 161, 20))
+        assert table(database) == slates(out)
+    assert slates(tmp_path / "3") == slates(tmp_path / "1")
+
+
+def test_an_error_in_one_process_ends_the_batch_and_leaves_no_half_a_part(
+    shop: Settings, database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_module, "USERS_PER_PART", 20)
+    settings, out = shop.model_copy(update={"threads": 3}), tmp_path / "out"
+    written = Scorer.write
+
+    def fails(scorer: Scorer, part: Part) -> Part:
+        if part.path.name == "part-00003.parquet":
+            raise OSError("no space left on device")
+        return written(scorer, part)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Scorer, "write", fails)
+        with pytest.raises(OSError, match="no space left"):
+            batch(database, settings, out, limit=3)
+    assert not (out / "part-00003.parquet").exists()
+    assert batch(database, settings, out, limit=3).resumed >= 3
+    assert len(slates(out)) == 160
+
+
+def test_killed_it_leaves_no_process_behind_and_can_go_on(
+    shop: Settings, database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_module, "USERS_PER_PART", 20)
+    settings, out = shop.model_copy(update={"threads": 3}), tmp_path / "out"
+    written = Scorer.write
+
+    def slowly(scorer: Scorer, part: Part) -> Part:
+        time.sleep(0.2)
+        return written(scorer, part)
+
+    with monkeypatch.context() as slower:
+        slower.setattr(Scorer, "write", slowly)
+        running = get_context("fork").Process(
+            target=batch, args=(database, settings, out), kwargs={"limit": 3}
+        )
+        running.start()
+        while not list(out.glob("part-*.parquet")):
+            time.sleep(0.01)
+        running.kill()
+        running.join()
+    with only_one(out):  # each of them holds the lock until it ends
+        left = len(list(out.glob("part-*.parquet")))
+    assert left < 8
+    assert batch(database, settings, out, limit=3).resumed == left
+    assert len(slates(out)) == 160
+
+
 C = [UserId(f"c{n}") for n in range(160)]
 
 
@@ -259,7 +349,7 @@ def test_the_folder_reads_as_one_dataset(
     batch(database, shop, tmp_path / "out", limit=3)
     read = pq.read_table(tmp_path / "out")
     assert read.num_rows == 160 * 3
-    assert read.column_names == list(COLUMNS)
+    assert read.schema.equals(pa.schema(COLUMNS))
 
 
 def test_a_finished_run_is_made_anew(shop: Settings, database: Engine, tmp_path: Path) -> None:
