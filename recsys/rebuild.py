@@ -5,7 +5,9 @@ changes until the one rename at the end; killed at any moment, the old snapshot 
 """
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,16 +20,17 @@ from recsys.catalogue.database import check_schema, reading
 from recsys.catalogue.event_log import EventLog
 from recsys.catalogue.events import read_events
 from recsys.catalogue.item_table import ItemTable
-from recsys.catalogue.items import read_items
+from recsys.catalogue.items import any_changed_since, read_items
 from recsys.catalogue.lists import catalogue_of, log_of, read_lists
 from recsys.catalogue.times import to_us
 from recsys.config import Settings
+from recsys.embedding.apart import Apart
 from recsys.embedding.contents import Embeddable, contents
 from recsys.embedding.encoder import Encoder
 from recsys.embedding.image import load_image_encoder
 from recsys.embedding.text import load_text_encoder
 from recsys.embedding.vectors import Embedded, VectorTable, embed_items
-from recsys.errors import BuildError, GateRefused
+from recsys.errors import BuildError, GateRefused, SnapshotError
 from recsys.evaluation.backtest import Evaluation, backtest
 from recsys.evaluation.learning import found_by
 from recsys.evaluation.past import Found
@@ -106,8 +109,9 @@ def rebuild(
     snapshots = Snapshots(settings.home / "snapshots")
     with snapshots.rebuilding():
         started = datetime.now(UTC)
-        world = read_world(engine, progress)
-        found = embed(world.items, settings, progress)
+        with _apart(engine, settings, snapshots) as encoder:
+            world = read_world(engine, progress)
+            found = embed(world.items, settings, progress, encoder)
         last = Last.of(snapshots)
         inputs = Inputs.of(world.items, world.log, found)
         unchanged = last is not None and last.manifest.inputs_digest == inputs.everything(settings)
@@ -257,14 +261,39 @@ def read_split(
     return World(items, log), by_parts(log, part, items, settings)
 
 
-def embed(items: ItemTable, settings: Settings, progress: Progress) -> dict[str, Embedded]:
-    """Vectors of every item that has a text or a picture; only what is new or changed is encoded."""
+def _apart(
+    engine: Engine, settings: Settings, snapshots: Snapshots
+) -> AbstractContextManager[Apart | None]:
+    """A text encoder that loads beside what is done within; None where it seems that there is nothing to encode.
+
+    None also where torch is here already, which takes the longest.
+    """
+    if settings.embedding.text_model == "none" or "torch" in sys.modules:
+        return nullcontext()
+    try:
+        last = snapshots.manifest(snapshots.current_id()).built_at
+    except SnapshotError:
+        last = datetime.fromtimestamp(0, UTC)
+    with reading(engine) as session:
+        changed = any_changed_since(session, last)
+    return (
+        closing(Apart(settings.embedding, settings.home / "vectors")) if changed else nullcontext()
+    )
+
+
+def embed(
+    items: ItemTable, settings: Settings, progress: Progress, encoder: Apart | None = None
+) -> dict[str, Embedded]:
+    """Vectors of every item that has a text or a picture; only what is new or changed is encoded.
+
+    encoder: of texts; None: it is loaded when there is a text to encode.
+    """
     texts, images = contents(items, settings.embedding).values()
     vectors = settings.home / "vectors"
     found: dict[str, Embedded] = {}
     progress.task("embedding")
-    if any(texts) and (encoder := load_text_encoder(settings.embedding, vectors)):
-        found["text"] = _embed("texts", items, texts, encoder, settings, progress)
+    if any(texts) and (reader := encoder or load_text_encoder(settings.embedding, vectors)):
+        found["text"] = _embed("texts", items, texts, reader, settings, progress)
     if any(images) and (pictures := load_image_encoder(settings.embedding, vectors)):
         found["image"] = _embed("pictures", items, images, pictures, settings, progress)
     return found

@@ -204,6 +204,12 @@ def changed_since(session: Session, moment: datetime) -> dict[ItemId, int]:
     return {ItemId(item): updated for item, updated in rows}
 
 
+def any_changed_since(session: Session, moment: datetime) -> bool:
+    """Whether an item that is not deleted was updated at this moment or later."""
+    changed = select(ITEMS.c.id).where(ItemRow.updated_at >= moment, ItemRow.deleted_at.is_(None))
+    return session.execute(changed.limit(1)).first() is not None
+
+
 def _alive() -> Select[Any]:
     """Those that are not deleted, in the columns of an item table."""
     times = ("published_at", "expires_at", "created_at")

@@ -112,5 +112,5 @@ class Encoder(Protocol[Content_contra]):
 
 def unit_rows(rows: NDArray[np.floating]) -> Floats:
     """Each row divided by its length, in float32; a row of zeros stays so."""
-    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
+    lengths = np.sqrt(np.vecdot(rows, rows))[..., np.newaxis]
     return np.asarray(rows / np.where(lengths > 0, lengths, 1), dtype=np.float32)

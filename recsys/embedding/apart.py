@@ -1,0 +1,146 @@
+"""A text encoder in another process, and how it is asked: texts over a connection, vectors back.
+
+    Apart --settings, texts--> a process of its own: loads the model --> answer --vectors--> Apart
+
+To import torch and to load a model takes seconds. `Apart` has that done while this process reads the catalogue, and
+when it is closed the memory is free again.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import cached_property
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from subprocess import DEVNULL, Popen
+from typing import Protocol
+
+import numpy as np
+import orjson
+
+from recsys.config import EmbeddingSettings
+from recsys.embedding.encoder import EncoderCard
+from recsys.embedding.text import TextEncoder, known_text_card, load_text_encoder
+from recsys.errors import EncoderError
+from recsys.identity import Floats
+
+log = logging.getLogger(__name__)
+
+FINE, PROBLEM = b"=", b"!"
+"""How an answer begins: behind it a card in JSON or rows of float32, or what went wrong."""
+
+
+class Asked(Protocol):
+    """What can be asked from another process. Raises EncoderError where there is no answer."""
+
+    @property
+    def card(self) -> EncoderCard:
+        """What the vectors mean."""
+
+    def encode(self, contents: Sequence[str]) -> Floats:
+        """(len(contents), card.dim) unit rows of items' texts."""
+
+    def encode_query(self, contents: Sequence[str]) -> Floats:
+        """The same of what people type."""
+
+
+class Apart:
+    """A text encoder that loads in a process of its own from now on. To be closed."""
+
+    def __init__(self, settings: EmbeddingSettings, vectors: Path) -> None:
+        """vectors: where those of all encoders are kept."""
+        self._settings, self._vectors = settings, vectors
+        self._connection, its = Pipe()
+        with its:
+            self._process = Popen(  # noqa: S603  nothing in it is from outside
+                [sys.executable, "-P", "-m", __name__, str(its.fileno())],
+                pass_fds=[its.fileno()],
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+                stdin=DEVNULL,
+                start_new_session=True,  # Ctrl-C is for this process
+            )
+        with suppress(OSError):  # it has ended already: whoever asks is told
+            self._connection.send_bytes(settings.model_dump_json().encode())
+            self._connection.send_bytes(os.fsencode(vectors))
+
+    @cached_property
+    def card(self) -> EncoderCard:
+        """What the vectors mean. Waits for the model only where nobody loaded it before. Raises EncoderError."""
+        known = known_text_card(self._settings, self._vectors)
+        return known or EncoderCard.from_json(orjson.loads(self._ask("card", ())))
+
+    def encode(self, contents: Sequence[str]) -> Floats:
+        """(len(contents), card.dim) unit rows. Raises EncoderError."""
+        rows = np.frombuffer(self._ask("encode", contents), np.float32)
+        return rows.reshape(len(contents), self.card.dim)
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+
+    def _ask(self, what: str, texts: Sequence[str]) -> bytes:
+        try:
+            self._connection.send_bytes(question(what, texts))
+            return told(self._connection.recv_bytes())
+        except (OSError, EOFError):
+            raise EncoderError(
+                f"the process that encodes texts ended with {self._process.wait()}: "
+                "if the log does not say why, is there enough memory?"
+            ) from None
+
+
+def question(what: str, texts: Sequence[str]) -> bytes:
+    """what: `card`, `encode` or `encode_query`."""
+    return orjson.dumps((what, list(texts)))
+
+
+def told(answer: bytes) -> bytes:
+    """What is in an answer. Raises EncoderError for a problem."""
+    if answer.startswith(PROBLEM):
+        raise EncoderError(answer.removeprefix(PROBLEM).decode())
+    return answer.removeprefix(FINE)
+
+
+def answer(asking: Connection, encoder: Callable[[], Asked]) -> None:
+    """Answer one process until it hangs up. encoder: may raise EncoderError, which is then the answer."""
+    with asking, suppress(OSError, EOFError):
+        while True:
+            what, texts = orjson.loads(asking.recv_bytes())
+            asking.send_bytes(_said(encoder, what, texts))
+
+
+def _said(encoder: Callable[[], Asked], what: str, texts: Sequence[str]) -> bytes:
+    try:
+        if what == "card":
+            return FINE + orjson.dumps(encoder().card.to_json())
+        encode = encoder().encode if what == "encode" else encoder().encode_query
+        return FINE + encode(texts).tobytes()
+    except EncoderError as error:
+        return PROBLEM + str(error).encode()
+    except Exception:
+        log.exception("the text encoder failed")
+        return PROBLEM + b"the text encoder failed: the log has the details"
+
+
+def _main(connection: int) -> None:
+    asking, loaded = Connection(connection), Future[TextEncoder]()
+    settings = EmbeddingSettings.model_validate_json(asking.recv_bytes())
+    vectors = Path(os.fsdecode(asking.recv_bytes()))
+    try:
+        encoder = load_text_encoder(settings, vectors)
+        assert encoder is not None, "nobody asks where there is no model"
+        encoder.prepare()
+        loaded.set_result(encoder)
+    except EncoderError as error:
+        loaded.set_exception(error)
+    answer(asking, loaded.result)
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]))
