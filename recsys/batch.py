@@ -12,13 +12,15 @@ still to be written; another limit, other users or other settings begin a new ru
 import gc
 import hashlib
 import signal
+import sys
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, closing
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +39,7 @@ from recsys.catalogue.items import gone_since
 from recsys.catalogue.recommendations import Recommendation, replace_recommendations
 from recsys.catalogue.times import to_us
 from recsys.config import Settings
-from recsys.errors import InputError, SnapshotError
+from recsys.errors import BatchError, InputError, SnapshotError
 from recsys.forks import Lifeline
 from recsys.identity import NOTHING, Floats, IdMap, Ordinals, UserId
 from recsys.locks import only_one
@@ -108,7 +110,9 @@ def batch(
     """Score `users` (None: everyone with an event) into `out`, and with `table` into the database.
 
     `started` is told the number of users and gives back what to call with how many are done; `say` is
-    told what may surprise. Raises InputError for a limit out of bounds and for a folder in other use.
+    told what may surprise. Processes are forked: where other threads rank meanwhile, `threads = 1` is needed, or
+    they may wait for a lock of those threads. Raises InputError for a limit out of bounds and for a folder in other
+    use, BatchError where a process is ended from outside.
     """
     check_schema(engine)
     asked = _fresh_run(engine, settings, limit, users)
@@ -147,41 +151,57 @@ class Part(NamedTuple):
 
 
 def written(scorer: "Scorer", parts: Sequence[Part], processes: int) -> Generator[Part]:
-    """Write parts in so many processes, and give each back, in order, once it is on disk.
+    """Write parts in so many processes, and give each back, in order, once it is on disk. Raises BatchError.
 
-    The processes share what this one has in memory, and end when it does. To be closed, if not read to its end.
+    The processes share what this one has in memory, and end when it does; one that may have no children of its own
+    does it all. To be closed, if not read to its end.
     """
-    processes = min(processes, len(parts))
+    processes = 1 if current_process().daemon else min(processes, len(parts))
     with one_blas_thread():
         if processes <= 1:
-            yield from map(scorer.write, parts)
+            for part in parts:
+                scorer.write(part)
+                yield part
             return
         scorer.table(parts[0].users[:1])  # what that has to compile or to load, all of them have
-    gc.freeze()  # the collector would write to every object that they share
-    lifeline = Lifeline()
-    pool = ProcessPoolExecutor(processes, get_context("fork"), _share, (scorer, lifeline))
-    try:
-        yield from pool.map(_write, parts)
-    finally:
-        pool.shutdown(cancel_futures=True)
-        lifeline.close()
-        gc.unfreeze()
+    with ExitStack() as afterwards:
+        if not gc.get_freeze_count():
+            afterwards.callback(gc.unfreeze)
+        gc.freeze()  # the collector would write to every object that they share
+        lifeline = afterwards.enter_context(closing(Lifeline()))
+        shared = (scorer, parts, lifeline)
+        pool = ProcessPoolExecutor(processes, get_context("fork"), _share, shared)
+        afterwards.callback(pool.shutdown, cancel_futures=True)
+        try:
+            for n in pool.map(_write, range(len(parts))):
+                yield parts[n]
+        except BrokenProcessPool:
+            raise BatchError(
+                "a process that writes slates was ended from outside: is there enough memory? `threads` sets how many "
+                "there are; the same command goes on where this one stopped"
+            ) from None
 
 
-_shared: "Scorer"
-"""That of a process that was forked to write."""
+_shared: tuple["Scorer", Sequence[Part]]
+"""Those of a process that was forked to write."""
 
 
-def _share(scorer: "Scorer", lifeline: Lifeline) -> None:
+def _share(scorer: "Scorer", parts: Sequence[Part], lifeline: Lifeline) -> None:
     global _shared  # noqa: PLW0603  a pool hands its work to functions alone
-    _shared = scorer
+    _shared = scorer, parts
     lifeline.hang_on()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
+    sys.stdout, sys.stderr = (
+        sys.__stdout__,
+        sys.__stderr__,
+    )  # a progress bar's may be locked for ever
     limit_threads(1)
 
 
-def _write(part: Part) -> Part:
-    return _shared.write(part)
+def _write(n: int) -> int:
+    scorer, parts = _shared
+    scorer.write(parts[n])
+    return n
 
 
 class Scorer:
@@ -208,8 +228,8 @@ class Scorer:
         """Whether the user had an event about an item of the snapshot."""
         return user in self._actors
 
-    def write(self, part: Part) -> Part:
-        """Write the slates of a part into its file; gives back the part."""
+    def write(self, part: Part) -> None:
+        """Write the slates of a part into its file."""
         draft = part.path.with_name(f".{part.path.name}")
         pq.write_table(
             self.table(part.users),
@@ -218,7 +238,6 @@ class Scorer:
             store_schema=False,  # texts are texts to who reads them, whatever they were in memory
         )
         draft.replace(part.path)
-        return part
 
     def table(self, users: Sequence[UserId]) -> pa.Table:
         """One row per user and place, in the order of the users. Columns as in `COLUMNS`, some as dictionaries."""

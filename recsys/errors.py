@@ -9,6 +9,7 @@
     ├── DatabaseError        the database is unreachable or its schema is not this version's
     ├── EncoderError         a model is missing, or cannot encode this kind of content
     │   └── EncoderLoading   a model is still being loaded
+    ├── BatchError           a batch cannot go on
     ├── BuildError           a rebuild cannot go on
     │   ├── RebuildRunning   another rebuild holds the lock
     │   └── GateRefused      the new snapshot is worse than what it would replace
@@ -56,6 +57,10 @@ class EncoderError(RecsysError):
 
 class EncoderLoading(EncoderError):
     """A model is still being loaded, or has too much to do."""
+
+
+class BatchError(RecsysError):
+    """A batch cannot go on."""
 
 
 class BuildError(RecsysError):

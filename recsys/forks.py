@@ -13,7 +13,8 @@ class Lifeline:
         self._end, self._held = os.pipe()
 
     def hang_on(self) -> None:
-        """In a forked process: end with SIGTERM once the parent has ended."""
+        """In a forked process: end with SIGTERM, whatever the parent would do then, once the parent has ended."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.close(self._held)
         threading.Thread(target=self._wait, daemon=True).start()
 

@@ -15,4 +15,9 @@ def only_one(folder: Path, refusal: Exception | None = None) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX if refusal is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as held:
             raise (refusal or held) from None
-        yield
+        try:
+            yield
+        finally:
+            fcntl.flock(
+                lock, fcntl.LOCK_UN
+            )  # to close it is not enough where a forked process has it open too

@@ -266,9 +266,9 @@ def _apart(
 ) -> AbstractContextManager[Apart | None]:
     """A text encoder that loads beside what is done within; None where it seems that there is nothing to encode.
 
-    None also where torch is here already, which takes the longest.
+    None also where torch is here already, which takes the longest, or where Python cannot be started.
     """
-    if settings.embedding.text_model == "none" or "torch" in sys.modules:
+    if settings.embedding.text_model == "none" or "torch" in sys.modules or not sys.executable:
         return nullcontext()
     try:
         last = snapshots.manifest(snapshots.current_id()).built_at

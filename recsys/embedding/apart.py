@@ -17,6 +17,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from subprocess import DEVNULL, Popen
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import numpy as np
@@ -54,17 +55,25 @@ class Apart:
     def __init__(self, settings: EmbeddingSettings, vectors: Path) -> None:
         """vectors: where those of all encoders are kept."""
         self._settings, self._vectors = settings, vectors
+        self._scratch = TemporaryDirectory(
+            prefix="recsys-encoder-"
+        )  # ended, it clears nothing away
         self._connection, its = Pipe()
+        paths = {
+            "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),
+            "TMPDIR": self._scratch.name,
+        }
         with its:
             self._process = Popen(  # noqa: S603  nothing in it is from outside
                 [sys.executable, "-P", "-m", __name__, str(its.fileno())],
                 pass_fds=[its.fileno()],
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+                env=os.environ | paths,
                 stdin=DEVNULL,
                 start_new_session=True,  # Ctrl-C is for this process
             )
         with suppress(OSError):  # it has ended already: whoever asks is told
-            self._connection.send_bytes(settings.model_dump_json().encode())
+            told_it = settings.model_dump_json(exclude={"image_root"})  # may be no text
+            self._connection.send_bytes(told_it.encode())
             self._connection.send_bytes(os.fsencode(vectors))
 
     @cached_property
@@ -83,6 +92,7 @@ class Apart:
         self._process.kill()
         self._process.wait()
         self._connection.close()
+        self._scratch.cleanup()
 
     def _ask(self, what: str, texts: Sequence[str]) -> bytes:
         try:
@@ -135,9 +145,10 @@ def _main(connection: int) -> None:
     try:
         encoder = load_text_encoder(settings, vectors)
         assert encoder is not None, "nobody asks where there is no model"
-        encoder.prepare()
         loaded.set_result(encoder)
-    except EncoderError as error:
+        with suppress(Exception):  # it comes again when it matters
+            encoder.prepare()
+    except Exception as error:
         loaded.set_exception(error)
     answer(asking, loaded.result)
 

@@ -76,7 +76,7 @@ class BatchedModel:
             tokens = self._tokens([texts[place] for place in some])
             pairs = sorted(zip(some, tokens, strict=True), key=lambda pair: -len(pair[1]))
             while pairs:
-                count = min(self._at_once, max(1, BATCH_TOKENS // len(pairs[0][1])))
+                count = min(self._at_once, max(1, BATCH_TOKENS // max(1, len(pairs[0][1]))))
                 batch, pairs = pairs[:count], pairs[count:]
                 yield [place for place, _ in batch], [mine for _, mine in batch]
 

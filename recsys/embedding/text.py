@@ -66,7 +66,7 @@ class TextEncoder:
 
     def prepare(self) -> None:
         """Load the model and make all that many texts need now, not when they come."""
-        self.encode([""] * (FEW + 1))
+        self.encode(["a"] * (FEW + 1))
 
     def encode_query(self, contents: Sequence[str]) -> Floats:
         """As `encode`, for what people type: some models are trained to be told the difference."""

@@ -234,7 +234,7 @@ class Slate:
     retrieved: dict[str, int]
     """Source -> items of it that were looked at."""
     removed: dict[str, int]
-    """Filter -> items it took out (each counted once, at the first filter that refused it)."""
+    """Filter -> items of those that it took out (each counted once, at the first filter that refused it)."""
     failed: tuple[str, ...]
     """Sources that raised; the slate was made without them."""
     widened: dict[str, int]

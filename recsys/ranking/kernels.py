@@ -908,7 +908,7 @@ def find(
                                 pooled[chosen] = at
                                 chosen += 1
                     rank += 1
-                if chosen == pool or lengths.max() < depth:
+                if chosen == pool or depth == limit or lengths.max() < depth:
                     break
             retrieved[n] = lengths
         gone, gone_end = forbidden.withdrawn_starts[n], forbidden.withdrawn_starts[n + 1]

@@ -170,7 +170,7 @@ def _ready(settings: EmbeddingSettings) -> TextEncoder:
     try:
         encoder = load_text_encoder(settings)
         assert encoder is not None, "nobody asks where there is no model"
-        encoder.encode_query([""])
+        encoder.encode_query(["a"])
     except EncoderError as error:
         log.error("search is switched off: %s", error)
         raise

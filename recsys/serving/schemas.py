@@ -316,7 +316,7 @@ class Account(Model):
     retrieved: dict[str, int]
     """Source -> items of it that were looked at."""
     removed: dict[str, int]
-    """Filter -> items it took out."""
+    """Filter -> items of those that it took out."""
     failed: list[str]
     """Sources that failed; the slate was made without them."""
     widened: dict[str, int]

@@ -107,9 +107,8 @@ def _forked(duty: Duty, lifeline: Lifeline) -> int:
     child = os.fork()
     if child:
         return child
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     lifeline.hang_on()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     code = 1
     try:
         duty()

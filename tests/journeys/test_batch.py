@@ -1,6 +1,8 @@
 """Batch scoring: the API's slates for everyone, in files that an interruption does not spoil."""
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -25,7 +27,7 @@ from recsys.catalogue.events import Event, append_events
 from recsys.catalogue.items import delete_item, patch_item
 from recsys.catalogue.tables import RecommendationRow
 from recsys.config import EventSettings, RankingSettings, Settings
-from recsys.errors import InputError
+from recsys.errors import BatchError, InputError
 from recsys.identity import UserId
 from recsys.locks import only_one
 from recsys.ranking.ranker import Lesson, fit_ranker
@@ -239,10 +241,10 @@ def test_an_error_in_one_process_ends_the_batch_and_leaves_no_half_a_part(
     settings, out = shop.model_copy(update={"threads": 3}), tmp_path / "out"
     written = Scorer.write
 
-    def fails(scorer: Scorer, part: Part) -> Part:
+    def fails(scorer: Scorer, part: Part) -> None:
         if part.path.name == "part-00003.parquet":
             raise OSError("no space left on device")
-        return written(scorer, part)
+        written(scorer, part)
 
     with monkeypatch.context() as failing:
         failing.setattr(Scorer, "write", fails)
@@ -253,6 +255,40 @@ def test_an_error_in_one_process_ends_the_batch_and_leaves_no_half_a_part(
     assert len(slates(out)) == 160
 
 
+def test_a_process_that_is_killed_ends_the_batch_which_can_go_on(
+    shop: Settings, database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_module, "USERS_PER_PART", 20)
+    settings, out = shop.model_copy(update={"threads": 3}), tmp_path / "out"
+    written = Scorer.write
+
+    def dies(scorer: Scorer, part: Part) -> None:
+        if part.path.name == "part-00003.parquet":
+            os.kill(os.getpid(), signal.SIGKILL)
+        written(scorer, part)
+
+    with monkeypatch.context() as dying:
+        dying.setattr(Scorer, "write", dies)
+        with pytest.raises(BatchError, match="was ended from outside: is there enough memory"):
+            batch(database, settings, out, limit=3)
+    batch(database, settings, out, limit=3)
+    assert len(slates(out)) == 160
+
+
+def test_a_process_that_may_have_no_children_does_it_all(
+    shop: Settings, database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_module, "USERS_PER_PART", 20)
+    settings, out = shop.model_copy(update={"threads": 3}), tmp_path / "out"
+    daemon = get_context("fork").Process(
+        target=batch, args=(database, settings, out), kwargs={"limit": 3}, daemon=True
+    )
+    daemon.start()
+    daemon.join()
+    assert daemon.exitcode == 0
+    assert len(slates(out)) == 160
+
+
 def test_killed_it_leaves_no_process_behind_and_can_go_on(
     shop: Settings, database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,15 +296,18 @@ def test_killed_it_leaves_no_process_behind_and_can_go_on(
     settings, out = shop.model_copy(update={"threads": 3}), tmp_path / "out"
     written = Scorer.write
 
-    def slowly(scorer: Scorer, part: Part) -> Part:
+    def slowly(scorer: Scorer, part: Part) -> None:
         time.sleep(0.2)
-        return written(scorer, part)
+        written(scorer, part)
+
+    def ignores_sigterm() -> None:
+        """As a server might; those who write must not."""
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        batch(database, settings, out, limit=3)
 
     with monkeypatch.context() as slower:
         slower.setattr(Scorer, "write", slowly)
-        running = get_context("fork").Process(
-            target=batch, args=(database, settings, out), kwargs={"limit": 3}
-        )
+        running = get_context("fork").Process(target=ignores_sigterm)
         running.start()
         while not list(out.glob("part-*.parquet")):
             time.sleep(0.01)
