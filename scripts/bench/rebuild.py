@@ -6,7 +6,9 @@ A made-up shop (worldly.py) with texts of words that its clusters share is built
 1 % more items (half of them new, half with another text) and 1 % more events; then the last world is built in full
 in another home, without vectors and without a snapshot. Each build is a process of its own, as a nightly job is: its
 start, libraries and encoder count. The last line is a JSON object with `incremental_ratio`, the median night over
-the mean of the two full builds, and `embedding_ratio`, the same of the embedding alone.
+the mean of the two full builds, and `embedding_ratio`, the same of the embedding alone: the step in which the build
+waits for it, not what loads in another process while the catalogue is read. `peak_mb` is the build's own memory,
+`encoder_mb` that of the process which encodes and ends before the step after.
 
 The default is small so that it ends. What does not grow with the catalogue, such as loading the encoder, weighs more
 there, so that its ratios say nothing sure of 100,000 items: give `--items 100000` and hours.
@@ -174,10 +176,12 @@ def build(home: Path, queries: int) -> dict[str, Any]:
         stage: max((mb for step, mb in watch.peak_mb.items() if step.startswith(stage)), default=0)
         for stage in STAGES
     }
+    encoder = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     ndcg = outcome.manifest.metrics.get("blend.ndcg@10")
     basis = outcome.evaluation.basis
     about = {"ndcg@10": ndcg, "takes_over": basis.builds if basis else None}
-    return {"seconds": seconds, "peak_mb": peak, "steps": watch.seconds, **about}
+    peaks = {"peak_mb": peak, "encoder_mb": round(encoder / 1024)}
+    return {"seconds": seconds, **peaks, "steps": watch.seconds, **about}
 
 
 def _apart(home: Path, queries: int) -> dict[str, Any]:
@@ -209,6 +213,7 @@ def _compared(fulls: Sequence[dict[str, Any]], nights: Sequence[dict[str, Any]])
         },
         "peak_mb": fulls[-1]["peak_mb"],
         "night_peak_mb": nights[-1]["peak_mb"],
+        "encoder_mb": fulls[-1]["encoder_mb"],
         "ndcg@10": {"full": fulls[-1]["ndcg@10"], "night": nights[-1]["ndcg@10"]},
         "took_over": [each["takes_over"] for each in nights],
     }
