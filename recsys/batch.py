@@ -191,10 +191,8 @@ def _share(scorer: "Scorer", parts: Sequence[Part], lifeline: Lifeline) -> None:
     _shared = scorer, parts
     lifeline.hang_on()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
-    sys.stdout, sys.stderr = (
-        sys.__stdout__,
-        sys.__stderr__,
-    )  # a progress bar's may be locked for ever
+    # those of a progress bar may be locked for ever
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
     limit_threads(1)
 
 

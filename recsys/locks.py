@@ -18,6 +18,5 @@ def only_one(folder: Path, refusal: Exception | None = None) -> Iterator[None]:
         try:
             yield
         finally:
-            fcntl.flock(
-                lock, fcntl.LOCK_UN
-            )  # to close it is not enough where a forked process has it open too
+            # to close it is not enough where a forked process has it open too
+            fcntl.flock(lock, fcntl.LOCK_UN)

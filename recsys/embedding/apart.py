@@ -55,9 +55,8 @@ class Apart:
     def __init__(self, settings: EmbeddingSettings, vectors: Path) -> None:
         """vectors: where those of all encoders are kept."""
         self._settings, self._vectors = settings, vectors
-        self._scratch = TemporaryDirectory(
-            prefix="recsys-encoder-"
-        )  # ended, it clears nothing away
+        # killed, the process clears nothing away
+        self._scratch = TemporaryDirectory(prefix="recsys-encoder-")
         self._connection, its = Pipe()
         paths = {
             "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),
@@ -72,8 +71,8 @@ class Apart:
                 start_new_session=True,  # Ctrl-C is for this process
             )
         with suppress(OSError):  # it has ended already: whoever asks is told
-            told_it = settings.model_dump_json(exclude={"image_root"})  # may be no text
-            self._connection.send_bytes(told_it.encode())
+            sent = settings.model_dump_json(exclude={"image_root"})  # a path may be no text
+            self._connection.send_bytes(sent.encode())
             self._connection.send_bytes(os.fsencode(vectors))
 
     @cached_property
