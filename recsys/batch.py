@@ -13,7 +13,7 @@ import gc
 import hashlib
 import signal
 import sys
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, ExitStack, closing
@@ -121,7 +121,7 @@ def batch(
         if unknown := sum(not scorer.knows(user) for user in run.users):
             say(f"{unknown:,} of {len(run.users):,} users unknown: they get what newcomers get")
         advance, done = started(len(run.users)), 0
-        parts = list(_parts(out, run.users))
+        parts = parts_of(out, run.users)
         there = [part for part in parts if part.path.exists()]
         missing = [part for part in parts if not part.path.exists()]
         with closing(written(scorer, missing, settings.threads or available_cores())) as more:
@@ -148,6 +148,14 @@ class Part(NamedTuple):
 
     path: Path
     users: Sequence[UserId]
+
+
+def parts_of(out: Path, users: Sequence[UserId]) -> list[Part]:
+    """All files of a run, in the order of its users."""
+    return [
+        Part(out / f"part-{number:05d}.parquet", users[begin : begin + USERS_PER_PART])
+        for number, begin in enumerate(range(0, len(users), USERS_PER_PART))
+    ]
 
 
 def written(scorer: "Scorer", parts: Sequence[Part], processes: int) -> Generator[Part]:
@@ -441,11 +449,6 @@ def _write_run(out: Path, run: Run) -> None:
     temporary = out / "._batch.json"
     temporary.write_text(run.model_dump_json(indent=1), encoding="utf-8")
     temporary.replace(out / "_batch.json")
-
-
-def _parts(out: Path, users: Sequence[UserId]) -> Iterator[Part]:
-    for number, begin in enumerate(range(0, len(users), USERS_PER_PART)):
-        yield Part(out / f"part-{number:05d}.parquet", users[begin : begin + USERS_PER_PART])
 
 
 def _read_part(path: Path) -> list[Recommendation]:

@@ -275,10 +275,9 @@ def _apart(
     except SnapshotError:
         last = datetime.fromtimestamp(0, UTC)
     with reading(engine) as session:
-        changed = any_changed_since(session, last)
-    return (
-        closing(Apart(settings.embedding, settings.home / "vectors")) if changed else nullcontext()
-    )
+        if not any_changed_since(session, last):
+            return nullcontext()
+    return closing(Apart(settings.embedding, settings.home / "vectors"))
 
 
 def embed(

@@ -146,7 +146,9 @@ def _main(connection: int) -> None:
         assert encoder is not None, "nobody asks where there is no model"
         loaded.set_result(encoder)
         with suppress(Exception):  # it comes again when it matters
-            encoder.prepare()
+            encoder.encode(["a"])
+            if not asking.poll():  # who waits already may have few texts, which need no more
+                encoder.prepare()
     except Exception as error:
         loaded.set_exception(error)
     answer(asking, loaded.result)

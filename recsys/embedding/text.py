@@ -65,7 +65,7 @@ class TextEncoder:
         return self._encode(contents, self._model.encode_document)
 
     def prepare(self) -> None:
-        """Load the model and make all that many texts need now, not when they come."""
+        """Make all that many texts need now, not when they come."""
         self.encode(["a"] * (FEW + 1))
 
     def encode_query(self, contents: Sequence[str]) -> Floats:

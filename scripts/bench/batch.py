@@ -27,7 +27,7 @@ from implicit.cpu.als import AlternatingLeastSquares
 from rivals import librecommender
 from scipy.sparse import csr_matrix
 
-from recsys.batch import USERS_PER_PART, Part, Run, Scorer, written
+from recsys.batch import Run, Scorer, parts_of, written
 from recsys.catalogue.database import connect, reading
 from recsys.catalogue.events import read_events
 from recsys.config import Settings
@@ -79,7 +79,7 @@ def compare(home: Path, users: int, runs: int) -> dict[str, float | None]:
     names = [UserId(log.actors[actor]) for actor in np.sort(chosen)]
     viewers = [query.history for query in scorer.queries(names)]
     model, liked = _library(artefacts, [history.items for history in viewers])
-    everyone, first = np.arange(len(names)), np.arange(len(names) // 10)
+    everyone, first = np.arange(len(names)), np.arange(-(-len(names) // 10))
 
     def ask_implicit(users: np.ndarray) -> None:
         with one_blas_thread():  # as the library asks for: it has threads of its own
@@ -90,11 +90,7 @@ def compare(home: Path, users: int, runs: int) -> dict[str, float | None]:
     def ask_ours(users: np.ndarray) -> None:
         asked = [names[n] for n in users]
         with tempfile.TemporaryDirectory() as folder:
-            parts = [
-                Part(Path(folder) / f"{n}.parquet", asked[n : n + USERS_PER_PART])
-                for n in range(0, len(asked), USERS_PER_PART)
-            ]
-            for _ in written(scorer, parts, available_cores()):
+            for _ in written(scorer, parts_of(Path(folder), asked), available_cores()):
                 pass
 
     ask_ours(first)

@@ -234,12 +234,17 @@ def test_several_processes_write_what_one_does(
     assert slates(tmp_path / "3") == slates(tmp_path / "1")
 
 
-def test_an_error_in_one_process_ends_the_batch_and_leaves_no_half_a_part(
-    shop: Settings, database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def in_three(shop: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A batch of everybody is then eight parts, written by three processes."""
     monkeypatch.setattr(batch_module, "USERS_PER_PART", 20)
-    settings, out = shop.model_copy(update={"threads": 3}), tmp_path / "out"
-    written = Scorer.write
+    return shop.model_copy(update={"threads": 3})
+
+
+def test_an_error_in_one_process_ends_the_batch_and_leaves_no_half_a_part(
+    in_three: Settings, database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, written = tmp_path / "out", Scorer.write
 
     def fails(scorer: Scorer, part: Part) -> None:
         if part.path.name == "part-00003.parquet":
@@ -249,18 +254,16 @@ def test_an_error_in_one_process_ends_the_batch_and_leaves_no_half_a_part(
     with monkeypatch.context() as failing:
         failing.setattr(Scorer, "write", fails)
         with pytest.raises(OSError, match="no space left"):
-            batch(database, settings, out, limit=3)
+            batch(database, in_three, out, limit=3)
     assert not (out / "part-00003.parquet").exists()
-    assert batch(database, settings, out, limit=3).resumed >= 3
+    assert batch(database, in_three, out, limit=3).resumed >= 3
     assert len(slates(out)) == 160
 
 
 def test_a_process_that_is_killed_ends_the_batch_which_can_go_on(
-    shop: Settings, database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    in_three: Settings, database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_module, "USERS_PER_PART", 20)
-    settings, out = shop.model_copy(update={"threads": 3}), tmp_path / "out"
-    written = Scorer.write
+    out, written = tmp_path / "out", Scorer.write
 
     def dies(scorer: Scorer, part: Part) -> None:
         if part.path.name == "part-00003.parquet":
@@ -270,18 +273,17 @@ def test_a_process_that_is_killed_ends_the_batch_which_can_go_on(
     with monkeypatch.context() as dying:
         dying.setattr(Scorer, "write", dies)
         with pytest.raises(BatchError, match="was ended from outside: is there enough memory"):
-            batch(database, settings, out, limit=3)
-    batch(database, settings, out, limit=3)
+            batch(database, in_three, out, limit=3)
+    batch(database, in_three, out, limit=3)
     assert len(slates(out)) == 160
 
 
 def test_a_process_that_may_have_no_children_does_it_all(
-    shop: Settings, database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    in_three: Settings, database: Engine, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(batch_module, "USERS_PER_PART", 20)
-    settings, out = shop.model_copy(update={"threads": 3}), tmp_path / "out"
+    out = tmp_path / "out"
     daemon = get_context("fork").Process(
-        target=batch, args=(database, settings, out), kwargs={"limit": 3}, daemon=True
+        target=batch, args=(database, in_three, out), kwargs={"limit": 3}, daemon=True
     )
     daemon.start()
     daemon.join()
@@ -290,11 +292,9 @@ def test_a_process_that_may_have_no_children_does_it_all(
 
 
 def test_killed_it_leaves_no_process_behind_and_can_go_on(
-    shop: Settings, database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    in_three: Settings, database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_module, "USERS_PER_PART", 20)
-    settings, out = shop.model_copy(update={"threads": 3}), tmp_path / "out"
-    written = Scorer.write
+    out, written = tmp_path / "out", Scorer.write
 
     def slowly(scorer: Scorer, part: Part) -> None:
         time.sleep(0.2)
@@ -303,7 +303,7 @@ def test_killed_it_leaves_no_process_behind_and_can_go_on(
     def ignores_sigterm() -> None:
         """As a server might; those who write must not."""
         signal.signal(signal.SIGTERM, lambda *_: None)
-        batch(database, settings, out, limit=3)
+        batch(database, in_three, out, limit=3)
 
     with monkeypatch.context() as slower:
         slower.setattr(Scorer, "write", slowly)
@@ -316,7 +316,7 @@ def test_killed_it_leaves_no_process_behind_and_can_go_on(
     with only_one(out):  # each of them holds the lock until it ends
         left = len(list(out.glob("part-*.parquet")))
     assert left < 8
-    assert batch(database, settings, out, limit=3).resumed == left
+    assert batch(database, in_three, out, limit=3).resumed == left
     assert len(slates(out)) == 160
 
 
