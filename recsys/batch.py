@@ -45,8 +45,9 @@ from recsys.identity import NOTHING, Floats, IdMap, Ordinals, UserId
 from recsys.locks import only_one
 from recsys.ranking.block import Block, alike
 from recsys.ranking.candidates import Query
+from recsys.ranking.reasons import PHRASES
 from recsys.ranking.recommender import Recommender
-from recsys.ranking.slates import Phrase, Slates
+from recsys.ranking.slates import Slates
 from recsys.ranking.viewer import viewers_of
 from recsys.snapshot import Snapshots
 from recsys.threads import available_cores, limit_threads, one_blas_thread
@@ -247,17 +248,16 @@ class Scorer:
 
     def table(self, users: Sequence[UserId]) -> pa.Table:
         """One row per user and place, in the order of the users. Columns as in `COLUMNS`, some as dictionaries."""
-        queries, phrases = self.queries(users), dict[Phrase, int]()
+        queries = self.queries(users)
         answered = [
             _rows(
                 self._recommender.answer(Block([queries[place] for place in places])),
                 np.array(places),
-                phrases,
             )
             for places in alike(queries)
         ]
         rows = _Rows(*map(np.concatenate, zip(*answered, strict=True)))
-        return self._as_table(users, rows, list(phrases))
+        return self._as_table(users, rows)
 
     def queries(self, users: Sequence[UserId]) -> list[Query]:
         """The queries that the API would make for these users at the moment of the run."""
@@ -278,9 +278,7 @@ class Scorer:
             for viewer in viewers_of(self._log, events, self._weighing)
         ]
 
-    def _as_table(
-        self, users: Sequence[UserId], rows: "_Rows", phrases: Sequence[Phrase]
-    ) -> pa.Table:
+    def _as_table(self, users: Sequence[UserId], rows: "_Rows") -> pa.Table:
         order = np.argsort(rows.user, kind="stable")  # each user's rows are by rank
         ordered: list[Any] = [column[order] for column in rows]
         rows = _Rows(*ordered)
@@ -290,22 +288,20 @@ class Scorer:
             rows.rank,
             _repeated(items.indices, self._ids.take(items.dictionary)),
             rows.score.astype(np.float64),
-            self._in_words(rows.phrase, rows.named, phrases),
+            self._in_words(rows.phrase, rows.named),
             _repeated(np.zeros_like(rows.user), pa.array([self._run.snapshot])),
         ]
         return pa.table(columns, list(COLUMNS))
 
-    def _in_words(
-        self, phrase: Ordinals, named: Ordinals, phrases: Sequence[Phrase]
-    ) -> "pa.DictionaryArray[Any, Any]":
+    def _in_words(self, phrase: Ordinals, named: Ordinals) -> "pa.DictionaryArray[Any, Any]":
         """The reasons as texts; each that occurs is put together once."""
         every = len(self._titles) + 1
         reasons = pa.array(phrase * every + named + 1, pa.int64()).dictionary_encode()
         said, item = np.divmod(reasons.dictionary.to_numpy(), every)
         words = pc.binary_join_element_wise(
-            pa.array([phrases[n].before for n in said], pa.string()),
+            pa.array([PHRASES[n].before for n in said], pa.string()),
             pc.fill_null(self._titles.take(pa.array(item - 1, pa.int64(), mask=item == 0)), ""),
-            pa.array([phrases[n].after for n in said], pa.string()),
+            pa.array([PHRASES[n].after for n in said], pa.string()),
             "",
         ).dictionary_encode()
         return _repeated(words.indices.take(reasons.indices), words.dictionary)
@@ -325,15 +321,13 @@ class _Rows(NamedTuple):
     item: Ordinals
     score: Floats
     phrase: Ordinals
-    """Which one is the reason."""
+    """The reason: position in `PHRASES`."""
     named: Ordinals
     """The item that it names; `ABSENT`: none."""
 
 
-def _rows(slates: Slates, users: Ordinals, phrases: dict[Phrase, int]) -> _Rows:
-    """users: (q,) positions of those whose slates they are. phrases: numbered; new ones are added."""
-    said, which, named = slates.reasons
-    numbers = np.array([phrases.setdefault(one, len(phrases)) for one in said], dtype=np.int64)
+def _rows(slates: Slates, users: Ordinals) -> _Rows:
+    """users: (q,) positions of those whose slates they are."""
     lengths, items = np.diff(slates.items.starts), slates.items.items
     first = np.repeat(slates.items.starts[:-1], lengths)
     return _Rows(
@@ -341,8 +335,8 @@ def _rows(slates: Slates, users: Ordinals, phrases: dict[Phrase, int]) -> _Rows:
         np.arange(len(items)) - first + 1,
         items,
         slates.scores,
-        numbers[which],
-        named,
+        slates.phrase,
+        slates.named,
     )
 
 

@@ -13,6 +13,7 @@ from recsys.config import RankingSettings
 from recsys.errors import NoSnapshot, SnapshotCorrupt, SnapshotError
 from recsys.ranking.candidates import History, Query
 from recsys.ranking.ranker import Lesson, fit_ranker
+from recsys.ranking.reasons import deeds
 from recsys.ranking.recommender import Recommender
 from recsys.snapshot import Artefacts, Snapshots
 
@@ -36,7 +37,7 @@ def test_saved_and_loaded_answers_like_the_live_one(
     live, saved = (Recommender.of(a, RankingSettings()) for a in (artefacts, loaded))
     for genre in worlds.GENRES:
         items = artefacts.items.ids.ordinals(worlds.film_ids(genre)[:4])
-        history = History(items, np.ones(4, np.float32), ("like",) * 4)
+        history = History(items, np.ones(4, np.float32), deeds(["like"] * 4))
         query = Query(at=NOW, limit=20, history=history, diversity=0.3)
         one, other = live.recommend(query), saved.recommend(query)
         assert [item.item for item in one.items] == [item.item for item in other.items]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import orjson
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from recsys.compiling import fixed
 from recsys.identity import ABSENT, NOTHING, IdMap, ItemId, Mask, Ordinals
 
 NEVER = int(np.iinfo(np.int64).max)
@@ -68,12 +69,18 @@ class ItemTable:
 
     def titles(self, ordinals: Ordinals) -> list[str]:
         """The titles of these rows; the id of an item without one."""
-        found = zip(self._titles.of(ordinals), ordinals.tolist(), strict=True)
+        found = zip(self.title_texts.of(ordinals), ordinals.tolist(), strict=True)
         return [title or self.ids.external(np.array([row]))[0] for title, row in found]
 
     @cached_property
-    def _titles(self) -> "Texts":
-        return Texts(self.data["title"])
+    def id_texts(self) -> "Texts":
+        """The ids as they lie in memory."""
+        return Texts.in_column(self.data["id"])
+
+    @cached_property
+    def title_texts(self) -> "Texts":
+        """The titles as they lie in memory; an empty one where there is none."""
+        return Texts.in_column(self.data["title"])
 
     @cached_property
     def available(self) -> Mask:
@@ -205,20 +212,29 @@ def _bits(data: "pa.Buffer | None") -> Mask:
     return np.asarray(np.unpackbits(bits, bitorder="little"), dtype=bool)
 
 
-class Texts:
+class Texts(NamedTuple):
     """A column of texts, each read when it is asked for: an Arrow scalar takes ten times as long."""
 
-    def __init__(self, column: "pa.ChunkedArray[Any]") -> None:
+    edges: NDArray[np.int32]
+    """(n + 1,) text n is letters[edges[n]:edges[n + 1]]."""
+    letters: NDArray[np.uint8]
+    """In UTF-8."""
+
+    @classmethod
+    def in_column(cls, column: "pa.ChunkedArray[Any]") -> "Texts":
+        """As they lie in memory; "" where there is none."""
         array = column.combine_chunks()
-        _, ends, letters = array.buffers()
-        first = array.offset
-        self._ends = np.frombuffer(memoryview(ends or b""), np.int32)[first:]
-        self._letters = memoryview(letters or b"")
+        _, edges, letters = array.buffers()
+        some = slice(array.offset, array.offset + len(array) + 1)
+        return cls(
+            fixed(np.frombuffer(memoryview(edges or bytes(4)), np.int32)[some]),
+            fixed(np.frombuffer(memoryview(letters or b""), np.uint8)),
+        )
 
     def of(self, rows: Ordinals) -> list[str]:
         """The texts of these rows; "" where there is none."""
-        letters = self._letters
-        spans = zip(self._ends[rows].tolist(), self._ends[rows + 1].tolist(), strict=True)
+        letters = memoryview(cast(Any, self.letters))
+        spans = zip(self.edges[rows].tolist(), self.edges[rows + 1].tolist(), strict=True)
         return [str(letters[start:end], "utf-8") for start, end in spans]
 
 

@@ -79,6 +79,8 @@ class Block:
         seeds = [query.seeds for query in queries]
         self.seeds = Lists.of([each.items for each in seeds])
         """What is on the page, and then the history, newest first: `Query.seeds` of each."""
+        self.deeds = _joined([each.deeds for each in seeds])
+        """What was done with each of them."""
         self.asked = kernels.Asked(
             self.seeds.starts,
             self.seeds.items,

@@ -11,10 +11,7 @@ import numpy as np
 
 from recsys.catalogue.times import MICROSECOND, to_us
 from recsys.identity import NOTHING, Floats, ItemId, Mask, Ordinals
-
-CONTEXT = "context"
-"""The 'event type' of an item that the viewer is looking at right now."""
-
+from recsys.ranking.reasons import CONTEXT, Deeds, deeds
 
 SHORT = 3
 """Up to this many liked items, a history is short."""
@@ -30,13 +27,13 @@ BREAK = timedelta(minutes=30) // MICROSECOND
 class History:
     """What is known of a viewer's taste: distinct items, newest first.
 
-    `weights` are signed (negative: less of this) and already decayed by age; `types` holds the event type
-    that spoke loudest for each item.
+    `weights` are signed (negative: less of this) and already decayed by age; `deeds` holds what spoke loudest
+    for each item.
     """
 
     items: Ordinals
     weights: Floats
-    types: tuple[str, ...]
+    deeds: Deeds
     visits: Floats | None = None
     """How often each was liked, on different days or with something else in between; None: once each."""
     newest: int | None = None
@@ -47,9 +44,8 @@ class History:
 
     def only(self, keep: Mask) -> "History":
         """The items for which the (n,) mask is True."""
-        types = tuple(name for name, kept in zip(self.types, keep, strict=True) if kept)
         visits = None if self.visits is None else self.visits[keep]
-        return History(self.items[keep], self.weights[keep], types, visits, self.newest)
+        return History(self.items[keep], self.weights[keep], self.deeds[keep], visits, self.newest)
 
 
 class Seeds(NamedTuple):
@@ -62,11 +58,11 @@ class Seeds(NamedTuple):
     """How many items of the history are newer; 0 for what is on the page."""
     visits: Floats
     """As in the history; 1 for what is on the page."""
-    types: tuple[str, ...]
+    deeds: Deeds
     """As in the history; `CONTEXT` for what is on the page."""
 
 
-NO_HISTORY = History(NOTHING, np.empty(0, dtype=np.float32), ())
+NO_HISTORY = History(NOTHING, np.empty(0, dtype=np.float32), deeds(()))
 
 
 @dataclass(frozen=True)
@@ -146,11 +142,11 @@ class Query:
         if visits is None:
             visits = np.ones(len(history), dtype=np.float32)
         if not len(self.context):
-            return Seeds(history.items, history.weights, newer, visits, history.types)
-        page = self.context
+            return Seeds(history.items, history.weights, newer, visits, history.deeds)
+        page, shown = self.context, deeds([CONTEXT] * len(self.context))
         if not len(history):
             ones = np.ones(len(page), dtype=np.float32)
-            return Seeds(page, ones, np.zeros_like(page), ones, (CONTEXT,) * len(page))
+            return Seeds(page, ones, np.zeros_like(page), ones, shown)
         rest = ~np.isin(history.items, page)
         left = history.only(rest)
         return Seeds(
@@ -158,7 +154,7 @@ class Query:
             np.concatenate([np.ones(len(page), dtype=np.float32), left.weights]),
             np.concatenate([np.zeros(len(page), dtype=np.int64), newer[rest]]),
             np.concatenate([np.ones(len(page), dtype=np.float32), visits[rest]]),
-            (CONTEXT,) * len(page) + left.types,
+            np.concatenate([shown, left.deeds]),
         )
 
     @cached_property

@@ -1097,15 +1097,17 @@ def explain(
     parts: Floats,
     sources: Ordinals,
     speaks: Mask,
+    deeds: Items,
+    phrases: Ordinals,
 ) -> tuple[Ordinals, Ordinals]:
-    """For each of m items: which part is the reason, and the position of the seed that it names; `FREE` for none.
+    """For each of m items: the phrase of its reason, and the item that it names; `FREE` for none.
 
-    parts: (p, m). sources: (p,) of which source each is; `FREE`: of none. The largest positive part that names a
-    seed, or `speaks` for itself ((p,)).
+    parts: (p, m). sources: (p,) of which source each is; `FREE`: of none. The reason is the largest positive part that
+    names a seed, or `speaks` for itself ((p,)). deeds: (seeds,). phrases: as in `reasons.Phrasing`.
     """
     knowledge = held.arrays
     count, n_parts = len(items), len(sources)
-    part, seed = np.full(count, FREE, dtype=np.int64), np.full(count, FREE, dtype=np.int64)
+    phrase, about = np.full(count, phrases[n_parts, 0]), np.full(count, FREE, dtype=np.int64)
     seeds = len(asked.seeds)
     faded, heard = np.empty((3, seeds), dtype=np.float32), np.empty((3, seeds), dtype=np.int64)
     tried, listened = np.empty(n_parts, dtype=np.bool_), np.empty(3, dtype=np.bool_)
@@ -1123,7 +1125,7 @@ def explain(
                 tried[loudest] = True
                 source, named = sources[loudest], FREE
                 if speaks[loudest]:
-                    part[m] = loudest
+                    phrase[m] = phrases[loudest, 0]
                     break
                 if source in (COOCCURRENCE, TRANSITIONS, LINEAR):
                     if source == COOCCURRENCE:
@@ -1146,9 +1148,10 @@ def explain(
                         if asked.seeds[k] == items[m] and asked.weights[k] > 0:
                             named = k - first
                 if named != FREE:
-                    part[m], seed[m] = loudest, named
+                    seed = asked.starts[n] + named
+                    phrase[m], about[m] = phrases[loudest, 1 + deeds[seed]], asked.seeds[seed]
                     break
-    return part, seed
+    return phrase, about
 
 
 @compiled

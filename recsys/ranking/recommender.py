@@ -41,7 +41,8 @@ from recsys.ranking.knowledge import (
     known_sources,
 )
 from recsys.ranking.ranker import RANKER, Lift, Ranker
-from recsys.ranking.slates import FALLBACK, Account, Retrieved, Slates, speaks_for_itself
+from recsys.ranking.reasons import FALLBACK, phrasing
+from recsys.ranking.slates import Account, Retrieved, Slates
 from recsys.snapshot import Artefacts
 
 log = logging.getLogger(__name__)
@@ -128,19 +129,24 @@ class Recommender:
             found = self._everything(block, found, voices)
             ranked = self._rank(block, found, voices, failed)
         picked = Lists(ranked.chosen.starts, found.items.items[ranked.chosen.items])
-        searched = block.first.words is not None
-        part, seed = kernels.explain(
+        speaks, phrases = phrasing(
+            ranked.names, block.first.sources or frozenset(), block.first.words is not None
+        )
+        phrase, named = kernels.explain(
             self._held,
             block.asked,
             picked.starts,
             picked.items,
             found.said[ranked.chosen.items],
             ranked.parts,
-            *_reasons_of(ranked.names, searched),
+            _sources_of(ranked.names),
+            speaks,
+            block.deeds,
+            phrases,
         )
         account = Account(found.retrieved, found.removed, tuple(failed), found.widened)
         said = [voices.told[segment] for segment in block.segments.tolist()]
-        places = (ranked.total, ranked.names, ranked.parts, said, part, seed)
+        places = (ranked.total, ranked.names, ranked.parts, said, phrase, named)
         return Slates(block, picked, *places, account, self.items)
 
     def candidates(self, block: Block) -> Candidates:
@@ -460,10 +466,9 @@ NOBODY = np.stack([_mask(())] * len(SEGMENTS))
 
 
 @lru_cache(maxsize=256)
-def _reasons_of(names: tuple[str, ...], searched: bool) -> tuple[Ordinals, Mask]:
-    """Of the parts of a score: which sources they are (`ABSENT`: none), and whether each is a reason by itself."""
-    places = np.array([PLACES.get(name, ABSENT) for name in names], dtype=np.int64)
-    return places, np.array([speaks_for_itself(name, searched) for name in names], dtype=bool)
+def _sources_of(names: tuple[str, ...]) -> Ordinals:
+    """Which sources the parts of a score are; `ABSENT`: none."""
+    return np.array([PLACES.get(name, ABSENT) for name in names], dtype=np.int64)
 
 
 def _words(block: Block) -> Floats | None:

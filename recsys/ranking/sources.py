@@ -9,6 +9,7 @@ from recsys.ranking import kernels
 from recsys.ranking.block import NO_WORDS, Block, Lists
 from recsys.ranking.filters import nothing_forbidden
 from recsys.ranking.knowledge import PLACES, SOURCES, Knowledge, held
+from recsys.ranking.reasons import DEEDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +32,13 @@ class Alone:
         return np.asarray(scores[PLACES[self.source]])
 
     def because(self, items: Lists) -> Ordinals:
-        """(m,) the position in its query's `seeds` of what speaks most for each; `ABSENT` where nothing does."""
+        """(m,) the item among its query's seeds that speaks most for each; `ABSENT` where none does."""
         _, said, _ = self._find(0, items)
         parts = (held(self.knowledge), self.block.asked, items.starts, items.items, said)
         loud = np.ones((1, len(items.items)), dtype=np.float32)
         place, no = np.array([PLACES[self.source]]), np.zeros(1, dtype=bool)
-        return kernels.explain(*parts, loud, place, no)[1]
+        phrases = np.zeros((2, 1 + len(DEEDS)), dtype=np.int64)
+        return kernels.explain(*parts, loud, place, no, self.block.deeds, phrases)[1]
 
     @property
     def _mask(self) -> Mask:

@@ -17,6 +17,7 @@ from recsys.preference.interactions import DAY, RATING
 from recsys.ranking import kernels
 from recsys.ranking.block import ends
 from recsys.ranking.candidates import History
+from recsys.ranking.reasons import Deeds, deeds
 
 LONGEST_READ = 5_000
 """A viewer's newest events that are read; beyond it even the seen items are forgotten."""
@@ -48,6 +49,7 @@ class Weighing:
     telling: Mask
     hides: Mask
     """Whether an event of the type makes its item a seen one."""
+    deeds: Deeds
     settings: EventSettings
 
     @classmethod
@@ -61,6 +63,7 @@ class Weighing:
             np.array([name == RATING for name in names], dtype=bool),
             np.array([name in told for name in names], dtype=bool),
             np.array([name in settings.seen for name in names], dtype=bool),
+            deeds(names),
             settings,
         )
 
@@ -116,14 +119,14 @@ def read_viewers(
         LONGEST_READ,
         settings.history,
     )
-    names = [weighing.names[code] for code in loudest.tolist()]
+    done = weighing.deeds[loudest]
     edges, seen_edges = history_ends.tolist(), seen_ends.tolist()
     return [
         Viewer(
             History(
                 found[edges[n] : edges[n + 1]],
                 weights[edges[n] : edges[n + 1]],
-                tuple(names[edges[n] : edges[n + 1]]),
+                done[edges[n] : edges[n + 1]],
                 visits[edges[n] : edges[n + 1]],
                 None if moment == kernels.FREE else moment,
             ),

@@ -32,14 +32,26 @@ class Asking(APIRoute):
                 f"{self.path}: an endpoint without a body is handed its path and no more"
             )
 
+    @property
+    def by_address(self) -> bool:
+        """Whether the address is all that a request says."""
+        return self.body_field is None
+
+    def takes(self, scope: Scope) -> bool:
+        """Whether a request is for this route; if so, the scope is told, as the router would."""
+        found = scope["method"] in (self.methods or ()) and self.path_regex.match(scope["path"])
+        if found:
+            scope["route"], scope["path_params"] = self, found.groupdict()
+        return bool(found)
+
     @cached_property
     def _parts(self) -> dict[str, TypeAdapter[str]]:
         hints = get_type_hints(self.endpoint, include_extras=True)
         return {name: TypeAdapter(hints[name]) for name in self.param_convertors}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Called by the router. What is raised here, the app answers for."""
-        if self.body_field is not None or scope["method"] not in (self.methods or ()):
+        """What is raised here, the app answers for."""
+        if not self.by_address or scope["method"] not in (self.methods or ()):
             await super().handle(scope, receive, send)
             return
         request = Request(scope, receive, send)

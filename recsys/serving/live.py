@@ -19,12 +19,14 @@ from recsys.catalogue.items import gone_since, withdrawn_since
 from recsys.config import Settings
 from recsys.errors import DatabaseError, NoSnapshot, SnapshotError
 from recsys.identity import ItemId, Ordinals
-from recsys.ranking.block import ends
+from recsys.ranking.block import Block, ends
 from recsys.ranking.candidates import History, Query, Quota, Where
+from recsys.ranking.reasons import deeds
 from recsys.ranking.recommender import Recommender
 from recsys.ranking.viewer import Weighing, read_viewers, telling_types
 from recsys.serving.metrics import Metrics
 from recsys.serving.words import Words
+from recsys.serving.writing import in_json
 from recsys.snapshot import Artefacts, Manifest, Snapshots
 
 log = logging.getLogger(__name__)
@@ -217,7 +219,7 @@ def _warm_up(recommender: Recommender, weighing: Weighing) -> None:
     some = np.arange(min(4, len(recommender.items)))
     types, values = np.zeros(len(some), np.int32), np.ones(len(some), np.float32)
     read_viewers(ends([len(some)]), some, types, values, np.zeros(len(some), np.int64), weighing)
-    history = History(some, np.ones(len(some), dtype=np.float32), ("view",) * len(some))
+    history = History(some, np.ones(len(some), dtype=np.float32), deeds(["view"] * len(some)))
     plain = Query(at=datetime.now(UTC), limit=10)
     known = replace(plain, history=history, seen=some, diversity=0.5)
     asked = [plain, known, replace(plain, context=some[:1]), replace(known, quota=Quota(brand=2))]
@@ -226,4 +228,4 @@ def _warm_up(recommender: Recommender, weighing: Weighing) -> None:
         words = np.eye(1, space.card.dim, dtype=np.float32)[0]
         asked += [replace(known, words=words), replace(plain, words=words)]
     for query in asked:
-        recommender.recommend(query)
+        in_json(recommender.answer(Block((query,))))

@@ -16,13 +16,13 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import accumulate
 from operator import sub
 from struct import Struct, calcsize, iter_unpack, pack, unpack_from
 from typing import cast
 from zlib import crc32
 
+import numpy as np
 import orjson
 import pyarrow as pa
 from fastapi import HTTPException
@@ -30,12 +30,13 @@ from fastapi import HTTPException
 from recsys.catalogue.item_table import ItemTable
 from recsys.errors import QueryError
 from recsys.identity import ItemId
-from recsys.ranking.block import Block
+from recsys.ranking.block import Block, Lists
 from recsys.ranking.candidates import Query, Quota, Where
 from recsys.ranking.recommender import Recommender
-from recsys.ranking.slates import Account, Place, Slates
+from recsys.ranking.slates import Account, Slates
 from recsys.serving.live import Served
 from recsys.serving.schemas import DEEPEST, Paged
+from recsys.serving.writing import in_json
 from recsys.snapshot import Snapshots
 
 HEAD, SEAL = "<cII", Struct("<I")
@@ -106,18 +107,25 @@ def opened(cursor: str) -> tuple[list[int], int, int]:
     return list(accumulate(steps, initial=-1))[1:], of, question
 
 
+Piece = tuple[Slates, int, Sequence[int]]
+"""Slates, which of them, and the places of it that are shown, counted from its first."""
+
+
 @dataclass(frozen=True, eq=False)
 class Page:
     """What is shown of one slate, or of several, one behind the other."""
 
-    pieces: list[tuple[Slates, int, Sequence[int]]]
-    """Slates, which of them, and the places of it that are shown, counted from its first."""
+    pieces: list[Piece]
+    text: bytes
+    """All places as JSON objects, with a comma between two."""
 
-    @cached_property
-    def places(self) -> list[Place]:
+    @property
+    def items(self) -> list[int]:
         """What is shown."""
-        each = [(slates.of(n), some) for slates, n, some in self.pieces]
-        return [places[place] for places, some in each for place in some]
+        each = [
+            (slates.items.items[slates.span(n)].tolist(), some) for slates, n, some in self.pieces
+        ]
+        return [items[place] for items, some in each for place in some]
 
     @property
     def parts(self) -> list[dict[str, float]]:
@@ -132,9 +140,12 @@ class Page:
         return slates.account, n
 
 
-def whole(slates: Slates, n: int) -> Page:
-    """All of slate n."""
-    return Page([(slates, n, range(len(slates.span(n))))])
+def whole(slates: Slates) -> list[Page]:
+    """A page for each slate: all of it."""
+    return [
+        Page([(slates, n, range(slates.items.count(n)))], text)
+        for n, text in enumerate(in_json(slates))
+    ]
 
 
 def follow(question: Query, shown: Sequence[int], recommender: Recommender) -> Page:
@@ -144,24 +155,26 @@ def follow(question: Query, shown: Sequence[int], recommender: Recommender) -> P
     A quota counts what is shown; kinds that have their full number are left out by condition.
     """
     if not shown:
-        return whole(recommender.answer(Block((question,))), 0)
+        return whole(recommender.answer(Block((question,))))[0]
     room, before = _Room(question.quota, recommender.items), set(shown)
     room.fill(shown)
-    pieces = list[tuple[Slates, int, Sequence[int]]]()
-    left = question.limit
+    pieces, texts = list[Piece](), list[bytes]()
+    left, rank = question.limit, len(shown) + 1
     while True:
         where = room.without_full(question.where)
         longer = replace(question, limit=len(shown) + question.limit, where=where)
         slates = recommender.answer(Block((longer,)))
-        found = [place.ordinal for place in slates.of(0)]
+        found = slates.items.items.tolist()
         new = [place for place, item in enumerate(found) if item not in before]
         fitting = room.fill([found[place] for place in new])
         taken = [place for place, fits in zip(new, fitting, strict=True) if fits][:left]
         pieces.append((slates, 0, taken))
+        if taken:
+            texts += in_json(slates, Lists.of([np.array(taken)]), rank)
         before.update(found[place] for place in taken)
-        left -= len(taken)
+        left, rank = left - len(taken), rank + len(taken)
         if left == 0 or all(fitting):
-            return Page(pieces)
+            return Page(pieces, b",".join(texts))
 
 
 class _Room:

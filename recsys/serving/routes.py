@@ -171,7 +171,7 @@ def fill_placements(
         question = replace(question, exclude=exclude)
         page = follow(question, (), served.recommender)
         within.metrics.suggested(*page.account)
-        shown += [place.ordinal for place in page.places]
+        shown += page.items
         missing = None
         if isinstance(placement, RecommendPlacement):
             missing = unknown(served, placement.context_items)

@@ -18,15 +18,15 @@ from recsys.config import Settings
 from recsys.errors import QueryError
 from recsys.identity import NOTHING, ItemId, Ordinals
 from recsys.ranking.candidates import Query
-from recsys.ranking.slates import DIGITS
 from recsys.ranking.viewer import Viewer
 from recsys.serving.live import Live, Served
 from recsys.serving.metrics import Metrics
-from recsys.serving.paging import Page, asked_of, follow, read, whole, written
+from recsys.serving.paging import Page, asked_of, follow, read, written
 from recsys.serving.schemas import DEEPEST, Ask, Paged
 from recsys.serving.together import Together, Wish
 from recsys.serving.viewers import viewer
 from recsys.serving.words import Words
+from recsys.serving.writing import DECIMALS
 from recsys.snapshot import Snapshots
 
 WRITERS = 8
@@ -119,9 +119,8 @@ def query(
 async def reply(wish: Wish, ask: Paged, about: tuple[str, str], within: Services) -> Response:
     """Answer what is wished for. A database that may keep us waiting is not waited for together."""
     if ask.cursor is None and within.engine.dialect.name == "sqlite":
-        served, question, slates, n = await within.together.ask(wish)
-        page, asked = whole(slates, n), asked_of(*about, ask)
-        return _in_words(page, [], asked, question, ask, served, within)
+        served, question, page = await within.together.ask(wish)
+        return _in_words(page, [], asked_of(*about, ask), question, ask, served, within)
 
     def alone() -> Response:
         served = within.live.served()
@@ -161,9 +160,10 @@ def _in_words(
 ) -> Response:
     """shown: what the pages before this one show. asked: a checksum of the question."""
     within.metrics.suggested(*page.account)
-    said = {"snapshot": served.manifest.id} | told(page, ask.explain, missing, len(shown) + 1)
-    shown += [place.ordinal for place in page.places]
-    goes_on = len(page.places) == question.limit and len(shown) < _most(question)
+    said = {"snapshot": served.manifest.id} | told(page, ask.explain, missing)
+    items = page.items
+    shown += items
+    goes_on = len(items) == question.limit and len(shown) < _most(question)
     said["next"] = written(shown, asked, served.manifest.origin) if goes_on else None
     return as_json(said)
 
@@ -173,13 +173,12 @@ def _most(question: Query) -> int:
     return DEEPEST if question.rerank is None else min(DEEPEST, len(question.rerank))
 
 
-def told(
-    page: Page, explain: bool, missing: Sequence[str] | None, first: int = 1
-) -> dict[str, Any]:
-    """A page in words. first: the rank of its first item."""
+def told(page: Page, explain: bool, missing: Sequence[str] | None) -> dict[str, Any]:
+    """A page in words."""
+    places = b"[%b]" % page.text
     said: dict[str, Any] = {
         "recommendation_id": token_hex(16),
-        "items": _places(page, explain, first),
+        "items": _explained(places, page) if explain else orjson.Fragment(places),
     }
     if missing is not None:
         said["unknown"] = missing
@@ -189,18 +188,15 @@ def told(
     return said
 
 
+def _explained(places: bytes, page: Page) -> list[dict[str, Any]]:
+    """With the parts of each score."""
+    return [
+        place | {"parts": {name: round(part, DECIMALS) for name, part in parts.items()}}
+        for place, parts in zip(orjson.loads(places), page.parts, strict=True)
+    ]
+
+
 def as_json(content: object, status: int = 200) -> Response:
     """Plain JSON bytes: checking a reply against its model again would take longer than making it."""
     body = orjson.dumps(content, option=orjson.OPT_UTC_Z)
     return Response(body, status, media_type="application/json")
-
-
-def _places(page: Page, explain: bool, first: int) -> list[dict[str, Any]]:
-    places: list[dict[str, Any]] = [
-        {"item_id": item, "rank": rank, "score": score, "reason": reason, "title": title}
-        for rank, (_, item, title, score, reason) in enumerate(page.places, start=first)
-    ]
-    if explain:
-        for place, parts in zip(places, page.parts, strict=True):
-            place["parts"] = {name: round(part, DIGITS) for name, part in parts.items()}
-    return places

@@ -1,6 +1,6 @@
 """Requests that come at the same time are answered as one block.
 
-    a request -> Wish -> those who wait -> histories, queries, slates -> Answered -> its words
+    a request -> Wish -> those who wait -> histories, queries, slates, their words -> Answered
 
 Each step of a request meets caches that hold something else; several requests that take each step one after the
 other share what it costs to begin it. Nobody waits for company: what has come in while others were answered is
@@ -15,9 +15,9 @@ from typing import NamedTuple
 from recsys.catalogue.histories import Histories
 from recsys.ranking.block import TOGETHER, Block, alike
 from recsys.ranking.candidates import Query
-from recsys.ranking.slates import Slates
 from recsys.ranking.viewer import Viewer
 from recsys.serving.live import Live, Served
+from recsys.serving.paging import Page, whole
 from recsys.serving.viewers import Who, stored, viewers
 
 LOOKS = 3
@@ -33,12 +33,11 @@ class Wish(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """A query, and its slate among others."""
+    """A query, and its slate as the page that is shown."""
 
     served: Served
     question: Query
-    slates: Slates
-    n: int
+    page: Page
 
 
 Outcome = Answered | Exception
@@ -88,9 +87,9 @@ class Together:
             found: dict[int, Answered] = {}
             for places in alike(questions):
                 block = [questions[place] for place in places]
-                slates = served.recommender.answer(Block(block))
-                for n, place in enumerate(places):
-                    found[place] = Answered(served, questions[place], slates, n)
+                pages = whole(served.recommender.answer(Block(block)))
+                for place, page in zip(places, pages, strict=True):
+                    found[place] = Answered(served, questions[place], page)
             return [found[place] for place in range(len(wishes))]
         except Exception as error:
             if len(wishes) == 1:

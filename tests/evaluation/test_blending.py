@@ -11,6 +11,7 @@ from recsys.evaluation.blending import segments
 from recsys.evaluation.exam import Exam, Question
 from recsys.evaluation.past import Past
 from recsys.ranking.candidates import History, Query
+from recsys.ranking.reasons import deeds
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
 MINUTE = 60_000_000
@@ -19,7 +20,9 @@ MINUTE = 60_000_000
 def asked(likes: int, minutes: int) -> Question:
     """Somebody who likes so many items, the newest event so many minutes ago."""
     newest = int(AT.timestamp()) * 1_000_000 - minutes * MINUTE
-    history = History(np.arange(likes), np.ones(likes, np.float32), ("like",) * likes, None, newest)
+    history = History(
+        np.arange(likes), np.ones(likes, np.float32), deeds(["like"] * likes), None, newest
+    )
     return Question(Query(AT, 20, history), np.array([9]), actor=0)
 
 

@@ -10,13 +10,14 @@ from recsys.evaluation.judge import differences, groups, judge
 from recsys.evaluation.metrics import Shelf
 from recsys.identity import IdMap
 from recsys.ranking.candidates import NO_HISTORY, History, Query
+from recsys.ranking.reasons import deeds
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 def asked(likes: int, *targets: int, dislikes: int = 0) -> Question:
     weights = np.array([1] * likes + [-1] * dislikes, dtype=np.float32)
-    known = History(np.arange(len(weights)), weights, ("like",) * len(weights))
+    known = History(np.arange(len(weights)), weights, deeds(["like"] * len(weights)))
     return Question(Query(AT, 20, known), np.array(targets), actor=0)
 
 

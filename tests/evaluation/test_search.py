@@ -11,6 +11,7 @@ from recsys.config import PreferenceSettings, Settings
 from recsys.evaluation.search import Panel, climb, search
 from recsys.evaluation.split import Question
 from recsys.ranking.candidates import History, Query
+from recsys.ranking.reasons import deeds
 
 FEW = Settings(preference=PreferenceSettings(factors=0))
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
@@ -22,7 +23,7 @@ LADDERS = {
 
 def question(history: list[int], targets: list[int], seen: list[int] | None = None) -> Question:
     items = np.array(history, dtype=np.int64)
-    known = History(items, np.ones(len(items), dtype=np.float32), ("like",) * len(items))
+    known = History(items, np.ones(len(items), dtype=np.float32), deeds(["like"] * len(items)))
     hidden = np.array(history if seen is None else seen, dtype=np.int64)
     query = Query(at=NOW, limit=20, history=known, seen=hidden)
     return Question(actor=0, query=query, targets=np.array(targets, dtype=np.int64))

@@ -20,6 +20,7 @@ from recsys.preference.popularity import Popularity
 from recsys.ranking.blend import Example
 from recsys.ranking.candidates import Candidates, History, Query
 from recsys.ranking.features import Features
+from recsys.ranking.reasons import deeds
 
 ITEMS, QUESTIONS, LIKED = 60, 150, 3
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -53,7 +54,7 @@ def rehearsed(taste: Taste) -> Rehearsed:
         linear, text = rng.normal(size=(2, ITEMS)).astype(np.float32)
         liking = taste(linear, text, rng, number)
         targets = np.sort(np.argsort(-liking)[:LIKED])
-        history = History(np.arange(5), np.ones(5, np.float32), ("like",) * 5)
+        history = History(np.arange(5), np.ones(5, np.float32), deeds(["like"] * 5))
         query = Query(START + timedelta(hours=number), 20, history)
         candidates = Candidates(np.arange(ITEMS), {"linear": linear, "text": text})
         chosen = np.isin(candidates.items, targets)

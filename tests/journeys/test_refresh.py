@@ -29,6 +29,7 @@ from recsys.embedding.text import TextEncoder, load_text_encoder
 from recsys.errors import EncoderError, RebuildRunning, Superseded
 from recsys.hashes import sha256
 from recsys.ranking.candidates import History, Query
+from recsys.ranking.reasons import deeds
 from recsys.ranking.recommender import Recommender
 from recsys.rebuild import rebuild
 from recsys.refresh import Refresher, Watch, keep_fresh
@@ -105,7 +106,7 @@ def everyones(found: Recommender, items: list[str]) -> list[list[tuple[str, floa
     at = found.items.ids.ordinals(items)  # type: ignore[arg-type]
     asked = [Query(datetime.now(UTC), 10, context=at[n : n + 1]) for n in range(0, len(at), 7)]
     for n in range(0, len(at) - 3, 7):
-        liked = History(at[n : n + 3], np.ones(3, np.float32), ("purchase",) * 3)
+        liked = History(at[n : n + 3], np.ones(3, np.float32), deeds(["purchase"] * 3))
         asked.append(Query(datetime.now(UTC), 10, history=liked, seen=at[n : n + 3]))
     slates = [found.recommend(query).items for query in asked]
     return [[(str(place.item), place.score) for place in slate] for slate in slates]

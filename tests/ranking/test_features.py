@@ -12,6 +12,7 @@ from recsys.identity import Floats
 from recsys.preference.popularity import Popularity
 from recsys.ranking.candidates import Candidates, History, Query
 from recsys.ranking.features import CONTEXTUAL, Features
+from recsys.ranking.reasons import deeds
 
 NAN = np.nan
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
@@ -47,7 +48,7 @@ def told(items: list[int], **weights: float) -> dict[str, list[float]]:
     history = History(
         np.array(["abcde".index(name) for name in weights], dtype=np.int64),
         floats(*weights.values()),
-        ("like",) * len(weights),
+        deeds(["like"] * len(weights)),
     )
     candidates = Candidates(np.array(items, dtype=np.int64), {"linear": floats(*range(len(items)))})
     sources = ["linear", "text"]

@@ -17,6 +17,7 @@ from recsys.ranking.block import Block
 from recsys.ranking.candidates import Boost, History, Query, Slate, Where
 from recsys.ranking.features import CONTEXTUAL, Features
 from recsys.ranking.ranker import BASE, Lesson, Ranker, fit_ranker
+from recsys.ranking.reasons import deeds
 from recsys.ranking.recommender import Recommender
 from recsys.snapshot import Artefacts
 
@@ -25,7 +26,7 @@ NOW = datetime(2026, 7, 1, tzinfo=UTC)
 
 def viewer(recommender: Recommender, genre: str, first: int = 0, **query: object) -> Query:
     items = recommender.items.ids.ordinals(worlds.film_ids(genre)[first : first + 4])
-    history = History(items, np.ones(4, dtype=np.float32), ("like",) * 4)
+    history = History(items, np.ones(4, dtype=np.float32), deeds(["like"] * 4))
     return Query(**{"at": NOW, "limit": 20, "history": history, "seen": items} | query)
 
 

@@ -15,6 +15,7 @@ from recsys.ranking.block import Block, alike
 from recsys.ranking.candidates import Boost, History, Query, Quota, Slate, Where
 from recsys.ranking.filters import matches
 from recsys.ranking.knowledge import FINDERS
+from recsys.ranking.reasons import deeds
 from recsys.ranking.recommender import Recommender
 from recsys.ranking.sources import Alone
 from recsys.snapshot import Artefacts
@@ -33,7 +34,7 @@ def ordinals(recommender: Recommender, *ids: str) -> Ordinals:
 
 def viewer(recommender: Recommender, genre: str, likes: int = 3, **query: object) -> Query:
     items = ordinals(recommender, *worlds.film_ids(genre)[:likes])
-    history = History(items, np.ones(likes, dtype=np.float32), ("like",) * likes)
+    history = History(items, np.ones(likes, dtype=np.float32), deeds(["like"] * likes))
     return Query(**{"at": NOW, "limit": 10, "history": history, "seen": items} | query)
 
 

@@ -4,7 +4,8 @@ import pytest
 from recsys.catalogue.times import EPOCH
 from recsys.config import EventSettings
 from recsys.preference.interactions import event_strength
-from recsys.ranking.candidates import CONTEXT, History, Query
+from recsys.ranking.candidates import History, Query
+from recsys.ranking.reasons import CONTEXT, deeds
 from recsys.ranking.viewer import Viewer, Weighing, read_viewers
 
 DAY = 86_400_000_000
@@ -41,7 +42,7 @@ def test_history_is_newest_first_and_halves_with_age() -> None:
     viewer = read((7, "purchase", NAN, 0), (8, "purchase", NAN, 180), (9, "purchase", NAN, 360))
     assert viewer.history.items.tolist() == [9, 8, 7]
     assert viewer.history.weights == pytest.approx([1, 0.5, 0.25])
-    assert viewer.history.types == ("purchase",) * 3
+    assert viewer.history.deeds.tolist() == deeds(["purchase"] * 3).tolist()
 
 
 def test_only_the_distance_between_events_counts() -> None:
@@ -98,7 +99,8 @@ def test_the_order_in_which_events_arrive_does_not_matter() -> None:
     one, other = read(*events), read(*reversed(events))
     assert one.history.items.tolist() == other.history.items.tolist() == [1, 3, 2]
     assert one.history.weights == pytest.approx(other.history.weights)
-    assert one.history.types == other.history.types == ("purchase", "like", "purchase")
+    assert one.history.deeds.tolist() == other.history.deeds.tolist()
+    assert one.history.deeds.tolist() == deeds(["purchase", "like", "purchase"]).tolist()
 
 
 def test_the_longest_history_keeps_the_newest() -> None:
@@ -108,13 +110,15 @@ def test_the_longest_history_keeps_the_newest() -> None:
 
 def test_the_page_comes_before_the_history_and_is_no_part_of_it() -> None:
     history = History(
-        np.array([4, 5, 6]), np.array([1, 0.5, -0.5], dtype=np.float32), ("like", "view", "dislike")
+        np.array([4, 5, 6]),
+        np.array([1, 0.5, -0.5], dtype=np.float32),
+        deeds(["like", "view", "dislike"]),
     )
     from datetime import UTC, datetime
 
     query = Query(at=datetime.now(UTC), limit=1, history=history, context=np.array([9, 5]))
     assert query.seeds.items.tolist() == [9, 5, 4, 6]
-    assert query.seeds.types == (CONTEXT, CONTEXT, "like", "dislike")
+    assert query.seeds.deeds.tolist() == deeds([CONTEXT, CONTEXT, "like", "dislike"]).tolist()
     assert query.seeds.weights == pytest.approx([1, 1, 1, -0.5])
     assert query.segment == "page"
 
@@ -127,7 +131,9 @@ def test_who_did_nothing_for_half_an_hour_is_coming_back(
     likes: int, minutes: int | None, segment: str
 ) -> None:
     newest = None if minutes is None else -minutes * 60_000_000
-    history = History(np.arange(likes), np.ones(likes, np.float32), ("like",) * likes, None, newest)
+    history = History(
+        np.arange(likes), np.ones(likes, np.float32), deeds(["like"] * likes), None, newest
+    )
     assert Query(at=EPOCH, limit=1, history=history).segment == segment
 
 

@@ -3,7 +3,6 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
 from apis import Api
 
@@ -37,18 +36,25 @@ def asked_at_once(api: Api, *wishes: Wish) -> list[Answered | BaseException]:
 
 def test_what_comes_at_one_moment_is_answered_together(shared: Api) -> None:
     found = asked_at_once(shared, *[Wish((user, None), wished) for user in ("1", "2", "3", "42")])
-    assert {id(one.slates) for one in found} == {id(found[0].slates)}
-    assert [one.n for one in found] == [0, 1, 2, 3]
-    for one in found:
+    pieces = [one.page.pieces[0] for one in found]
+    assert {id(slates) for slates, _, _ in pieces} == {id(pieces[0][0])}
+    assert [n for _, n, _ in pieces] == [0, 1, 2, 3]
+    for one, (slates, n, _) in zip(found, pieces, strict=True):
         alone = one.served.recommender.recommend(one.question)
-        assert one.slates.slate(one.n) == alone
+        assert slates.slate(n) == alone
+        assert (
+            one.page.items
+            == one.served.recommender.items.ids.ordinals(
+                [place.item for place in alone.items]
+            ).tolist()
+        )
 
 
 def test_what_is_wrong_with_one_is_not_for_the_others_to_bear(shared: Api) -> None:
     good, bad = Wish(("1", None), wished), Wish(("2", None), refused)
     found = asked_at_once(shared, good, good, bad, good)
     assert [type(one) for one in found] == [Answered, Answered, UnknownItem, Answered]
-    assert np.array_equal(found[1].slates.of(found[1].n), found[3].slates.of(found[3].n))
+    assert found[1].page.text == found[3].page.text
 
 
 @pytest.mark.parametrize("users", [24])
