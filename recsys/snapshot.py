@@ -39,13 +39,14 @@ from recsys.errors import (
     SnapshotError,
     Superseded,
 )
+from recsys.facts import Facts
 from recsys.hashes import Hashes
 from recsys.index.space import Space
 from recsys.locks import only_one
 from recsys.preference.models import Preference
 from recsys.threads import available_cores
 
-FORMAT = 7
+FORMAT = 8
 """Raised whenever an older reader could misread a newer folder."""
 
 LIBRARIES = (
@@ -122,6 +123,11 @@ class Artefacts:
     ranker: str | None = None
     """LightGBM's text of the ranker; None: the blend ranks alone."""
 
+    @cached_property
+    def facts(self) -> Facts:
+        """What ranking asks of each item."""
+        return Facts.of(self.items, self.spaces, self.preference)
+
     def write(self, folder: Path, last: "Sealed | None" = None) -> None:
         """Write the artefacts' files into an existing folder.
 
@@ -139,6 +145,7 @@ class Artefacts:
                 space.write(folder, name)
         if not links(self.preference, there and there.preference, "preference/*"):
             self.preference.write(folder / "preference")
+        self.facts.write(folder / "facts")
         contents = {
             "spaces": sorted(self.spaces),
             "weights": self.weights,
@@ -153,7 +160,7 @@ class Artefacts:
         """Memory-map what `write` wrote."""
         contents = json.loads((folder / "ranking.json").read_text(encoding="utf-8"))
         ranker = folder / "ranker.txt"
-        return cls(
+        found = cls(
             ItemTable.read(folder / "items.arrow"),
             {name: Space.load(folder, name) for name in contents["spaces"]},
             Preference.load(folder / "preference"),
@@ -161,6 +168,8 @@ class Artefacts:
             contents["hides_seen"],
             ranker.read_text(encoding="utf-8") if ranker.exists() else None,
         )
+        vars(found)["facts"] = Facts.load(folder / "facts")  # no field: another one's facts differ
+        return found
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,20 @@ session and its objects would take ten times as long as the read itself.
 
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import BigInteger, Engine, PoolProxiedConnection, bindparam, select, type_coerce
-from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Engine,
+    PoolProxiedConnection,
+    bindparam,
+    select,
+    type_coerce,
+)
 
 from recsys.catalogue.database import advice
 from recsys.catalogue.events import EVENTS
@@ -29,14 +36,14 @@ Told = tuple[ItemId, str, float | None, int]
 """What an event says of a taste: the item, the type, the value, and the moment in microseconds since the epoch."""
 
 
-class Read(NamedTuple):
-    """A statement in the words of the database's driver."""
+class Wanted(NamedTuple):
+    """What is read of an owner's events."""
 
-    sql: str
-    fixed: dict[str, Any]
-    """Of its parameters, those that are always the same."""
-    places: Sequence[str] | None
-    """The names of all parameters in their order; None: they go by name."""
+    limit: int
+    types: tuple[str, ...]
+    """Only these; none: all."""
+    arrivals: bool
+    """Whether the place in the order of arrival is told as well."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +51,7 @@ class Histories:
     """The newest events of users and sessions in one database. Thread-safe."""
 
     engine: Engine
-    _reads: dict[tuple[str, tuple[str, ...], bool], Read] = field(default_factory=dict)
+    _statements: dict[tuple[str, Wanted], str] = field(default_factory=dict)
     _kept: threading.local = field(default_factory=threading.local)
     """A connection to SQLite for each thread: to take one from the pool would cost more than the read."""
 
@@ -64,13 +71,13 @@ class Histories:
         given = [(column, owner) for column, owner in owners if owner is not None]
         if not given:
             return []
-        types, several = tuple(types), len(given) > 1
+        wanted = Wanted(limit, tuple(types), len(given) > 1)
         try:
             if self._in_process:
-                read = [self._read(self._own(), *one, limit, types, several) for one in given]
+                read = [self._read(self._own(), *one, wanted) for one in given]
             else:
                 with closing(self.engine.raw_connection()) as connection:
-                    read = [self._read(connection, *one, limit, types, several) for one in given]
+                    read = [self._read(connection, *one, wanted) for one in given]
         except self.engine.dialect.loaded_dbapi.Error as error:
             raise self._failed(error) from None
         if len(read) == 1:
@@ -120,32 +127,34 @@ class Histories:
         connection: PoolProxiedConnection | sqlite3.Connection,
         column: str,
         owner: str,
-        limit: int,
-        types: tuple[str, ...],
-        arrivals: bool,
+        wanted: Wanted,
     ) -> list[Any]:
         """Rows of what was told, and of its arrival if asked for."""
-        read = self._reads.get((column, types, arrivals))
-        if read is None:
-            read = self._reads[column, types, arrivals] = self._compiled(column, types, arrivals)
-        sql, fixed, places = read
-        named = fixed | {"owner": owner, "most": limit}
+        statement = self._statements.get((column, wanted))
+        if statement is None:
+            statement = self._statements[column, wanted] = self._compiled(column, wanted)
         with closing(connection.cursor()) as cursor:
-            cursor.execute(sql, named if places is None else [named[name] for name in places])
+            cursor.execute(
+                statement, (owner,) if self.engine.dialect.positional else {"owner": owner}
+            )
             return list(cursor.fetchall())
 
-    def _compiled(self, column: str, types: tuple[str, ...], arrivals: bool) -> Read:
+    def _compiled(self, column: str, wanted: Wanted) -> str:
+        """A statement of one parameter, the owner."""
         event = EVENTS.c
         told = (event.item_id, event.type, event.value, type_coerce(event.time, BigInteger))
+
+        def fixed(value: str | int) -> BindParameter[Any]:
+            return bindparam(None, value, literal_execute=True)
+
         newest = (
-            select(*told, *([event.arrival] if arrivals else []))
+            select(*told, *([event.arrival] if wanted.arrivals else []))
             .where(event[column] == bindparam("owner", ""))
             .order_by(event.time.desc(), event.arrival.desc())
-            .limit(bindparam("most", 0))
+            .limit(fixed(wanted.limit))
+            .offset(fixed(0))
         )
-        if types:
-            newest = newest.where(event.type.in_(types))
+        if wanted.types:
+            newest = newest.where(event.type.in_([fixed(name) for name in wanted.types]))
         in_full = {"render_postcompile": True}
-        compiled = newest.compile(dialect=self.engine.dialect, compile_kwargs=in_full)
-        assert isinstance(compiled, SQLCompiler)
-        return Read(compiled.string, dict(compiled.params), compiled.positiontup)
+        return str(newest.compile(dialect=self.engine.dialect, compile_kwargs=in_full))

@@ -1,6 +1,6 @@
 """The whole catalogue as columns: what every later stage reads instead of the database."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from recsys.compiling import fixed
 from recsys.identity import ABSENT, NOTHING, IdMap, ItemId, Mask, Ordinals
 
 NEVER = int(np.iinfo(np.int64).max)
@@ -70,7 +69,7 @@ class ItemTable:
     def titles(self, ordinals: Ordinals) -> list[str]:
         """The titles of these rows; the id of an item without one."""
         found = zip(self.title_texts.of(ordinals), ordinals.tolist(), strict=True)
-        return [title or self.ids.external(np.array([row]))[0] for title, row in found]
+        return [title or self.id_texts.of(np.array([row]))[0] for title, row in found]
 
     @cached_property
     def id_texts(self) -> "Texts":
@@ -226,10 +225,29 @@ class Texts(NamedTuple):
         array = column.combine_chunks()
         _, edges, letters = array.buffers()
         some = slice(array.offset, array.offset + len(array) + 1)
-        return cls(
-            fixed(np.frombuffer(memoryview(edges or bytes(4)), np.int32)[some]),
-            fixed(np.frombuffer(memoryview(letters or b""), np.uint8)),
+        return cls._of(
+            np.frombuffer(memoryview(edges or bytes(4)), np.int32)[some],
+            np.frombuffer(memoryview(letters or b""), np.uint8),
         )
+
+    @classmethod
+    def of_strings(cls, some: Sequence[str]) -> "Texts":
+        """Side by side."""
+        joined = "".join(some)
+        encoded = joined.encode(errors="surrogatepass")
+        pieces: Sequence[str | bytes] = some
+        if not joined.isascii():
+            pieces = [one.encode(errors="surrogatepass") for one in some]
+        edges = np.zeros(len(some) + 1, dtype=np.int32)
+        np.cumsum(np.fromiter(map(len, pieces), np.int32, len(some)), out=edges[1:])
+        return cls._of(edges, np.frombuffer(encoded, np.uint8))
+
+    @classmethod
+    def _of(cls, edges: NDArray[np.int32], letters: NDArray[np.uint8]) -> "Texts":
+        """Read-only, both: to the compiler another kind of array would be another program."""
+        edges.setflags(write=False)
+        letters.setflags(write=False)
+        return cls(edges, letters)
 
     def of(self, rows: Ordinals) -> list[str]:
         """The texts of these rows; "" where there is none."""

@@ -4,51 +4,20 @@ Likeness: maximal marginal relevance (Carbonell & Goldstein 1998) over item vect
 of one brand or of one category in a slate.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from recsys.catalogue.item_table import ItemTable
-from recsys.identity import Floats, Ordinals
+from recsys.compiling import fixed
+from recsys.facts import Groups
+from recsys.identity import Floats
 from recsys.ranking import kernels
-from recsys.ranking.block import Lists, ends
+from recsys.ranking.block import Lists
 from recsys.ranking.candidates import Quota
 from recsys.ranking.knowledge import Near
 
 Items = kernels.Items
 
 
-@dataclass(frozen=True, eq=False)
-class Groups:
-    """The brand and the categories of every item, numbered through."""
-
-    ends: Ordinals
-    """(n + 1,) those of item i are codes[ends[i]:ends[i + 1]]."""
-    codes: Items
-    brands: int
-    """Codes below this are brands, the others categories."""
-    count: int
-
-    @classmethod
-    def of(cls, items: ItemTable) -> "Groups":
-        """Number them."""
-        rows, codes, count = items.category_codes
-        branded, brands = np.flatnonzero(items.brand_codes >= 0), len(items.brands)
-        row = np.concatenate([branded, rows])
-        code = np.concatenate([items.brand_codes[branded], codes + brands])
-        order = np.argsort(row, kind="stable")
-        counts = np.bincount(row, minlength=len(items))
-        return cls(ends(counts), code[order].astype(np.int32), brands, brands + count)
-
-    def most(self, quota: Quota) -> Items:
-        """(count,) how many items of each group a slate may hold."""
-        free = np.iinfo(np.int32).max
-        most = np.full(self.count, free if quota.category is None else quota.category, np.int32)
-        most[: self.brands] = free if quota.brand is None else quota.brand
-        return most
-
-
-NO_GROUPS = (np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.int32))
+NO_GROUPS = (fixed(np.zeros(1, np.int64)), fixed(np.empty(0, np.int32)), np.empty(0, np.int32))
 
 
 def choose(
@@ -70,7 +39,7 @@ def choose(
     most = len(items.items) if groups else max(50, 3 * limit) if strength else limit
     ends, codes, most_of = NO_GROUPS
     if groups:
-        ends, codes, most_of = groups.ends, groups.codes, groups.most(quota)
+        ends, codes, most_of = groups.ends, groups.codes, _most(groups, quota)
     starts, chosen, told, total = kernels.choose(
         items.starts,
         items.items,
@@ -85,3 +54,11 @@ def choose(
         most_of,
     )
     return Lists(starts, chosen), told, total
+
+
+def _most(groups: Groups, quota: Quota) -> Items:
+    """(groups,) how many items of each a slate may hold."""
+    free = np.iinfo(np.int32).max
+    most = np.full(groups.total, free if quota.category is None else quota.category, np.int32)
+    most[: groups.brands] = free if quota.brand is None else quota.brand
+    return most

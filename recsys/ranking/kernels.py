@@ -19,9 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.compiling import LINE, compiled, compiled_sum, holds_at, inlined, prefetch
-from recsys.identity import Floats, Mask, Ordinals
-from recsys.preference.factors import inner, taste_of
-from recsys.ranking.knowledge import (
+from recsys.facts import (
     AGAIN,
     COOCCURRENCE,
     FACTORS,
@@ -35,6 +33,10 @@ from recsys.ranking.knowledge import (
     TEXT_TASTE,
     TRANSITIONS,
     TRENDING,
+)
+from recsys.identity import Floats, Mask, Ordinals
+from recsys.preference.factors import inner, taste_of
+from recsys.ranking.knowledge import (
     Again,
     Held,
     Near,

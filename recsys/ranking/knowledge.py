@@ -6,7 +6,6 @@ what it waits for.
 """
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,78 +14,26 @@ from numba.experimental import structref
 from numpy.typing import NDArray
 
 from recsys.compiling import compiled, fixed
+from recsys.facts import (
+    MATRICES,
+    NEVER,
+    SOURCES,
+    best_first,
+    judged_by,
+    newest_first,
+    records_of,
+)
 from recsys.identity import Floats, Mask, Ordinals
 from recsys.index.space import Space
 from recsys.preference.interactions import DAY
 from recsys.preference.sparse import Sparse
 from recsys.snapshot import Artefacts
 
-SOURCES = (
-    "cooccurrence",
-    "transitions",
-    "linear",
-    "factors",
-    "again",
-    "text",
-    "image",
-    "text_taste",
-    "image_taste",
-    "popular",
-    "trending",
-    "new",
-)
-"""Behaviour: sums of rows of item-to-item weights, matrix factors, and what was liked before. Content: what is near
-a seed, and what is near all that was liked at once. Nobody in particular: what is liked, gains, or is new.
-"""
-
-(
-    COOCCURRENCE,
-    TRANSITIONS,
-    LINEAR,
-    FACTORS,
-    AGAIN,
-    TEXT,
-    IMAGE,
-    TEXT_TASTE,
-    IMAGE_TASTE,
-    POPULAR,
-    TRENDING,
-    NEW,
-) = range(len(SOURCES))
-
-PLACES = {name: place for place, name in enumerate(SOURCES)}
-
 FINDERS = {"factors": "cooccurrence", "text_taste": "text", "image_taste": "image"}
 """Those that only judge, and the source that finds for each; all others find for themselves."""
 
 NEW_HALF_LIFE_DAYS = 14.0
 """A new item's newness halves in this time."""
-
-NEVER = np.iinfo(np.int64).max
-
-FACTS = np.dtype(
-    {
-        "names": [
-            "shown_from",
-            "expires_at",
-            "published_at",
-            "popular",
-            "trending",
-            "returns",
-            "own",
-            "judged_by",
-        ],
-        "formats": ["<i8", "<i8", "<i8", "<f4", "<f4", "<f4", "<f4", "<i4"],
-        "offsets": [0, 8, 16, 24, 28, 32, 36, 40],
-        "itemsize": 64,
-    }
-)
-"""What is known of an item: a line of the processor's cache.
-
-shown_from, expires_at, published_at: microseconds (shown_from: `NEVER` for what is not available). popular, trending:
-0 for nobody's choice. returns: how much people come back to it. own: what its own behaviour counts against what is
-lent to it, 0 for a new item, towards 1. judged_by: bit s for a source that knows it.
-"""
 
 
 class Rows(NamedTuple):
@@ -190,117 +137,70 @@ def knowing(
     **parts: Any,  # noqa: ANN401  each has a type of its own
 ) -> Knowledge:
     """Of so many items nothing but this. values: (count,) of `FACTS`. parts: of `Knowledge`."""
-    facts = _aligned(count)
-    facts["shown_from"], facts["expires_at"] = -NEVER, NEVER
-    facts["published_at"] = np.zeros(count) if published_at is None else published_at
-    for name, column in (values or {}).items():
-        facts[name] = column
-    facts["judged_by"] = _bits(_judges(parts, count), count)
-    by_age = np.argsort(-facts["published_at"], kind="stable")
-    found: dict[str, Any] = dict.fromkeys(
-        ("cooccurrence", "transitions", "linear"), _no_rows(count)
+    published = np.zeros(count) if published_at is None else published_at
+    given: Any = {"published_at": published} | dict(values or {})
+    rows = {name: parts[name].indices for name in MATRICES if name in parts}
+    kinds = [name for name in ("text", "image") if name in parts]
+    vectors = {str(name): parts[name].present for name in kinds}
+    factors = parts["factors"].items if "factors" in parts else None
+    records = records_of(count, given, judged_by(count, rows, vectors, factors))
+    newest, moments = newest_first(records)
+    nobody = {"popular": NO_ORDER, "trending": NO_ORDER, "again": Again(0.0, 1.0)}
+    return Knowledge(
+        **{
+            "facts": fixed(records),
+            "available": fixed(records["shown_from"] != NEVER),
+            "newest": newest,
+            "moments": moments,
+        }
+        | nobody
+        | _none(count)
+        | parts
     )
-    found |= {
-        "factors": NO_TASTES,
-        "again": Again(0.0, 1.0),
-        "text": NO_CONTENT,
-        "image": NO_CONTENT,
-    }
-    found |= {"popular": NO_ORDER, "trending": NO_ORDER, "half_life": NEW_HALF_LIFE_DAYS * DAY}
-    available = facts["shown_from"] != NEVER
-    by_age = by_age[available[by_age]]
-    found |= {"newest": fixed(by_age), "moments": fixed(-facts["published_at"][by_age])}
-    return Knowledge(facts=fixed(facts), available=fixed(available), **found | parts)
 
 
 def knowledge_of(artefacts: Artefacts) -> Knowledge:
     """What a build made. Large arrays stay where they are."""
-    preference, items = artefacts.preference, artefacts.items
-    fading, popularity = preference.settings, preference.popularity
-    popular, trend = _or_nothing(popularity.popular), _or_nothing(popularity.trending)
+    preference, facts = artefacts.preference, artefacts.facts
+    fading, factors = preference.settings, preference.factors
     parts: dict[str, Any] = {name: item_weights(*each) for name, each in preference.rows.items()}
     fades = {"text": fading.text_fading, "image": fading.image_fading}
     parts |= {name: content(space, fades[name]) for name, space in artefacts.spaces.items()}
-    if preference.factors is not None:
-        factors = preference.factors
-        parts["factors"] = Tastes(
-            fixed(factors.items), float(factors.alpha), float(fading.factors_fading)
-        )
-    lasting = round(fading.trending_days * DAY)
-    return knowing(
-        len(items),
-        {
-            "shown_from": np.where(items.available, items.shown_from, NEVER),
-            "expires_at": items.expires_at,
-            "popular": popular,
-            "trending": trend,
-            "returns": preference.returns,
-            "own": preference.own,
-        },
-        items.published_at,
+    if factors is not None:
+        alpha, fades_by = float(factors.alpha), float(fading.factors_fading)
+        parts["factors"] = Tastes(fixed(factors.items), alpha, fades_by)
+    trend_ends = preference.popularity.as_of + round(fading.trending_days * DAY)
+    return Knowledge(
+        facts=facts.records,
+        available=facts.available,
+        newest=facts.newest,
+        moments=facts.moments,
+        popular=Standing(facts.popular, NEVER),
+        trending=Standing(facts.trending, trend_ends),
         again=Again(fading.again_fading, fading.again_power),
-        popular=standing(popular * items.available, NEVER),
-        trending=standing(trend * items.available, popularity.as_of + lasting),
-        **parts,
+        **_none(len(artefacts.items)) | parts,
     )
+
+
+def _none(count: int) -> dict[str, Any]:
+    """What stands for each model and each kind of content that there is not."""
+    found: dict[str, Any] = dict.fromkeys(MATRICES, _no_rows(count))
+    found |= {"factors": NO_TASTES, "text": NO_CONTENT, "image": NO_CONTENT}
+    return found | {"half_life": NEW_HALF_LIFE_DAYS * DAY}
 
 
 def known_sources(artefacts: Artefacts) -> frozenset[str]:
     """Those of which a snapshot knows something."""
     missing = {name for name in ("text", "image") if name not in artefacts.spaces}
     missing |= {f"{name}_taste" for name in missing}
-    missing |= {"cooccurrence", "transitions", "linear"} - set(artefacts.preference.rows)
+    missing |= set(MATRICES) - set(artefacts.preference.rows)
     missing |= {"factors"} if artefacts.preference.factors is None else set()
     return frozenset(SOURCES) - missing
 
 
 def standing(values: Floats, until: int) -> Standing:
     """The items with values above 0, the highest first; the lower item first among equals."""
-    liked = np.flatnonzero(values > 0)
-    return Standing(fixed(liked[np.argsort(-values[liked], kind="stable")]), until)
-
-
-def _or_nothing(values: Floats) -> Floats:
-    """0 where nothing is known."""
-    return np.where(np.isnan(values), np.float32(0), values)
-
-
-def _aligned(count: int) -> NDArray[np.void]:
-    """Records that each begin where a line of the cache does."""
-    size = FACTS.itemsize
-    room = np.zeros(count * size + size, dtype=np.uint8)
-    first = -room.ctypes.data % size
-    return room[first : first + count * size].view(FACTS)
-
-
-def _judges(parts: Mapping[str, Any], count: int) -> dict[str, Mask]:
-    """Source -> (count,) the items that its part knows."""
-    matrices = [name for name in ("cooccurrence", "transitions", "linear") if name in parts]
-    with ThreadPoolExecutor() as pool:
-        reached = pool.map(lambda name: _reached(parts[name].indices, count), matrices)
-        found = dict(zip(matrices, reached, strict=True))
-    for name in ("text", "image"):
-        if name in parts:
-            found[name] = found[f"{name}_taste"] = parts[name].present
-    if "factors" in parts:
-        found["factors"] = ~np.isnan(parts["factors"].items[:, 0])
-    return found
-
-
-@compiled
-def _reached(indices: NDArray[np.int32], count: int) -> Mask:
-    """(count,) True for what is among the indices: numpy would first copy all of them."""
-    found = np.zeros(count, dtype=np.bool_)
-    for item in indices:
-        found[item] = True
-    return found
-
-
-def _bits(judges: Mapping[str, Mask], count: int) -> NDArray[np.int32]:
-    bits = np.zeros(count, dtype=np.int32)
-    for name, known in judges.items():
-        bits |= np.int32(1 << PLACES[name]) * known
-    return bits
+    return Standing(best_first(values), until)
 
 
 def item_weights(W: Sparse, fading: float) -> Rows:

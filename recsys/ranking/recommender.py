@@ -9,7 +9,6 @@ explain   the reason of each
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple, TypeVar
@@ -20,20 +19,19 @@ from numpy.typing import NDArray
 from recsys.catalogue.item_table import ItemTable
 from recsys.catalogue.times import to_us
 from recsys.config import EventSettings, RankingSettings
+from recsys.facts import PLACES, SOURCES, TEXT, Groups
 from recsys.identity import ABSENT, NOTHING, Floats, Mask, Ordinals
 from recsys.index.space import Space
+from recsys.lookup import Lookup
 from recsys.ranking import kernels
 from recsys.ranking.blend import LED_BY_HISTORY, NEW_ITEMS, STARTING_WEIGHTS, UNPROVEN, Weights
 from recsys.ranking.block import NO_WORDS, Block, Lists
 from recsys.ranking.candidates import SEGMENTS, Candidates, Query, Slate
-from recsys.ranking.diversity import Groups, choose
+from recsys.ranking.diversity import choose
 from recsys.ranking.features import Features
 from recsys.ranking.filters import Allowed, Conditions, Sieve, matches
 from recsys.ranking.knowledge import (
     FINDERS,
-    PLACES,
-    SOURCES,
-    TEXT,
     Held,
     Knowledge,
     held,
@@ -81,7 +79,10 @@ class Recommender:
     """Answers queries from one snapshot. Immutable and thread-safe: a new snapshot is a new recommender."""
 
     items: ItemTable
+    lookup: Lookup
+    """Item id -> ordinal."""
     knowledge: Knowledge
+    groups: Groups
     sources: frozenset[str]
     """Those of which the snapshot knows something."""
     sieve: Sieve
@@ -99,12 +100,11 @@ class Recommender:
     @classmethod
     def of(cls, artefacts: Artefacts, settings: RankingSettings) -> "Recommender":
         """Join what a build made."""
-        with ThreadPoolExecutor(1) as beside:  # numbers leave the interpreter to the ids
-            beside.submit(lambda: artefacts.items.ids)
-            knowledge = knowledge_of(artefacts)
         return cls(
             artefacts.items,
-            knowledge,
+            Lookup.over(artefacts.items.id_texts),
+            knowledge_of(artefacts),
+            artefacts.facts.groups,
             known_sources(artefacts),
             Sieve(artefacts.items, Conditions(artefacts.items)),
             STARTING_WEIGHTS | dict(artefacts.weights),
@@ -308,7 +308,7 @@ class Recommender:
             names, parts = (*names, *more), np.vstack([parts, *more.values()])
         query = block.first
         spread = query.diversity if self.spaces else 0.0
-        groups = self._groups if query.quota else None
+        groups = self.groups if query.quota else None
         near = self.knowledge.text if "text" in self.spaces else self.knowledge.image
         chosen, parts, total = choose(items, parts, query.limit, spread, near, groups, query.quota)
         ranked = _Ranked(chosen, (*names, "diversity") if spread else names, parts, total)
@@ -379,10 +379,6 @@ class Recommender:
         for boost in boosts:
             total += np.float32(boost.by) * matches(self.items, boost.where, items.items)
         return {"boost": total}
-
-    @cached_property
-    def _groups(self) -> Groups:
-        return Groups.of(self.items)
 
 
 Given = tuple[str | None, Ordinals]

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.catalogue.item_table import ItemTable
-from recsys.identity import Floats, Mask, Ordinals
+from recsys.facts import SOURCES
+from recsys.identity import Floats, ItemId, Mask, Ordinals
 from recsys.ranking.block import Block, Lists
 from recsys.ranking.candidates import Slate, Suggestion
 from recsys.ranking.filters import FILTERS
-from recsys.ranking.knowledge import SOURCES
 from recsys.ranking.reasons import PHRASES
 
 Retrieved = dict[str, int] | tuple[Mask, NDArray[np.int64]]
@@ -87,7 +87,7 @@ class Slates:
         """The answer to query n, and the account of it."""
         span = self.span(n)
         said = zip(
-            self.catalogue.ids.external(self.items.items[span]),
+            map(ItemId, self.catalogue.id_texts.of(self.items.items[span])),
             self.told(n),
             self._in_words(span),
             strict=True,

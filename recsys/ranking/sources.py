@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recsys.facts import PLACES, SOURCES
 from recsys.identity import NOTHING, Floats, Mask, Ordinals
 from recsys.ranking import kernels
 from recsys.ranking.block import NO_WORDS, Block, Lists
 from recsys.ranking.filters import nothing_forbidden
-from recsys.ranking.knowledge import PLACES, SOURCES, Knowledge, held
+from recsys.ranking.knowledge import Knowledge, held
 from recsys.ranking.reasons import DEEDS
 
 

@@ -10,23 +10,15 @@ from urllib.parse import quote, unquote_to_bytes
 
 from fastapi import Path
 from pydantic import BeforeValidator
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from recsys.catalogue.fields import Id
 
 
-class AsSent:
-    """Routes by the path as it was sent, its percent-encoding untouched."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on under its path as sent."""
-        if scope["type"] == "http":
-            sent = scope.get("raw_path") or quote(scope["path"]).encode()
-            scope["path"] = sent.decode("latin-1")
-        await self._app(scope, receive, send)
+def as_sent(scope: Scope) -> str:
+    """The path of a request, its percent-encoding untouched."""
+    sent = scope.get("raw_path")
+    return quote(scope["path"]) if sent is None else str(sent, "latin-1")
 
 
 def _decoded(sent: str) -> str:

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 from uuid import uuid4
 
 from anyio.to_thread import run_sync
@@ -28,7 +29,7 @@ from recsys.errors import (
     UnknownItem,
 )
 from recsys.serving import intake, operations, routes
-from recsys.serving.addresses import AsSent
+from recsys.serving.addresses import as_sent
 from recsys.serving.asking import Asking
 from recsys.serving.encoding import Beside, Encoding
 from recsys.serving.live import Live
@@ -99,7 +100,8 @@ def create_app(settings: Settings, encoding: Encoding | None = None) -> FastAPI:
         await run_sync(live.stop)
         engine.dispose()
 
-    app = FastAPI(
+    app = Api(
+        metrics,
         title="recsys",
         version=version("recsys"),
         summary="Recommendations from texts, pictures and behaviour, each with its reason.",
@@ -111,32 +113,49 @@ def create_app(settings: Settings, encoding: Encoding | None = None) -> FastAPI:
         openapi_tags=TAGS,
     )
     app.state.services = Services(settings, engine, live, words, metrics, Histories(engine))
-    for (
-        part
-    ) in PARTS:  # as they are: through `include_router` each request would look twice, and longer
-        app.router.routes.extend(part.router.routes)
-    for kind in (RequestValidationError, HTTPError):  # FastAPI has answers of its own to these
-        app.add_exception_handler(kind, _refusal)
-    app.add_middleware(Edge, metrics=metrics)
-    app.add_middleware(AsSent)
     return app
 
 
-class Edge:
-    """Around every request: bounds its body, counts it, and answers for what goes wrong.
+class Api(FastAPI):
+    """Hands what asks for a slate straight to its route.
 
-    What asks for a slate goes straight to its route: the layers that FastAPI lays around each request, and its
-    search for the route, would take a third as long as the ranking.
+    The layers that FastAPI lays around each request, and its search for the route, take half as long as the ranking.
     """
+
+    def __init__(self, metrics: Metrics, **about: Any) -> None:  # noqa: ANN401  FastAPI's own
+        super().__init__(**about)
+        for (
+            part
+        ) in PARTS:  # as they are: with `include_router` each request would be looked up twice
+            self.router.routes.extend(part.router.routes)
+        asking = (route for route in self.router.routes if isinstance(route, Asking))
+        self._slates = [route for route in asking if route.by_address]
+        self._to_its_route = Edge(_to_its_route, metrics)
+        self.add_middleware(Edge, metrics=metrics)
+        for kind in (RequestValidationError, HTTPError):  # FastAPI has answers of its own to these
+            self.add_exception_handler(kind, _refusal)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] == "http":
+            scope["path"] = as_sent(scope)
+            for route in self._slates:
+                if route.takes(scope):
+                    scope["app"] = self
+                    await self._to_its_route(scope, receive, send)
+                    return
+        await super().__call__(scope, receive, send)
+
+
+async def _to_its_route(scope: Scope, receive: Receive, send: Send) -> None:
+    await scope["route"].handle(scope, receive, send)
+
+
+class Edge:
+    """Around every request: bounds its body, counts it, and answers for what goes wrong."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
-        self._slates = [
-            route
-            for part in PARTS
-            for route in part.router.routes
-            if isinstance(route, Asking) and route.by_address
-        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and watch it."""
@@ -151,10 +170,7 @@ class Edge:
             await send(message)
 
         try:
-            if any(route.takes(scope) for route in self._slates):
-                await scope["route"].handle(scope, receive, watched)
-            else:
-                await self._app(scope, _bounded(receive), watched)
+            await self._app(scope, _bounded(receive), watched)
         except Exception as error:
             if status:
                 raise

@@ -153,7 +153,7 @@ class Live:
             self._served = replace(self._served, withdrawn=self._ordinals(self._served.recommender))
 
     def _ordinals(self, recommender: Recommender) -> Ordinals:
-        ordinals = recommender.items.ids.ordinals(list(self._gone))
+        ordinals = recommender.lookup.ordinals(list(self._gone))
         return np.sort(ordinals[ordinals >= 0])
 
     def _look_for_snapshot(self) -> None:

@@ -84,7 +84,8 @@ def read(cursor: str, asked: int, served: Served, kept: Snapshots) -> list[int]:
         raise HTTPException(
             410, f"cursor: the snapshot it belongs to is gone, and {now} is served now: {AGAIN}"
         )
-    return [item for item in map(items.ids.ordinal, ids) if item >= 0]
+    ordinals: list[int] = served.recommender.lookup.ordinals(ids).tolist()
+    return [item for item in ordinals if item >= 0]
 
 
 def opened(cursor: str) -> tuple[list[int], int, int]:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Depends, Request, Response
 from recsys.catalogue.database import reading
 from recsys.catalogue.items import get_item
 from recsys.errors import InputError, QueryError, UnknownItem
-from recsys.identity import ItemId, Ordinals
+from recsys.identity import Ordinals
 from recsys.ranking.candidates import Query
 from recsys.ranking.viewer import Viewer
 from recsys.serving import examples
@@ -253,7 +253,7 @@ def _sources(by: str, served: Served) -> frozenset[str] | None:
 
 def _page(served: Served, item_id: str, within: Services) -> Ordinals:
     """The item to start from. Raises UnknownItem for one deleted, or not in the snapshot."""
-    place = served.recommender.items.ids.ordinal(ItemId(item_id))
+    place = served.recommender.lookup.ordinal(item_id)
     page = np.array([place])
     if place >= 0 and not (served.withdrawn == place).any():
         return page

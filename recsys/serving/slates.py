@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from recsys.catalogue.histories import Histories
 from recsys.config import Settings
 from recsys.errors import QueryError
-from recsys.identity import NOTHING, ItemId, Ordinals
+from recsys.identity import ABSENT, NOTHING, Ordinals
 from recsys.ranking.candidates import Query
 from recsys.ranking.viewer import Viewer
 from recsys.serving.live import Live, Served
@@ -71,14 +71,15 @@ def known(served: Served, ids: Sequence[str]) -> Ordinals:
     """The distinct ordinals of those ids that are in the snapshot, in the order given."""
     if not ids:
         return NOTHING
-    distinct = list(dict.fromkeys(map(ItemId, ids)))
-    ordinals = served.recommender.items.ids.ordinals(distinct)
+    ordinals = served.recommender.lookup.ordinals(list(dict.fromkeys(ids)))
     return ordinals[ordinals >= 0]
 
 
 def unknown(served: Served, ids: Iterable[str]) -> list[str]:
     """Those ids that are not in the snapshot."""
-    return [key for key in dict.fromkeys(ids) if key not in served.recommender.items.ids]
+    distinct = list(dict.fromkeys(ids))
+    found = served.recommender.lookup.ordinals(distinct).tolist()
+    return [key for key, place in zip(distinct, found, strict=True) if place == ABSENT]
 
 
 def query(

@@ -44,7 +44,7 @@ def viewers(served: Served, told: Sequence[Sequence[Told]]) -> list[Viewer]:
     codes = served.weighing.codes
     return read_viewers(
         ends([len(events) for events in told]),
-        served.recommender.items.ids.ordinals(items),
+        served.recommender.lookup.ordinals(items),
         np.array([codes[name] for name in types], dtype=np.int32),
         np.array(values, dtype=np.float32),
         np.array(times, dtype=np.int64),

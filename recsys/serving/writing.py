@@ -4,7 +4,6 @@ Ids and titles go from the catalogue's columns into the text as they lie there, 
 interpreter they took a tenth of a request.
 """
 
-from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -12,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.catalogue.item_table import Texts
-from recsys.compiling import compiled, fixed, prefetch
+from recsys.compiling import compiled, prefetch
 from recsys.identity import Floats, Ordinals
-from recsys.ranking.block import Lists, ends
+from recsys.ranking.block import Lists
 from recsys.ranking.reasons import PHRASES
 from recsys.ranking.slates import Slates
 
@@ -59,13 +58,7 @@ class Phrases(NamedTuple):
     after: Texts
 
 
-def _texts(some: Iterable[str]) -> Texts:
-    encoded = [one.encode() for one in some]
-    edges = ends([len(one) for one in encoded]).astype(np.int32)
-    return Texts(fixed(edges), fixed(_bytes(b"".join(encoded))))
-
-
-WORDS = Phrases(_texts(some.before for some in PHRASES), _texts(some.after for some in PHRASES))
+WORDS = Phrases(*(Texts.of_strings(some) for some in zip(*PHRASES, strict=True)))
 
 
 def in_json(slates: Slates, shown: Lists | None = None, first: int = 1) -> list[bytes]:

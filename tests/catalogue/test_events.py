@@ -120,6 +120,14 @@ def test_a_history_is_newest_first_and_within_its_limit(engine: Engine):
     )
 
 
+def test_a_history_is_of_the_types_asked_for_however_they_are_spelled(engine: Engine):
+    odd = "it's 100% :new?"
+    add(engine, event(0, "a", type=odd), event(1, "b"), event(2, "c", type="%s"))
+    histories = Histories(engine)
+    assert told_of(histories.newest("ann", None, 10, [odd])) == ["a"]
+    assert told_of(histories.newest("ann", None, 10, ["%s", odd])) == ["c", "a"]
+
+
 def test_a_history_joins_user_and_session_and_counts_a_shared_event_once(engine: Engine):
     add(
         engine,

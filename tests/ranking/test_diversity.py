@@ -5,11 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys.compiling import fixed
+from recsys.facts import Groups
 from recsys.identity import Floats, Ordinals
 from recsys.index.space import coded
 from recsys.ranking.block import Lists, best_of, ends
 from recsys.ranking.candidates import Quota
-from recsys.ranking.diversity import Groups, choose
+from recsys.ranking.diversity import choose
 from recsys.ranking.knowledge import NO_CONTENT, Near
 
 
@@ -119,8 +121,8 @@ def test_a_quota_is_kept_and_costs_nothing_else(seed: int, quota: Quota) -> None
         for brand, mine in zip(brands, categories, strict=True)
     ]
     groups = Groups(
-        ends([len(codes) for codes in own]),
-        np.array([code for codes in own for code in codes], dtype=np.int32),
+        fixed(ends([len(codes) for codes in own])),
+        fixed(np.array([code for codes in own for code in codes], dtype=np.int32)),
         4,
         9,
     )

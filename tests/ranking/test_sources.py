@@ -10,13 +10,13 @@ from scipy.sparse import csr_array
 from recsys.config import IndexSettings
 from recsys.embedding.encoder import EncoderCard, unit_rows
 from recsys.embedding.vectors import VectorTable
+from recsys.facts import NEVER
 from recsys.identity import Floats, IdMap
 from recsys.index.space import Space, build_space
 from recsys.preference.pruning import loudest_first
 from recsys.ranking.block import Block, Lists
 from recsys.ranking.candidates import History, Query
 from recsys.ranking.knowledge import (
-    NEVER,
     Again,
     Knowledge,
     content,

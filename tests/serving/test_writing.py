@@ -20,7 +20,7 @@ TITLES = [
     "back\\slash and /slash",
     "two\nlines\r\n, a\ttab, \b and \f",
     "".join(map(chr, range(32))) + "\x7f",
-    "Über Größe – 音楽 🎬 \u2028 \U0010ffff",
+    "Über Größe, 音楽 🎬 \u2028 \U0010ffff",
     "",
     None,
     "x" * 5_000 + '"' * 5_000,
