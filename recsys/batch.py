@@ -128,8 +128,8 @@ def batch(
         with closing(written(scorer, missing, settings.threads or available_cores())) as more:
             for part in chain(there, more):
                 if table:
-                    with writing(engine) as session:
-                        replace_recommendations(session, part.users, _read_part(part.path))
+                    with writing(engine) as connection:
+                        replace_recommendations(connection, part.users, _read_part(part.path))
                 advance(done := done + len(part.users))
         _write_run(out, run.model_copy(update={"complete": True}))
     return Done(run, len(parts), len(there))
@@ -358,9 +358,9 @@ def _loaded(
 def _scorer(engine: Engine, settings: Settings, run: Run) -> Scorer:
     manifest, artefacts = Snapshots(settings.home / "snapshots").load(run.snapshot)
     ids = artefacts.items.ids
-    with reading(engine) as session:
-        log = read_events(session, ids, until_us=to_us(run.at))
-        gone = gone_since(session, manifest.built_at - OVERLAP, run.at)
+    with reading(engine) as connection:
+        log = read_events(connection, ids, until_us=to_us(run.at))
+        gone = gone_since(connection, manifest.built_at - OVERLAP, run.at)
     withdrawn = ids.ordinals(gone)
     recommender = Recommender.of(artefacts, settings.ranking)
     return Scorer(recommender, log, withdrawn[withdrawn >= 0], settings, run)
@@ -375,8 +375,8 @@ def _fresh_run(
             f"the limit is {limit}; it must lie between 1 and ranking.max_limit = {most}"
         )
     snapshot = Snapshots(settings.home / "snapshots").current_id()
-    with reading(engine) as session:
-        wanted = distinct(user_ids(session) if users is None else users)
+    with reading(engine) as connection:
+        wanted = distinct(user_ids(connection) if users is None else users)
     relevant = settings.model_dump_json(include={"ranking", "events"})
     return Run(
         snapshot=snapshot,

@@ -241,11 +241,11 @@ def publish(
 def read_world(engine: Engine, progress: Progress) -> World:
     """Read the catalogue and all events. Raises BuildError for an empty catalogue."""
     progress.task("reading the catalogue and the events")
-    with reading(engine) as session:
-        items = read_items(session)
+    with reading(engine) as connection:
+        items = read_items(connection)
         if not len(items):
             raise BuildError("the catalogue is empty: run `recsys import items FILE` first")
-        return World(items, read_events(session, items.ids))
+        return World(items, read_events(connection, items.ids))
 
 
 def read_split(
@@ -254,8 +254,8 @@ def read_split(
     """Read lists of training, perhaps validation, and test instead of the events, and plan to measure on them."""
     progress.task("reading the catalogue and the lists")
     lists = read_lists(paths)
-    with reading(engine) as session:
-        items = catalogue_of(lists, read_items(session))
+    with reading(engine) as connection:
+        items = catalogue_of(lists, read_items(connection))
     log, file = log_of(lists, items.ids)
     part = np.where(file == len(paths) - 1, TEST, file)
     return World(items, log), by_parts(log, part, items, settings)
@@ -274,8 +274,8 @@ def _apart(
         last = snapshots.manifest(snapshots.current_id()).built_at
     except SnapshotError:
         last = datetime.fromtimestamp(0, UTC)
-    with reading(engine) as session:
-        if not any_changed_since(session, last):
+    with reading(engine) as connection:
+        if not any_changed_since(connection, last):
             return nullcontext()
     return closing(Apart(settings.embedding, settings.home / "vectors"))
 

@@ -127,8 +127,8 @@ class Refresher:
 
     def _changed(self, since: datetime) -> dict[ItemId, int]:
         """Items not yet compared as they are now, and when they were updated; the latest first."""
-        with reading(self._engine) as session:
-            found = changed_since(session, since - OVERLAP)
+        with reading(self._engine) as connection:
+            found = changed_since(connection, since - OVERLAP)
         return {item: at for item, at in found.items() if self._compared.get(item) != at}
 
     def _differing(
@@ -138,8 +138,8 @@ class Refresher:
         waiting, rows = list(changed), list[dict[str, Any]]()
         while waiting and len(rows) < AT_ONCE:
             some, waiting = waiting[:COMPARED_AT_ONCE], waiting[COMPARED_AT_ONCE:]
-            with reading(self._engine) as session:
-                found = read_some(session, some)
+            with reading(self._engine) as connection:
+                found = read_some(connection, some)
             others = list(differing(items, found, now))
             rows += others
             same = set(some) - {ItemId(row["id"]) for row in others}

@@ -194,8 +194,8 @@ def imported(tmp_path: Path) -> Any:
         engine = connect(settings)
         migrate(engine)
         Feeder(engine, settings, tmp_path).items(found, find_texts(folder, found, False), None)
-        with reading(engine) as session:
-            items = {key: get_item(session, key) for key in (*found.items, "unmet")}
+        with reading(engine) as connection:
+            items = {key: get_item(connection, key) for key in (*found.items, "unmet")}
         engine.dispose()
         return items
 
@@ -261,8 +261,8 @@ def test_pictures_are_found_in_the_archive_beside_the_data(tmp_path: Path) -> No
     migrate(engine)
     found = read_interactions(folder)
     Feeder(engine, settings, tmp_path).items(found, None, picture_template(folder))
-    with reading(engine) as session:
-        images = {key: get_item(session, key).images for key in ("1", "2")}
+    with reading(engine) as connection:
+        images = {key: get_item(connection, key).images for key in ("1", "2")}
     engine.dispose()
     assert images == {"1": (), "2": ("posters.tar/posters/2.jpg",)}
 
@@ -348,9 +348,9 @@ def test_the_last_line_is_json_with_every_figure(measured: Measured) -> None:
 
 def test_the_items_asked_for_never_enter_the_database(measured: Measured) -> None:
     engine = connect(Settings(home=measured.home))
-    with reading(engine) as session:
+    with reading(engine) as connection:
         for user, items in measured.sequences.items():
-            stored = user_events(session, user, 100)
+            stored = user_events(connection, user, 100)
             assert [event.item_id for event in reversed(stored)] == items[:-1]
     engine.dispose()
 
@@ -415,8 +415,8 @@ def test_ratings_are_measured_by_time_and_old_homes_are_taken_up(tmp_path: Path)
     assert one["protocol"] == "time"
     assert [one[name] for name in FIGURES] == [other[name] for name in FIGURES]
     engine = connect(Settings(home=home))
-    with reading(engine) as session:
-        stored = [event for n in range(60) for event in user_events(session, str(n), 100)]
+    with reading(engine) as connection:
+        stored = [event for n in range(60) for event in user_events(connection, str(n), 100)]
     engine.dispose()
     assert len(stored) == 1_800
     assert {event.type for event in stored} == {"rating"}

@@ -70,8 +70,8 @@ def test_a_world_is_published_with_its_history_and_answers(tmp_path: Path) -> No
     assert manifest.counts["items"] == 400
     assert manifest.counts["events"] == 1_500
     engine = connect(Settings(home=home))
-    with reading(engine) as session:
-        assert sum(len(user_events(session, f"u{n}", 2_000)) for n in range(60)) == 1_500
+    with reading(engine) as connection:
+        assert sum(len(user_events(connection, f"u{n}", 2_000)) for n in range(60)) == 1_500
     engine.dispose()
     recommender = Recommender.of(artefacts, Settings().ranking)
     some = Where(attributes=(("half", ("yes",)),))

@@ -102,16 +102,16 @@ def _like(person: str, key: str, n: int) -> Event:
 
 def fill(engine: Engine, items: Sequence[Item] | None = None) -> None:
     """Put the world into a migrated database."""
-    with writing(engine) as session:
-        upsert_items(session, films() if items is None else items, BUILT_AT)
-        append_events(session, events())
+    with writing(engine) as connection:
+        upsert_items(connection, films() if items is None else items, BUILT_AT)
+        append_events(connection, events())
 
 
 def build(engine: Engine, settings: Settings, texts: Texts | None = None) -> Artefacts:
     """Everything a snapshot holds, from what is in the database now."""
-    with reading(engine) as session:
-        items = read_items(session)
-        log = read_events(session, items.ids)
+    with reading(engine) as connection:
+        items = read_items(connection)
+        log = read_events(connection, items.ids)
     rows = items.data.select(["title", "description", "categories", "brand"]).to_pylist()
     contents = [item_text(row, settings.embedding.text_fields) or "" for row in rows]
     encode, card = texts or (_by_words, _card("text"))

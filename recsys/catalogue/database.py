@@ -1,7 +1,7 @@
 """The database: SQLite beside the data by default, PostgreSQL by one URL; made by the migrations.
 
-with writing(engine) as session:      # one transaction: all of it, or nothing
-    upsert_items(session, items, now)
+with writing(engine) as connection:      # one transaction: all of it, or nothing
+    upsert_items(connection, items, now)
 """
 
 # ruff: noqa: PLC0415  alembic takes half a second to import: a database that is up to date needs none of it
@@ -30,7 +30,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DataError, IntegrityError
 from sqlalchemy.exc import DatabaseError as DriverError
-from sqlalchemy.orm import Session
 
 import recsys
 from recsys.config import Settings
@@ -73,21 +72,21 @@ def connect(settings: Settings, busy_seconds: float = BUSY_SECONDS) -> Engine:
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Session]:
-    """A session to look things up in; nothing is kept of what it writes."""
-    with _translated(engine), Session(engine) as session:
-        yield session
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection to look things up by; nothing is kept of what it writes."""
+    with _translated(engine), engine.connect() as connection:
+        yield connection
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Session]:
-    """A session in one transaction: committed at the end, rolled back if anything is raised.
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A connection in one transaction: committed at the end, rolled back if anything is raised.
 
     On SQLite it is the only writer from its start, so what it reads still holds when it writes.
     """
     locking = engine.execution_options(begin="IMMEDIATE")
-    with _translated(engine), Session(locking) as session, session.begin():
-        yield session
+    with _translated(engine), locking.begin() as connection:
+        yield connection
 
 
 def migrate(engine: Engine) -> None:
@@ -122,9 +121,9 @@ def check_schema(engine: Engine) -> None:
     )
 
 
-def insert_into(session: Session, table: Table) -> postgresql.Insert | sqlite.Insert:
-    """An INSERT that knows ON CONFLICT, in the session's dialect."""
-    is_sqlite = session.get_bind().dialect.name == "sqlite"
+def insert_into(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that knows ON CONFLICT, in the connection's dialect."""
+    is_sqlite = connection.dialect.name == "sqlite"
     return sqlite.insert(table) if is_sqlite else postgresql.insert(table)
 
 

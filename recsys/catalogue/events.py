@@ -9,8 +9,7 @@ from typing import Annotated, Any, NamedTuple, Self, cast
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from sqlalchemy import BigInteger, Table, select, type_coerce
-from sqlalchemy.orm import Session
+from sqlalchemy import BigInteger, Connection, Table, select, type_coerce
 
 from recsys.catalogue.database import insert_into
 from recsys.catalogue.event_log import EventLog, LogBuilder
@@ -123,12 +122,12 @@ def check_time(time: datetime, now: datetime) -> None:
         raise InputError(f"time: {time.isoformat()} lies in the future: check its unit and zone")
 
 
-def append_events(session: Session, events: Sequence[Event]) -> Appended:
+def append_events(connection: Connection, events: Sequence[Event]) -> Appended:
     """Add what is not there yet; an event whose id is known changes nothing."""
     if not events:
         return Appended()
-    statement = insert_into(session, EVENTS).on_conflict_do_nothing(index_elements=["event_id"])
-    result = session.execute(
+    statement = insert_into(connection, EVENTS).on_conflict_do_nothing(index_elements=["event_id"])
+    result = connection.execute(
         statement, [_values(e) for e in events], execution_options={"preserve_rowcount": True}
     )
     added = cast(Any, result).rowcount
@@ -136,7 +135,7 @@ def append_events(session: Session, events: Sequence[Event]) -> Appended:
 
 
 def user_events(
-    session: Session, user_id: str, limit: int, before: datetime | None = None
+    connection: Connection, user_id: str, limit: int, before: datetime | None = None
 ) -> list[StoredEvent]:
     """A user's events earlier than `before`, newest first."""
     columns = [EVENTS.c[name] for name in StoredEvent.__dataclass_fields__]
@@ -147,17 +146,19 @@ def user_events(
         .order_by(EVENTS.c.time.desc(), EVENTS.c.arrival.desc())
         .limit(limit)
     )
-    return [StoredEvent(*row) for row in session.execute(newest)]
+    return [StoredEvent(*row) for row in connection.execute(newest)]
 
 
-def user_ids(session: Session) -> list[UserId]:
+def user_ids(connection: Connection) -> list[UserId]:
     """Every user with an event, sorted."""
     known = select(EventRow.user_id).where(EventRow.user_id.is_not(None))
-    users = session.scalars(known.distinct().order_by(EventRow.user_id))
+    users = connection.scalars(known.distinct().order_by(EventRow.user_id))
     return cast(list[UserId], users.all())
 
 
-def read_events(session: Session, ids: IdMap[ItemId], until_us: int | None = None) -> EventLog:
+def read_events(
+    connection: Connection, ids: IdMap[ItemId], until_us: int | None = None
+) -> EventLog:
     """Every event up to and including `until_us`; those of items not in `ids` are only counted."""
     time = type_coerce(EVENTS.c.time, BigInteger)
     names = ("user_id", "session_id", "item_id", "type", "value")
@@ -165,7 +166,7 @@ def read_events(session: Session, ids: IdMap[ItemId], until_us: int | None = Non
     if until_us is not None:
         raw = raw.where(time <= until_us)
     builder = LogBuilder(ids)
-    result = session.execute(raw.execution_options(yield_per=50_000))
+    result = connection.execute(raw.execution_options(yield_per=50_000))
     for rows in result.partitions():
         builder.add(rows)
     return builder.build()

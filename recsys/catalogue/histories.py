@@ -1,7 +1,7 @@
 """What somebody did last: the read that every request for a slate waits for.
 
-The statement is SQLAlchemy's, made once for each engine; it is then run by the database's own driver, since a
-session and its objects would take ten times as long as the read itself.
+The statement is SQLAlchemy's, made once for each engine; it is then run by the database's own driver, since all
+that SQLAlchemy does around a statement would take several times as long as the read itself.
 """
 
 import sqlite3

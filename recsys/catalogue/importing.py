@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
-from sqlalchemy import Engine
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Engine
 
 from recsys.catalogue.columns import Columns, Kind, find_columns
 from recsys.catalogue.database import writing
@@ -80,7 +79,7 @@ class _Target(Generic[R]):
     need: Callable[[Columns], None]
     """Raises FeedError if a needed column is missing."""
     read: Callable[[Mapping[str, Any], Columns], R]
-    write: Callable[[Session, Sequence[R]], Counts]
+    write: Callable[[Connection, Sequence[R]], Counts]
 
 
 def import_file(
@@ -109,7 +108,7 @@ def _items(options: FeedOptions, settings: Settings) -> _Target[Item]:
         "items",
         need_item_columns,
         lambda row, columns: read_item(row, columns, options.split, locate),
-        lambda session, items: upsert_items(session, items, datetime.now(UTC)),
+        lambda connection, items: upsert_items(connection, items, datetime.now(UTC)),
     )
 
 
@@ -125,8 +124,8 @@ def _events(options: FeedOptions, settings: Settings) -> _Target[Event]:
     )
 
 
-def _append(session: Session, events: Sequence[Event]) -> Counts:
-    added, duplicates = append_events(session, events)
+def _append(connection: Connection, events: Sequence[Event]) -> Counts:
+    added, duplicates = append_events(connection, events)
     return Counts(added, unchanged=duplicates)
 
 
@@ -144,8 +143,8 @@ def _run(
     with Rejects(file) as rejects, _transactions(engine, options.strict) as transaction:
         for columns, records in _chunks(path, found, target, options):
             good = list(_accepted(records, columns, target, rejects))
-            with transaction() as session:
-                written = _sum(written, target.write(session, good))
+            with transaction() as connection:
+                written = _sum(written, target.write(connection, good))
             rows += len(records)
             images += sum(isinstance(row, Item) and bool(row.images) for row in good)
             if progress:
@@ -215,10 +214,10 @@ def _sum(one: Counts, other: Counts) -> Counts:
 @contextmanager
 def _transactions(
     engine: Engine, one: bool
-) -> Iterator[Callable[[], AbstractContextManager[Session]]]:
+) -> Iterator[Callable[[], AbstractContextManager[Connection]]]:
     """What opens a transaction: one per call, or one over all calls."""
     if not one:
         yield lambda: writing(engine)
         return
-    with writing(engine) as session:
-        yield lambda: nullcontext(session)
+    with writing(engine) as connection:
+        yield lambda: nullcontext(connection)

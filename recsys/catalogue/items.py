@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Connection,
     Select,
     Table,
     and_,
@@ -19,7 +20,6 @@ from sqlalchemy import (
 )
 from sqlalchemy import Text as SqlText
 from sqlalchemy import cast as sql_cast
-from sqlalchemy.orm import Session
 
 from recsys.catalogue.database import insert_into
 from recsys.catalogue.fields import Attributes, Id, Moment, Text, Texts, explain
@@ -81,12 +81,12 @@ class Counts(NamedTuple):
     unchanged: int = 0
 
 
-def upsert_items(session: Session, items: Sequence[Item], now: datetime) -> Counts:
+def upsert_items(connection: Connection, items: Sequence[Item], now: datetime) -> Counts:
     """Write items whole. `updated_at` becomes `now` only where something changed.
 
     An id given twice is written in order: the last one stays. A deleted item comes back as added.
     """
-    known = _stored(session, [item.id for item in items])
+    known = _stored(connection, [item.id for item in items])
     changed: dict[str, dict[str, Any]] = {}
     added = updated = 0
     for item in items:
@@ -95,28 +95,30 @@ def upsert_items(session: Session, items: Sequence[Item], now: datetime) -> Coun
             continue
         added, updated = added + (before is None), updated + (before is not None)
         known[item.id] = changed[item.id] = values
-    _write(session, list(changed.values()), now)
+    _write(connection, list(changed.values()), now)
     return Counts(added, updated, len(items) - added - updated)
 
 
-def get_item(session: Session, item_id: str) -> Item | None:
+def get_item(connection: Connection, item_id: str) -> Item | None:
     """The item, or None if it is unknown or deleted."""
-    return get_items(session, [item_id]).get(ItemId(item_id))
+    return get_items(connection, [item_id]).get(ItemId(item_id))
 
 
-def get_items(session: Session, ids: Iterable[str]) -> dict[ItemId, Item]:
+def get_items(connection: Connection, ids: Iterable[str]) -> dict[ItemId, Item]:
     """Those of the ids that exist and are not deleted."""
-    found = _stored(session, list(dict.fromkeys(ids)))
+    found = _stored(connection, list(dict.fromkeys(ids)))
     return {ItemId(key): Item.model_construct(**_frozen(row)) for key, row in found.items()}
 
 
-def patch_item(session: Session, item_id: str, changes: Mapping[str, Any], now: datetime) -> Item:
+def patch_item(
+    connection: Connection, item_id: str, changes: Mapping[str, Any], now: datetime
+) -> Item:
     """Change some fields and give the whole item back; None takes a field or an attribute away (RFC 7396).
 
     `available` cannot be taken away: unknown would mean on sale.
     Raises UnknownItem, or InputError when the result would not be a valid item.
     """
-    row = session.execute(_select([item_id]).with_for_update()).one_or_none()
+    row = connection.execute(_select([item_id]).with_for_update()).one_or_none()
     if row is None:
         raise UnknownItem(f"there is no item {item_id!r}: check the id, or add the item first")
     try:
@@ -125,19 +127,19 @@ def patch_item(session: Session, item_id: str, changes: Mapping[str, Any], now: 
         raise InputError(explain(error)) from None
     if item.id != item_id:
         raise InputError(f"the id of {item_id!r} cannot change (found {item.id!r}): add a new item")
-    upsert_items(session, [item], now)
+    upsert_items(connection, [item], now)
     return item
 
 
-def delete_item(session: Session, item_id: str, now: datetime) -> bool:
+def delete_item(connection: Connection, item_id: str, now: datetime) -> bool:
     """Leave a tombstone. False if the item is unknown or already deleted."""
     bury = (
-        update(ItemRow)
+        update(ITEMS)
         .where(ItemRow.id == item_id, ItemRow.deleted_at.is_(None))
         .values(deleted_at=now, updated_at=now)
         .returning(ItemRow.id)
     )
-    return session.execute(bury).first() is not None
+    return connection.execute(bury).first() is not None
 
 
 def is_offered(item: Item, now: datetime) -> bool:
@@ -148,7 +150,7 @@ def is_offered(item: Item, now: datetime) -> bool:
 
 
 def withdrawn_since(
-    session: Session, moment: datetime, now: datetime
+    connection: Connection, moment: datetime, now: datetime
 ) -> tuple[list[ItemId], list[ItemId]]:
     """(gone, back) among the items updated at this moment or later, as of now, each in order.
 
@@ -156,15 +158,15 @@ def withdrawn_since(
     a transaction that began earlier may be committed later.
     """
     changed = select(ITEMS.c.id, _is_gone(now)).where(ItemRow.updated_at >= moment)
-    told = sorted(session.execute(changed))  # were it asked in order, all would be read
+    told = sorted(connection.execute(changed))  # were it asked in order, all would be read
     gone, back = ([ItemId(key) for key, left in told if left == which] for which in (True, False))
     return gone, back
 
 
-def gone_since(session: Session, moment: datetime, now: datetime) -> list[ItemId]:
+def gone_since(connection: Connection, moment: datetime, now: datetime) -> list[ItemId]:
     """The same, only those that are gone: soon asked even where every item was updated."""
     changed = select(ITEMS.c.id).where(ItemRow.updated_at >= moment, _is_gone(now))
-    return sorted(map(ItemId, session.scalars(changed)))
+    return sorted(map(ItemId, connection.scalars(changed)))
 
 
 def _is_gone(now: datetime) -> ColumnElement[bool]:
@@ -177,21 +179,21 @@ def _is_gone(now: datetime) -> ColumnElement[bool]:
     )
 
 
-def read_items(session: Session) -> ItemTable:
+def read_items(connection: Connection) -> ItemTable:
     """Every item that is not deleted (unavailable ones too), ordered by id."""
-    return _read(session, _alive().order_by(ItemRow.id))
+    return _read(connection, _alive().order_by(ItemRow.id))
 
 
-def read_some(session: Session, ids: Sequence[ItemId]) -> ItemTable:
+def read_some(connection: Connection, ids: Sequence[ItemId]) -> ItemTable:
     """The same of those of the ids that exist and are not deleted."""
     parts = [
-        _read(session, _alive().where(ItemRow.id.in_(ids[start : start + LOOK_UP]))).data
+        _read(connection, _alive().where(ItemRow.id.in_(ids[start : start + LOOK_UP]))).data
         for start in range(0, len(ids), LOOK_UP)
     ]
     return ItemTable(pa.concat_tables([SCHEMA.empty_table(), *parts]))
 
 
-def changed_since(session: Session, moment: datetime) -> dict[ItemId, int]:
+def changed_since(connection: Connection, moment: datetime) -> dict[ItemId, int]:
     """When (microseconds) each item that is not deleted was last updated, at this moment or later; the latest first.
 
     Ask again from a little before the last answer: a transaction that began earlier may be committed later.
@@ -200,14 +202,14 @@ def changed_since(session: Session, moment: datetime) -> dict[ItemId, int]:
     changed = select(ITEMS.c.id, updated_at).where(
         ItemRow.updated_at >= moment, ItemRow.deleted_at.is_(None)
     )
-    rows = session.execute(changed.order_by(ItemRow.updated_at.desc(), ItemRow.id))
+    rows = connection.execute(changed.order_by(ItemRow.updated_at.desc(), ItemRow.id))
     return {ItemId(item): updated for item, updated in rows}
 
 
-def any_changed_since(session: Session, moment: datetime) -> bool:
+def any_changed_since(connection: Connection, moment: datetime) -> bool:
     """Whether an item that is not deleted was updated at this moment or later."""
     changed = select(ITEMS.c.id).where(ItemRow.updated_at >= moment, ItemRow.deleted_at.is_(None))
-    return session.execute(changed.limit(1)).first() is not None
+    return connection.execute(changed.limit(1)).first() is not None
 
 
 def _alive() -> Select[Any]:
@@ -219,8 +221,8 @@ def _alive() -> Select[Any]:
     return select(*columns.values()).where(ItemRow.deleted_at.is_(None))
 
 
-def _read(session: Session, wanted: Select[Any]) -> ItemTable:
-    result = session.execute(wanted.execution_options(yield_per=10_000))
+def _read(connection: Connection, wanted: Select[Any]) -> ItemTable:
+    result = connection.execute(wanted.execution_options(yield_per=10_000))
     batches = [_batch(rows) for rows in result.partitions()]
     return ItemTable(pa.Table.from_batches(batches, SCHEMA))
 
@@ -237,11 +239,11 @@ def _select(ids: Sequence[str]) -> Select[Any]:
     return select(*columns).where(ItemRow.id.in_(ids), ItemRow.deleted_at.is_(None))
 
 
-def _stored(session: Session, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _stored(connection: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """id -> stored values, for those that exist and are not deleted."""
     found: dict[str, dict[str, Any]] = {}
     for start in range(0, len(ids), LOOK_UP):
-        rows = session.execute(_select(ids[start : start + LOOK_UP])).mappings()
+        rows = connection.execute(_select(ids[start : start + LOOK_UP])).mappings()
         found.update((row["id"], dict(row)) for row in rows)
     return found
 
@@ -256,15 +258,15 @@ def _frozen(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"categories": tuple(row["categories"]), "images": tuple(row["images"])}
 
 
-def _write(session: Session, rows: Sequence[dict[str, Any]], now: datetime) -> None:
+def _write(connection: Connection, rows: Sequence[dict[str, Any]], now: datetime) -> None:
     if not rows:
         return
     stamps = {"created_at": now, "updated_at": now, "deleted_at": None}
-    insert = insert_into(session, ITEMS)
+    insert = insert_into(connection, ITEMS)
     kept = {"id", "created_at"}
     changes = {column.name: column for column in insert.excluded if column.name not in kept}
     upsert = insert.on_conflict_do_update(index_elements=["id"], set_=changes)
-    session.execute(upsert, [row | stamps for row in rows])
+    connection.execute(upsert, [row | stamps for row in rows])
 
 
 def _merged(stored: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

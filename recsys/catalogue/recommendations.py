@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import cast
 
-from sqlalchemy import Table, delete
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Table, delete
 
 from recsys.catalogue.database import insert_into
 from recsys.catalogue.tables import RecommendationRow
@@ -29,15 +28,15 @@ class Recommendation:
 
 
 def replace_recommendations(
-    session: Session, users: Sequence[str], rows: Sequence[Recommendation]
+    connection: Connection, users: Sequence[str], rows: Sequence[Recommendation]
 ) -> None:
     """These users get these rows, perhaps none, and keep no older ones; other users stay as they are."""
     for start in range(0, len(users), USERS):
         some = users[start : start + USERS]
-        session.execute(delete(RECOMMENDATIONS).where(RECOMMENDATIONS.c.user_id.in_(some)))
+        connection.execute(delete(RECOMMENDATIONS).where(RECOMMENDATIONS.c.user_id.in_(some)))
     if rows:
-        insert = insert_into(session, RECOMMENDATIONS)
+        insert = insert_into(connection, RECOMMENDATIONS)
         key = ("user_id", "rank")
         changes = {c.name: c for c in insert.excluded if c.name not in key}
         upsert = insert.on_conflict_do_update(index_elements=key, set_=changes)
-        session.execute(upsert, [asdict(row) for row in rows])
+        connection.execute(upsert, [asdict(row) for row in rows])

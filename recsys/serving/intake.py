@@ -90,8 +90,8 @@ async def add_events(
 
     def write(within: Services) -> Response:
         check_events(events, ("body",), within.settings.events)
-        with writing(within.engine) as session:
-            stored = append_events(session, events)
+        with writing(within.engine) as connection:
+            stored = append_events(connection, events)
         within.metrics.events.inc(stored.added)
         return as_json(stored._asdict())
 
@@ -104,8 +104,8 @@ def read_items(which: Annotated[WhichItems, Query()], within: Within) -> Respons
 
     This address also serves ids that another one would take for a word of its own, such as `popular`.
     """
-    with reading(within.engine) as session:
-        found = get_items(session, which.id)
+    with reading(within.engine) as connection:
+        found = get_items(connection, which.id)
     there = [
         found[key].model_dump() for key in dict.fromkeys(map(ItemId, which.id)) if key in found
     ]
@@ -115,8 +115,8 @@ def read_items(which: Annotated[WhichItems, Query()], within: Within) -> Respons
 @router.get("/v1/items/{item_id:path}", tags=ITEMS, response_model=Item, responses=UNKNOWN_ITEM)
 def read_item(item_id: ItemPath, within: Within) -> Response:
     """Read one item, as it is in the catalogue now."""
-    with reading(within.engine) as session:
-        item = get_item(session, item_id)
+    with reading(within.engine) as connection:
+        item = get_item(connection, item_id)
     if item is None:
         raise UnknownItem(f"there is no item {item_id!r}: check the id, or add the item first")
     return as_json(item.model_dump())
@@ -163,8 +163,8 @@ async def change_item(
     """Change some fields of an item; null takes one away (RFC 7396)."""
 
     def write(within: Services) -> Response:
-        with writing(within.engine) as session:
-            item = patch_item(session, item_id, _given(body), datetime.now(UTC))
+        with writing(within.engine) as connection:
+            item = patch_item(connection, item_id, _given(body), datetime.now(UTC))
         _tell([item], within)
         return as_json(item.model_dump())
 
@@ -181,8 +181,8 @@ async def remove_item(item_id: ItemPath, request: Request) -> Response:
     """Delete an item. It is gone from the very next slate."""
 
     def write(within: Services) -> Response:
-        with writing(within.engine) as session:
-            if not delete_item(session, item_id, datetime.now(UTC)):
+        with writing(within.engine) as connection:
+            if not delete_item(connection, item_id, datetime.now(UTC)):
                 raise UnknownItem(f"there is no item {item_id!r} to delete: check the id")
         within.live.note(gone=[ItemId(item_id)], back=[])
         return Response(status_code=204)
@@ -203,8 +203,8 @@ def read_events(
     user_id: UserPath, which: Annotated[WhichEvents, Query()], within: Within
 ) -> Response:
     """List what a user did, newest first. For more, ask again `before` the time of the last one."""
-    with reading(within.engine) as session:
-        return as_json({"events": user_events(session, user_id, which.limit, which.before)})
+    with reading(within.engine) as connection:
+        return as_json({"events": user_events(connection, user_id, which.limit, which.before)})
 
 
 def _given(body: BaseModel) -> dict[str, Any]:
@@ -212,8 +212,8 @@ def _given(body: BaseModel) -> dict[str, Any]:
 
 
 def _store(items: list[Item], within: Services) -> dict[str, int]:
-    with writing(within.engine) as session:
-        counts = upsert_items(session, items, datetime.now(UTC))
+    with writing(within.engine) as connection:
+        counts = upsert_items(connection, items, datetime.now(UTC))
     _tell(items, within)
     return counts._asdict()
 

@@ -142,8 +142,8 @@ class Live:
                 self._read_all_at = now
 
     def _changed(self, since: datetime) -> tuple[list[ItemId], list[ItemId]]:
-        with reading(self._engine) as session:
-            return withdrawn_since(session, since - OVERLAP, datetime.now(UTC))
+        with reading(self._engine) as connection:
+            return withdrawn_since(connection, since - OVERLAP, datetime.now(UTC))
 
     def _withdraw(self, gone: set[ItemId], back: set[ItemId]) -> None:
         if gone <= self._gone and self._gone.isdisjoint(back):
@@ -196,9 +196,9 @@ class Live:
         with self._lock:
             before = self._served.manifest.origin if self._served else None
             if manifest.origin != before:  # else all that was withdrawn since then is known
-                with reading(self._engine) as session:
+                with reading(self._engine) as connection:
                     since = manifest.built_at - OVERLAP
-                    self._gone = set(gone_since(session, since, datetime.now(UTC)))
+                    self._gone = set(gone_since(connection, since, datetime.now(UTC)))
                 self._read_all_at = datetime.now(UTC)
             withdrawn = self._ordinals(recommender)
             self._metrics.serves(manifest)

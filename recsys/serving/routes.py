@@ -257,8 +257,8 @@ def _page(served: Served, item_id: str, within: Services) -> Ordinals:
     page = np.array([place])
     if place >= 0 and not (served.withdrawn == place).any():
         return page
-    with reading(within.engine) as session:
-        if get_item(session, item_id) is None:
+    with reading(within.engine) as connection:
+        if get_item(connection, item_id) is None:
             raise UnknownItem(f"there is no item {item_id!r}: check the id, or add the item first")
     if place < 0:
         raise UnknownItem(

@@ -61,8 +61,8 @@ def compare(home: Path, users: int, runs: int) -> dict[str, float | None]:
     settings = Settings(home=home)
     manifest, artefacts = Snapshots(home / "snapshots").load_current()
     engine = connect(settings)
-    with reading(engine) as session:
-        log = read_events(session, artefacts.items.ids)
+    with reading(engine) as connection:
+        log = read_events(connection, artefacts.items.ids)
     engine.dispose()
     run = Run(
         snapshot=manifest.id,

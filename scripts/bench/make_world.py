@@ -108,14 +108,14 @@ def _card(settings: Settings) -> EncoderCard:
 def _store(engine: Engine, drawn: Drawn, now: datetime, bars: Bars) -> None:
     advance = bars.task("writing items", len(drawn.category))
     for rows in _blocks(len(drawn.category)):
-        with writing(engine) as session:
-            upsert_items(session, [_item(drawn, n, now) for n in rows], now)
+        with writing(engine) as connection:
+            upsert_items(connection, [_item(drawn, n, now) for n in rows], now)
         advance(rows.stop)
     advance = bars.task("writing events", len(drawn.user))
     with _indexed_afterwards(engine):
         for rows in _blocks(len(drawn.user)):
-            with writing(engine) as session:
-                append_events(session, _events(drawn, rows, now))
+            with writing(engine) as connection:
+                append_events(connection, _events(drawn, rows, now))
             advance(rows.stop)
 
 
@@ -123,13 +123,13 @@ def _store(engine: Engine, drawn: Drawn, now: datetime, bars: Bars) -> None:
 def _indexed_afterwards(engine: Engine) -> Iterator[None]:
     """Events come by time, and each would touch a page of its own in the index by user: 4 KB written for every one."""
     had = [index for index in EVENTS.indexes if is_had(engine.dialect.name, index)]
-    with writing(engine) as session:
+    with writing(engine) as connection:
         for index in had:
-            index.drop(session.connection())
+            index.drop(connection)
     yield
-    with writing(engine) as session:
+    with writing(engine) as connection:
         for index in had:
-            index.create(session.connection())
+            index.create(connection)
 
 
 def _item(drawn: Drawn, n: int, now: datetime) -> Item:

@@ -224,11 +224,11 @@ def _store(home: Path, items: Sequence[Item], events: Sequence[Event]) -> None:
     migrate(engine)
     now = datetime.now(UTC)
     for start in range(0, len(items), AT_ONCE):
-        with writing(engine) as session:
-            upsert_items(session, items[start : start + AT_ONCE], now)
+        with writing(engine) as connection:
+            upsert_items(connection, items[start : start + AT_ONCE], now)
     for start in range(0, len(events), AT_ONCE):
-        with writing(engine) as session:
-            append_events(session, events[start : start + AT_ONCE])
+        with writing(engine) as connection:
+            append_events(connection, events[start : start + AT_ONCE])
     engine.dispose()
 
 

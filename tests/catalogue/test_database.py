@@ -73,9 +73,9 @@ def test_a_database_that_was_never_migrated_is_refused_with_the_command_to_run(s
 def test_using_an_unmigrated_database_gives_the_same_advice(settings: Settings):
     with (
         pytest.raises(DatabaseError, match="recsys migrate"),
-        reading(connect(settings)) as session,
+        reading(connect(settings)) as connection,
     ):
-        get_item(session, "a")
+        get_item(connection, "a")
 
 
 def test_a_database_of_a_newer_version_is_not_touched(engine: Engine):
@@ -86,25 +86,25 @@ def test_a_database_of_a_newer_version_is_not_touched(engine: Engine):
 
 
 def test_what_fails_half_way_leaves_nothing_behind(engine: Engine):
-    with pytest.raises(RuntimeError), writing(engine) as session:
-        upsert_items(session, [Item(id="a")], NOW)
+    with pytest.raises(RuntimeError), writing(engine) as connection:
+        upsert_items(connection, [Item(id="a")], NOW)
         raise RuntimeError
-    with reading(engine) as session:
-        assert len(read_items(session)) == 0
+    with reading(engine) as connection:
+        assert len(read_items(connection)) == 0
 
 
 def test_two_writers_at_once_lose_none_of_their_changes(engine: Engine):
-    with writing(engine) as session:
-        upsert_items(session, [Item(id="a")], NOW)
+    with writing(engine) as connection:
+        upsert_items(connection, [Item(id="a")], NOW)
 
     def change(n: int) -> None:
-        with writing(engine) as session:
-            patch_item(session, "a", {"attributes": {f"key{n}": n}}, NOW)
+        with writing(engine) as connection:
+            patch_item(connection, "a", {"attributes": {f"key{n}": n}}, NOW)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(change, range(20)))
-    with reading(engine) as session:
-        found = session.execute(text("SELECT attributes FROM items")).scalar_one()
+    with reading(engine) as connection:
+        found = connection.execute(text("SELECT attributes FROM items")).scalar_one()
     assert all(f"key{n}" in str(found) for n in range(20))
 
 
@@ -112,8 +112,8 @@ def test_a_writer_that_waits_in_vain_is_told_that_another_one_writes(settings: S
     engine = connect(settings)
     migrate(engine)
     impatient = connect(settings, busy_seconds=0.1)
-    with writing(engine) as session:
-        upsert_items(session, [Item(id="a")], NOW)
+    with writing(engine) as connection:
+        upsert_items(connection, [Item(id="a")], NOW)
         with (
             pytest.raises(DatabaseError, match="another process is writing: try again") as caught,
             writing(impatient) as other,

@@ -34,8 +34,8 @@ def event(minutes: float = 0, item: str = "a", **fields) -> Event:
 
 
 def add(engine: Engine, *events: Event) -> Appended:
-    with writing(engine) as session:
-        return append_events(session, events)
+    with writing(engine) as connection:
+        return append_events(connection, events)
 
 
 def items_of(events) -> list[str]:
@@ -155,19 +155,19 @@ def test_impressions_do_not_crowd_out_a_history_of_other_types(engine: Engine):
 
 def test_a_users_events_can_be_paged_back_in_time(engine: Engine):
     add(engine, *(event(n, str(n)) for n in range(5)), event(9, user_id="bob"))
-    with reading(engine) as session:
-        first = user_events(session, "ann", 2)
+    with reading(engine) as connection:
+        first = user_events(connection, "ann", 2)
         assert items_of(first) == ["4", "3"]
-        assert items_of(user_events(session, "ann", 2, before=first[-1].time)) == ["2", "1"]
+        assert items_of(user_events(connection, "ann", 2, before=first[-1].time)) == ["2", "1"]
 
 
 def test_an_event_comes_back_as_it_was_sent(engine: Engine):
     context = Context(placement="home", position=0, recommendation_id="r/1")
     sent = event(item="ü 'q' \"\n", user_id="a/b", session_id=" ", value=-2.5, context=context)
     add(engine, sent)
-    with reading(engine) as session:
-        (found,) = user_events(session, "a/b", 1)
-        assert user_ids(session) == ["a/b"]
+    with reading(engine) as connection:
+        (found,) = user_events(connection, "a/b", 1)
+        assert user_ids(connection) == ["a/b"]
     assert Event(**{name: getattr(found, name) for name in Event.model_fields}) == sent.model_copy(
         update={"event_id": derived_event_id(sent)}
     )
@@ -182,8 +182,8 @@ def test_the_log_is_by_time_then_arrival_and_leaves_unknown_items_out(engine: En
         event(2, "a", user_id="ann", session_id="s"),
         event(1, "b", user_id="bob"),
     )
-    with reading(engine) as session:
-        log = read_events(session, IdMap([ItemId("a"), ItemId("b")]))
+    with reading(engine) as connection:
+        log = read_events(connection, IdMap([ItemId("a"), ItemId("b")]))
     assert [log.actors[n] for n in log.actor] == ["\x1fs", "bob", "ann", "ann"]
     assert log.item.tolist() == [0, 1, 1, 0]
     assert [log.types[n] for n in log.type] == ["view", "view", "rating", "view"]
@@ -199,8 +199,8 @@ def test_events_of_one_moment_keep_the_order_they_arrived_in(engine: Engine):
     add(engine, *(event(n % 3, name) for n, name in enumerate(names)))
     expected = names[0::3] + names[1::3] + names[2::3]
     ids = IdMap(sorted(map(ItemId, names)))
-    with reading(engine) as session:
-        log = read_events(session, ids)
+    with reading(engine) as connection:
+        log = read_events(connection, ids)
         newest = Histories(engine).newest("ann", None, 30)
     assert ids.external(log.item.astype(np.int64)) == expected
     assert told_of(newest) == expected[::-1][:30]
@@ -208,11 +208,11 @@ def test_events_of_one_moment_keep_the_order_they_arrived_in(engine: Engine):
 
 def test_the_log_can_end_at_a_moment_which_still_belongs_to_it(engine: Engine):
     add(engine, event(0), event(1), event(2))
-    with reading(engine) as session:
+    with reading(engine) as connection:
         newest = int((NOW + timedelta(minutes=2)).timestamp() * 1e6)
         ids = IdMap([ItemId("a")])
-        assert len(read_events(session, ids, until_us=newest)) == 3
-        log = read_events(session, ids, until_us=newest - 60_000_000)
+        assert len(read_events(connection, ids, until_us=newest)) == 3
+        log = read_events(connection, ids, until_us=newest - 60_000_000)
     assert len(log) == 2
     assert len(log.before(int(log.time[1]))) == 1
     assert len(log.between(int(log.time[0]), int(log.time[1]))) == 1
@@ -221,9 +221,9 @@ def test_the_log_can_end_at_a_moment_which_still_belongs_to_it(engine: Engine):
 
 
 def test_no_events_make_an_empty_log(engine: Engine):
-    with reading(engine) as session:
-        log = read_events(session, IdMap([]))
-        assert user_ids(session) == []
+    with reading(engine) as connection:
+        log = read_events(connection, IdMap([]))
+        assert user_ids(connection) == []
     assert len(log) == len(log.actor) == 0
     assert log.actors == log.types == ()
 

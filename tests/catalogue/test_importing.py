@@ -54,8 +54,8 @@ def rejects(summary: Summary) -> list[tuple[int, str]]:
 
 
 def item(engine: Engine, item_id: str) -> Item:
-    with reading(engine) as session:
-        found = get_item(session, item_id)
+    with reading(engine) as connection:
+        found = get_item(connection, item_id)
     assert found is not None
     return found
 
@@ -77,9 +77,9 @@ def test_movielens_needs_no_options(engine: Engine, load: Import):
         id="1", title="American President, The (1995)", categories=("Comedy", "Drama")
     )
     assert item(engine, "2").categories == ()
-    with reading(engine) as session:
-        (rated,) = user_events(session, "2", 9)
-        log = read_events(session, read_items(session).ids)
+    with reading(engine) as connection:
+        (rated,) = user_events(connection, "2", 9)
+        log = read_events(connection, read_items(connection).ids)
     assert (rated.type, rated.value) == ("rating", 3.5)
     assert rated.time == datetime(2000, 7, 30, 18, 37, 4, tzinfo=UTC)
     assert [log.actors[a] for a in log.actor] == ["1", "2", "1"]
@@ -102,8 +102,8 @@ def test_amazon_files_need_no_options_but_the_type(engine: Engine, load: Import)
         brand="Scholl",
         attributes={"asin": "B00"},
     )
-    with reading(engine) as session:
-        assert [event.type for event in user_events(session, "7", 9)] == ["purchase"]
+    with reading(engine) as connection:
+        assert [event.type for event in user_events(connection, "7", 9)] == ["purchase"]
 
 
 def test_amazon_reviews_and_metadata_of_2023_are_understood(engine: Engine, load: Import):
@@ -136,8 +136,8 @@ def test_amazon_reviews_and_metadata_of_2023_are_understood(engine: Engine, load
         images=("l.jpg",),
         attributes={"details": {"Size": 1}},
     )
-    with reading(engine) as session:
-        (event,) = user_events(session, "A", 9)
+    with reading(engine) as connection:
+        (event,) = user_events(connection, "A", 9)
     assert (event.item_id, event.value) == ("B01", 5)
     assert event.time == datetime(2020, 5, 5, 14, 8, 48, 923000, tzinfo=UTC)
 
@@ -208,8 +208,8 @@ def test_ids_of_any_characters_come_through_every_format(engine, load, tmp_path,
         quoted = ('"' + key.replace('"', '""') + f'"{sign}t\n' for key in ANY_IDS)
         content = f"id{sign}title\n" + "".join(quoted)
     assert counts(load("items", name, content)) == (len(ANY_IDS), len(ANY_IDS), 0, 0, 0)
-    with reading(engine) as session:
-        assert list(read_items(session).ids) == sorted(ANY_IDS)
+    with reading(engine) as connection:
+        assert list(read_items(connection).ids) == sorted(ANY_IDS)
 
 
 BAD_ITEMS = """\
@@ -249,8 +249,8 @@ def test_bad_rows_are_told_by_line_and_reason_and_spoil_nothing(engine: Engine, 
     assert reasons[10] == "available: found 'perhaps', expected true or false"
     assert reasons[13].startswith("published_at: is outside the years 1 to 9999 (found 0001-01-01")
     assert "beyond 64 bits" in reasons[17]
-    with reading(engine) as session:
-        assert set(read_items(session).ids) == {"good", "nan"}
+    with reading(engine) as connection:
+        assert set(read_items(connection).ids) == {"good", "nan"}
 
 
 BAD_EVENTS = """\
@@ -319,8 +319,8 @@ def test_strict_leaves_the_database_and_its_items_as_they_were(engine: Engine, l
     with pytest.raises(FeedError, match=r"1 of 9002 rows.*nothing was imported.*jsonl says why"):
         load("items", "a.csv", bad, strict=True)
     assert item(engine, "a").title == "first"
-    with reading(engine) as session:
-        assert len(read_items(session)) == 1
+    with reading(engine) as connection:
+        assert len(read_items(connection)) == 1
     assert counts(load("items", "a.csv", bad.replace("-1", "1"), strict=True)) == (
         9002,
         9001,
@@ -340,8 +340,8 @@ def test_a_file_that_breaks_off_keeps_what_came_before_unless_strict(engine, loa
             import_file(
                 engine, "events", tmp_path / "r.csv.gz", FeedOptions(strict=strict), Settings()
             )
-        with reading(engine) as session:
-            assert bool(user_ids(session)) is kept
+        with reading(engine) as connection:
+            assert bool(user_ids(connection)) is kept
 
 
 def test_json_lines_may_bring_new_columns_at_any_line(engine: Engine, load: Import):
@@ -402,20 +402,22 @@ def test_images_are_found_in_a_folder_and_in_a_tar(engine: Engine, load: Import,
 
 def test_an_event_may_come_before_its_item(engine: Engine, load: Import):
     load("events", "ratings.csv", RATINGS)
-    with reading(engine) as session:
-        assert read_events(session, read_items(session).ids).unknown_items == 3
+    with reading(engine) as connection:
+        assert read_events(connection, read_items(connection).ids).unknown_items == 3
     load("items", "movies.csv", MOVIES)
-    with reading(engine) as session:
-        assert len(read_events(session, read_items(session).ids)) == 3
-        assert get_items(session, ["1", "2", "3"]).keys() == {"1", "2"}
-        assert user_ids(session) == ["1", "2"]
+    with reading(engine) as connection:
+        assert len(read_events(connection, read_items(connection).ids)) == 3
+        assert get_items(connection, ["1", "2", "3"]).keys() == {"1", "2"}
+        assert user_ids(connection) == ["1", "2"]
 
 
 def test_a_session_event_keeps_its_place_and_recommendation(engine: Engine, load: Import):
     text = "session,product_id,event,ts,placement,position,recommendation_id\ns,i,view,2020-01-01,home,3,r\n"
     load("events", "a.csv", text)
-    with reading(engine) as session:
-        context = session.scalars(select(EventRow.context).where(EventRow.session_id == "s")).one()
+    with reading(engine) as connection:
+        context = connection.scalars(
+            select(EventRow.context).where(EventRow.session_id == "s")
+        ).one()
     assert context == {"placement": "home", "position": 3, "recommendation_id": "r"}
 
 

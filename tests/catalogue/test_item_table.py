@@ -27,10 +27,10 @@ ITEMS = [
 
 @pytest.fixture
 def table(engine: Engine) -> ItemTable:
-    with writing(engine) as session:
-        upsert_items(session, ITEMS, NOW)
-    with reading(engine) as session:
-        return read_items(session)
+    with writing(engine) as connection:
+        upsert_items(connection, ITEMS, NOW)
+    with reading(engine) as connection:
+        return read_items(connection)
 
 
 def test_columns_are_in_the_order_of_the_ids(table: ItemTable):
@@ -81,8 +81,8 @@ def test_a_written_table_is_read_back_the_same(table: ItemTable, tmp_path: Path)
 
 
 def test_an_empty_catalogue_is_a_table_too(engine: Engine, tmp_path: Path):
-    with reading(engine) as session:
-        table = read_items(session)
+    with reading(engine) as connection:
+        table = read_items(connection)
     table.write(tmp_path / "items.arrow")
     for empty in (table, ItemTable.read(tmp_path / "items.arrow")):
         assert len(empty) == len(empty.ids) == len(empty.price) == len(empty.brand_codes) == 0

@@ -61,26 +61,26 @@ ANY_IDS = [
 
 
 def put(engine: Engine, *items: Item, now: datetime = NOW) -> Counts:
-    with writing(engine) as session:
-        return upsert_items(session, items, now)
+    with writing(engine) as connection:
+        return upsert_items(connection, items, now)
 
 
 def updated_at(engine: Engine, item_id: str) -> datetime:
-    with reading(engine) as session:
-        return session.scalars(select(ItemRow.updated_at).where(ItemRow.id == item_id)).one()
+    with reading(engine) as connection:
+        return connection.scalars(select(ItemRow.updated_at).where(ItemRow.id == item_id)).one()
 
 
 def test_an_item_comes_back_as_it_was_written(engine: Engine):
     put(engine, FULL)
-    with reading(engine) as session:
-        assert get_item(session, "lamp 1") == FULL
+    with reading(engine) as connection:
+        assert get_item(connection, "lamp 1") == FULL
 
 
 def test_an_id_may_hold_any_character(engine: Engine):
     put(engine, *(Item(id=item_id, title=repr(item_id)) for item_id in ANY_IDS))
-    with reading(engine) as session:
-        assert set(get_items(session, ANY_IDS)) == set(ANY_IDS)
-        assert list(read_items(session).ids) == sorted(ANY_IDS)
+    with reading(engine) as connection:
+        assert set(get_items(connection, ANY_IDS)) == set(ANY_IDS)
+        assert list(read_items(connection).ids) == sorted(ANY_IDS)
 
 
 def test_only_a_real_change_moves_updated_at(engine: Engine):
@@ -95,8 +95,8 @@ def test_of_an_item_given_twice_the_last_one_stays(engine: Engine):
         engine, Item(id="a", title="one"), Item(id="a", title="two"), Item(id="a", title="two")
     )
     assert counts == Counts(added=1, updated=1, unchanged=1)
-    with reading(engine) as session:
-        assert get_item(session, "a") == Item(id="a", title="two")
+    with reading(engine) as connection:
+        assert get_item(connection, "a") == Item(id="a", title="two")
 
 
 def test_more_items_than_one_statement_can_name(engine: Engine):
@@ -107,23 +107,23 @@ def test_more_items_than_one_statement_can_name(engine: Engine):
 
 def test_a_deleted_item_is_gone_until_it_is_put_again(engine: Engine):
     put(engine, FULL)
-    with writing(engine) as session:
-        assert delete_item(session, "lamp 1", LATER)
-        assert not delete_item(session, "lamp 1", LATER)
-        assert not delete_item(session, "never there", LATER)
-    with reading(engine) as session:
-        assert get_item(session, "lamp 1") is None
-        assert len(read_items(session)) == 0
+    with writing(engine) as connection:
+        assert delete_item(connection, "lamp 1", LATER)
+        assert not delete_item(connection, "lamp 1", LATER)
+        assert not delete_item(connection, "never there", LATER)
+    with reading(engine) as connection:
+        assert get_item(connection, "lamp 1") is None
+        assert len(read_items(connection)) == 0
     assert put(engine, FULL, now=LATER) == Counts(added=1)
-    with reading(engine) as session:
-        assert get_item(session, "lamp 1") == FULL
+    with reading(engine) as connection:
+        assert get_item(connection, "lamp 1") == FULL
 
 
 def test_what_was_withdrawn_and_what_is_back_is_told_since_a_moment(engine: Engine):
     put(engine, *(Item(id=name) for name in ("old", "deleted", "hidden", "back", "changed")))
     put(engine, Item(id="back", available=False))
-    with writing(engine) as session:
-        delete_item(session, "deleted", LATER)
+    with writing(engine) as connection:
+        delete_item(connection, "deleted", LATER)
     put(
         engine,
         Item(id="hidden", available=False),
@@ -131,10 +131,10 @@ def test_what_was_withdrawn_and_what_is_back_is_told_since_a_moment(engine: Engi
         Item(id="changed", price=1),
         now=LATER,
     )
-    with reading(engine) as session:
+    with reading(engine) as connection:
         expected = (["deleted", "hidden"], ["back", "changed"])
-        assert withdrawn_since(session, LATER, LATER) == expected
-        assert withdrawn_since(session, LATER + timedelta(microseconds=1), LATER) == ([], [])
+        assert withdrawn_since(connection, LATER, LATER) == expected
+        assert withdrawn_since(connection, LATER + timedelta(microseconds=1), LATER) == ([], [])
 
 
 @pytest.mark.parametrize("look", [withdrawn_since, gone_since])
@@ -144,8 +144,8 @@ def test_what_a_server_asks_every_second_reads_only_what_changed(look, tmp_path:
     migrate(engine)
     asked: list[tuple[str, Any]] = []
     event.listen(engine, "before_cursor_execute", lambda *told: asked.append(told[2:4]))
-    with reading(engine) as session:
-        look(session, NOW, LATER)
+    with reading(engine) as connection:
+        look(connection, NOW, LATER)
     statement, given = asked[-1]
     with engine.connect() as connection:
         (plan,) = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given)
@@ -156,14 +156,14 @@ def test_what_a_server_asks_every_second_reads_only_what_changed(look, tmp_path:
 def test_an_item_is_on_offer_from_its_publication_until_its_expiry(engine: Engine):
     put(engine, Item(id="a", published_at=NOW, expires_at=LATER))
     instant = timedelta(microseconds=1)
-    with reading(engine) as session:
+    with reading(engine) as connection:
         for moment, offered in (
             (NOW - instant, False),
             (NOW, True),
             (LATER - instant, True),
             (LATER, False),
         ):
-            assert withdrawn_since(session, NOW, moment) == (
+            assert withdrawn_since(connection, NOW, moment) == (
                 ([], ["a"]) if offered else (["a"], [])
             )
 
@@ -172,8 +172,8 @@ def test_a_patch_changes_what_it_names_and_none_takes_away(engine: Engine):
     put(engine, FULL)
     changes = {"price": 9, "brand": None, "categories": None, "available": True}
     attributes = {"attributes": {"colour": "blue", "smart": None}}
-    with writing(engine) as session:
-        patched = patch_item(session, "lamp 1", changes | attributes, LATER)
+    with writing(engine) as connection:
+        patched = patch_item(connection, "lamp 1", changes | attributes, LATER)
     expected = FULL.model_copy(
         update={
             "price": 9.0,
@@ -184,8 +184,8 @@ def test_a_patch_changes_what_it_names_and_none_takes_away(engine: Engine):
         }
     )
     assert patched == expected
-    with reading(engine) as session:
-        assert get_item(session, "lamp 1") == expected
+    with reading(engine) as connection:
+        assert get_item(connection, "lamp 1") == expected
 
 
 @pytest.mark.parametrize(
@@ -199,19 +199,19 @@ def test_a_patch_changes_what_it_names_and_none_takes_away(engine: Engine):
 )
 def test_a_patch_that_makes_no_valid_item_is_refused(engine: Engine, changes, message):
     put(engine, FULL)
-    with pytest.raises(InputError, match=message), writing(engine) as session:
-        patch_item(session, "lamp 1", changes, LATER)
-    with reading(engine) as session:
-        assert get_item(session, "lamp 1") == FULL
+    with pytest.raises(InputError, match=message), writing(engine) as connection:
+        patch_item(connection, "lamp 1", changes, LATER)
+    with reading(engine) as connection:
+        assert get_item(connection, "lamp 1") == FULL
 
 
 def test_an_unknown_or_deleted_item_cannot_be_patched(engine: Engine):
     put(engine, FULL)
-    with writing(engine) as session:
-        delete_item(session, "lamp 1", LATER)
+    with writing(engine) as connection:
+        delete_item(connection, "lamp 1", LATER)
         for item_id in ("lamp 1", "never there"):
             with pytest.raises(UnknownItem, match=item_id):
-                patch_item(session, item_id, {"price": 1}, LATER)
+                patch_item(connection, item_id, {"price": 1}, LATER)
 
 
 @pytest.mark.parametrize(
@@ -245,32 +245,32 @@ def test_what_a_database_could_not_keep_is_no_item(wrong):
 def test_times_are_kept_in_utc_to_the_microsecond(engine: Engine):
     east = timezone(timedelta(hours=9))
     put(engine, Item(id="a", published_at=datetime(1969, 7, 20, 1, 2, 3, 4, tzinfo=east)))
-    with reading(engine) as session:
-        found = get_item(session, "a")
+    with reading(engine) as connection:
+        found = get_item(connection, "a")
     assert found and str(found.published_at) == "1969-07-19 16:02:03.000004+00:00"
 
 
 def test_naive_times_are_refused_by_the_table_itself(engine: Engine):
-    with pytest.raises(Exception, match="has no time zone"), writing(engine) as session:
-        upsert_items(session, [Item(id="a")], datetime(2024, 1, 1))
+    with pytest.raises(Exception, match="has no time zone"), writing(engine) as connection:
+        upsert_items(connection, [Item(id="a")], datetime(2024, 1, 1))
 
 
 def test_what_changed_is_told_since_a_moment_the_latest_first_and_can_be_read(engine: Engine):
     put(engine, *(Item(id=name) for name in ("old", "deleted", "a", "b")))
     put(engine, Item(id="b", price=1), Item(id="a", available=False), now=LATER)
     put(engine, Item(id="new", title="New"), now=LATER + timedelta(seconds=1))
-    with writing(engine) as session:
-        delete_item(session, "deleted", LATER)
-    with reading(engine) as session:
-        found = changed_since(session, LATER)
+    with writing(engine) as connection:
+        delete_item(connection, "deleted", LATER)
+    with reading(engine) as connection:
+        found = changed_since(connection, LATER)
         assert found == {"new": to_us(LATER) + 1_000_000, "a": to_us(LATER), "b": to_us(LATER)}
         assert list(found) == ["new", "a", "b"]
         newest = LATER + timedelta(seconds=1)
-        assert any_changed_since(session, newest)
-        assert not any_changed_since(session, newest + timedelta(microseconds=1))
-        some = read_some(session, [*found, "deleted", "never"])  # type: ignore[list-item]
-        every = read_items(session)
+        assert any_changed_since(connection, newest)
+        assert not any_changed_since(connection, newest + timedelta(microseconds=1))
+        some = read_some(connection, [*found, "deleted", "never"])  # type: ignore[list-item]
+        every = read_items(connection)
         wanted = every.ids.ordinals(list(some.ids))
         assert set(some.ids) == set(found)
         assert some.data.equals(every.data.take(wanted))
-        assert len(read_some(session, [])) == 0
+        assert len(read_some(connection, [])) == 0

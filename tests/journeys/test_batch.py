@@ -18,11 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 from apis import running, served_quickly
 from sqlalchemy import Engine, select
-from sqlalchemy.orm import Session
 
 from recsys import batch as batch_module
 from recsys.batch import COLUMNS, Part, Scorer, batch, read_users
-from recsys.catalogue.database import connect, writing
+from recsys.catalogue.database import connect, reading, writing
 from recsys.catalogue.events import Event, append_events
 from recsys.catalogue.items import delete_item, patch_item
 from recsys.catalogue.tables import RecommendationRow
@@ -76,8 +75,8 @@ def buys(engine: Engine, user: str, *items: str, time: datetime | None = None) -
         Event(user_id=user, item_id=item, type="purchase", time=time or datetime.now(UTC))
         for item in items
     ]
-    with writing(engine) as session:
-        append_events(session, bought)
+    with writing(engine) as connection:
+        append_events(connection, bought)
 
 
 def interrupt(
@@ -137,10 +136,10 @@ def test_what_was_withdrawn_since_the_rebuild_is_in_no_slate(
     before = slates(tmp_path / "before")
     deleted, sold_out, run_out = withdrawn = [item for item, _ in before["c3"][:3]]
     now = datetime.now(UTC)
-    with writing(database) as session:
-        delete_item(session, deleted, now)
-        patch_item(session, sold_out, {"available": False}, now)
-        patch_item(session, run_out, {"expires_at": now.isoformat()}, now)
+    with writing(database) as connection:
+        delete_item(connection, deleted, now)
+        patch_item(connection, sold_out, {"available": False}, now)
+        patch_item(connection, run_out, {"expires_at": now.isoformat()}, now)
     batch(database, shop, tmp_path / "after", limit=7)
     after = slates(tmp_path / "after")
     assert set(withdrawn).isdisjoint(item for slate in after.values() for item, _ in slate)
@@ -405,8 +404,8 @@ def table(engine: Engine) -> Slates:
     columns = RecommendationRow.user_id, RecommendationRow.item_id, RecommendationRow.reason
     by_rank = select(*columns).order_by(RecommendationRow.user_id, RecommendationRow.rank)
     found: Slates = {}
-    with Session(engine) as session:
-        for user, item, reason in session.execute(by_rank):
+    with reading(engine) as connection:
+        for user, item, reason in connection.execute(by_rank):
             found.setdefault(user, []).append((item, reason))
     return found
 

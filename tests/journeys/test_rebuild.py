@@ -16,9 +16,8 @@ import pytest
 from command_line import Ended, Recsys
 from PIL import Image
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
-from recsys.catalogue.database import connect
+from recsys.catalogue.database import connect, reading
 from recsys.catalogue.tables import RecommendationRow
 from recsys.config import Settings
 from recsys.embedding.apart import Apart
@@ -262,6 +261,6 @@ def test_from_files_to_slates_on_either_database(
         assert done.returncode == 0, done.stderr
     assert "160 users in 1 files" in done.stdout
     engine = connect(migrated_settings)
-    with Session(engine) as session:
-        assert session.scalar(select(func.count()).select_from(RecommendationRow)) == 800
+    with reading(engine) as connection:
+        assert connection.scalar(select(func.count()).select_from(RecommendationRow)) == 800
     engine.dispose()

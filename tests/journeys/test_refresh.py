@@ -81,8 +81,8 @@ def refresher(engine: Engine, settings: Settings, encoder: TextEncoder) -> Refre
 
 
 def put(engine: Engine, *items: Item) -> None:
-    with writing(engine) as session:
-        upsert_items(session, items, datetime.now(UTC))
+    with writing(engine) as connection:
+        upsert_items(connection, items, datetime.now(UTC))
 
 
 def refreshed(refresher: Refresher) -> Manifest:
@@ -243,8 +243,8 @@ def test_a_changed_price_leaves_every_slate_what_a_rebuild_makes_it_to_the_last_
     engine: Engine, settings: Settings, snapshots: Snapshots, refresher: Refresher
 ) -> None:
     ids = [str(item) for item in recommender(snapshots).items.ids]
-    with writing(engine) as session:
-        patch_item(session, "Cycling/bell/red", {"price": 99.0}, datetime.now(UTC))
+    with writing(engine) as connection:
+        patch_item(connection, "Cycling/bell/red", {"price": 99.0}, datetime.now(UTC))
     refreshed(refresher)
     quick = everyones(recommender(snapshots), ids)
     rebuild(engine, settings, Silent())
@@ -314,14 +314,14 @@ def test_a_changed_text_moves_an_item_and_a_changed_price_moves_nothing(
     put(engine, RAKE)
     first = refreshed(refresher)
     assert similar(recommender(snapshots), RAKE.id)[0].startswith("Garden/")
-    with writing(engine) as session:
-        patch_item(session, RAKE.id, {"price": 1.0}, datetime.now(UTC))
+    with writing(engine) as connection:
+        patch_item(connection, RAKE.id, {"price": 1.0}, datetime.now(UTC))
     second = refreshed(refresher)
     differ = {name for name in first.files if first.files[name] != second.files[name]}
     assert differ == {"items.arrow"}
     change = {"title": "Bicycle saddle, soft", "categories": ["Cycling"]}
-    with writing(engine) as session:
-        patch_item(session, RAKE.id, change, datetime.now(UTC))
+    with writing(engine) as connection:
+        patch_item(connection, RAKE.id, change, datetime.now(UTC))
     refreshed(refresher)
     found = recommender(snapshots)
     assert similar(found, RAKE.id)[0].startswith("Cycling/")
@@ -333,9 +333,9 @@ def test_a_changed_text_moves_an_item_and_a_changed_price_moves_nothing(
 def test_a_withdrawn_item_is_no_business_of_a_refresh_and_comes_back_as_changed(
     engine: Engine, snapshots: Snapshots, refresher: Refresher
 ) -> None:
-    with writing(engine) as session:
-        patch_item(session, "Garden/hose/red", {"available": False}, datetime.now(UTC))
-        delete_item(session, "Garden/hose/plain", datetime.now(UTC))
+    with writing(engine) as connection:
+        patch_item(connection, "Garden/hose/red", {"available": False}, datetime.now(UTC))
+        delete_item(connection, "Garden/hose/plain", datetime.now(UTC))
     assert refresher.refresh() is None
     put(engine, Item(id="Garden/hose/plain", title="Endless hose"))
     refreshed(refresher)
@@ -380,8 +380,8 @@ def test_what_was_committed_late_is_found_by_the_thorough_look(
     begun = datetime.now(UTC)
     put(engine, RAKE)
     refreshed(refresher)
-    with writing(engine) as session:  # as a transaction does that took longer than the overlap
-        upsert_items(session, [Item(id="late", title="Late spade")], begun)
+    with writing(engine) as connection:  # as a transaction does that took longer than the overlap
+        upsert_items(connection, [Item(id="late", title="Late spade")], begun)
     assert refresher.refresh() is None
     monkeypatch.setattr("recsys.refresh.THOROUGH", timedelta(0))
     refreshed(refresher)
@@ -394,11 +394,12 @@ def test_batch_and_single_agree_on_a_refreshed_snapshot(
     import pyarrow.parquet as pq
 
     put(engine, RAKE)
-    with writing(engine) as session:
+    with writing(engine) as connection:
         append_events(
-            session, [Event(user_id="c0", item_id=RAKE.id, type="purchase", time=datetime.now(UTC))]
+            connection,
+            [Event(user_id="c0", item_id=RAKE.id, type="purchase", time=datetime.now(UTC))],
         )
-        delete_item(session, "Garden/rake/plain", datetime.now(UTC))
+        delete_item(connection, "Garden/rake/plain", datetime.now(UTC))
     refreshed(refresher)
     done = batch(engine, settings, tmp_path / "slates", limit=8)
     rows = pq.read_table(tmp_path / "slates").to_pylist()
@@ -422,8 +423,8 @@ def test_files_that_did_not_change_are_shared_and_what_was_sealed_stays_whole(
     engine: Engine, snapshots: Snapshots, refresher: Refresher
 ) -> None:
     base = snapshots.current_id()
-    with writing(engine) as session:
-        patch_item(session, "Garden/rake/red", {"price": 2.0}, datetime.now(UTC))
+    with writing(engine) as connection:
+        patch_item(connection, "Garden/rake/red", {"price": 2.0}, datetime.now(UTC))
     made = refreshed(refresher)
     one, other = (snapshots.folder / each for each in (base, made.id))
     shared = {name for name in made.files if (one / name).samefile(other / name)}
@@ -522,8 +523,8 @@ def test_a_killed_refresh_leaves_the_old_snapshot_and_its_remains_are_cleared_aw
     engine: Engine, home: Path, snapshots: Snapshots, refresher: Refresher, at: str
 ) -> None:
     base = snapshots.current_id()
-    with writing(engine) as session:
-        patch_item(session, "Garden/rake/red", {"price": 2.0}, datetime.now(UTC))
+    with writing(engine) as connection:
+        patch_item(connection, "Garden/rake/red", {"price": 2.0}, datetime.now(UTC))
     command = [sys.executable, "-c", KILLED, str(home), at]
     ended = subprocess.run(command, env=os.environ, check=False, timeout=180)
     assert ended.returncode == -signal.SIGKILL

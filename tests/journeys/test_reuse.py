@@ -93,8 +93,8 @@ def a_night(engine: Engine, snapshots: Snapshots) -> None:
         )
         for n in range(16)
     ]
-    with writing(engine) as session:
-        append_events(session, events)
+    with writing(engine) as connection:
+        append_events(connection, events)
 
 
 def files(snapshots: Snapshots, snapshot: str) -> dict[str, str]:
@@ -137,8 +137,8 @@ def test_what_is_made_from_the_same_is_the_same_to_the_byte(
 ) -> None:
     """A price changes: no vector, no model and no figure depends on it."""
     before = snapshots.current_id()
-    with writing(engine) as session:
-        patch_item(session, "Garden/rake/red", {"price": 99.0}, datetime.now(UTC))
+    with writing(engine) as connection:
+        patch_item(connection, "Garden/rake/red", {"price": 99.0}, datetime.now(UTC))
     old, new = (files(snapshots, each) for each in (before, build().manifest.id))
     differ = {name for name in old if old[name] != new[name]}
     assert differ <= {"items.arrow", "stages.json", "preference/as_of.npy", "report.html"}
@@ -148,8 +148,8 @@ def test_what_is_made_from_the_same_is_the_same_to_the_byte(
 def test_when_models_are_taken_over_a_fresh_fit_would_give_the_same(
     build: Build, engine: Engine, snapshots: Snapshots
 ) -> None:
-    with writing(engine) as session:
-        patch_item(session, "Garden/rake/red", {"price": 99.0}, datetime.now(UTC))
+    with writing(engine) as connection:
+        patch_item(connection, "Garden/rake/red", {"price": 99.0}, datetime.now(UTC))
     taken, fresh = (
         Preference.load(snapshots.folder / build(**how).manifest.id / "preference")
         for how in ({}, {"full": True})
@@ -166,8 +166,8 @@ def test_an_item_on_sale_no_longer_is_measured_anew(
     build: Build, engine: Engine, snapshots: Snapshots
 ) -> None:
     stages = json.loads((snapshots.folder / snapshots.current_id() / "stages.json").read_text())
-    with writing(engine) as session:
-        patch_item(session, "Garden/rake/red", {"available": False}, datetime.now(UTC))
+    with writing(engine) as connection:
+        patch_item(connection, "Garden/rake/red", {"available": False}, datetime.now(UTC))
     basis = build().evaluation.basis
     assert basis is not None
     assert basis.builds == 1  # 0 had it been taken over whole

@@ -245,8 +245,8 @@ def test_a_long_writer_elsewhere_makes_writes_fail_soon_and_reads_wait_for_nothi
         return reply, time.perf_counter() - began
 
     with running(served_quickly(settings)) as client, ThreadPoolExecutor(45) as people:
-        with writing(engine) as session:
-            upsert_items(session, [Item(id="1")], NOW)
+        with writing(engine) as connection:
+            upsert_items(connection, [Item(id="1")], NOW)
             posts = [people.submit(post, client) for _ in range(45)]
             time.sleep(0.5)
             began = time.perf_counter()

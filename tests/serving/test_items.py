@@ -124,21 +124,21 @@ def test_an_item_the_snapshot_did_not_offer_waits_for_the_next_rebuild(api: Api)
 
 
 def test_what_another_process_withdraws_is_gone_soon_and_comes_back(api: Api) -> None:
-    with writing(api.engine) as session:
-        assert delete_item(session, "296", datetime.now(UTC))
-        patch_item(session, "50", {"available": False}, datetime.now(UTC))
-        patch_item(session, "318", {"expires_at": datetime.now(UTC)}, datetime.now(UTC))
+    with writing(api.engine) as connection:
+        assert delete_item(connection, "296", datetime.now(UTC))
+        patch_item(connection, "50", {"available": False}, datetime.now(UTC))
+        patch_item(connection, "318", {"expires_at": datetime.now(UTC)}, datetime.now(UTC))
     until(lambda: not {"296", "50", "318"} & set(slate(api)))
-    with writing(api.engine) as session:
-        patch_item(session, "50", {"available": True}, datetime.now(UTC))
-        patch_item(session, "318", {"expires_at": None}, datetime.now(UTC))
+    with writing(api.engine) as connection:
+        patch_item(connection, "50", {"available": True}, datetime.now(UTC))
+        patch_item(connection, "318", {"expires_at": None}, datetime.now(UTC))
     until(lambda: {"50", "318"} <= set(slate(api)))
     assert "296" not in slate(api)
 
 
 def test_what_was_withdrawn_before_the_server_started_is_not_shown(api: Api) -> None:
-    with writing(api.engine) as session:
-        delete_item(session, "296", datetime.now(UTC))
+    with writing(api.engine) as connection:
+        delete_item(connection, "296", datetime.now(UTC))
     newer = worlds.publish(api.settings.home, api.artefacts, built_at=worlds.BUILT_AT)
     until(lambda: api.get("/health/ready")["snapshot"] == newer)
     assert "296" not in slate(api)
