@@ -2,16 +2,18 @@
 
 import difflib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, NamedTuple, Self, cast
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from sqlalchemy import BigInteger, Connection, Table, select, type_coerce
+from sqlalchemy import BigInteger, Connection, Dialect, Engine, Table, select, type_coerce
+from sqlalchemy.dialects import sqlite
 
-from recsys.catalogue.database import insert_into
+from recsys.catalogue.database import insert_into, writing, writing_by_driver
 from recsys.catalogue.event_log import EventLog, LogBuilder
 from recsys.catalogue.fields import Id, Moment
 from recsys.catalogue.tables import EventRow
@@ -31,6 +33,7 @@ __all__ = [
     "check_type",
     "derived_event_id",
     "read_events",
+    "store_events",
     "user_events",
     "user_ids",
 ]
@@ -132,6 +135,33 @@ def append_events(connection: Connection, events: Sequence[Event]) -> Appended:
     )
     added = cast(Any, result).rowcount
     return Appended(added, len(events) - added)
+
+
+def store_events(engine: Engine, events: Sequence[Event]) -> Appended:
+    """The same in a transaction of its own. Raises DatabaseError."""
+    if engine.dialect.name != "sqlite":
+        with writing(engine) as connection:
+            return append_events(connection, events)
+    statement, values = _driven(engine.dialect)
+    rows = [[value(told[name]) for name, value in values] for told in map(_values, events)]
+    with writing_by_driver(engine) as own:
+        added = own.executemany(statement, rows).rowcount if rows else 0
+    return Appended(added, len(events) - added)
+
+
+@lru_cache(maxsize=8)
+def _driven(dialect: Dialect) -> tuple[str, list[tuple[str, Callable[[Any], Any]]]]:
+    """How `append_events` tells it to the driver: the statement, and its parameters with what is done to each."""
+    columns = [column for column in EVENTS.c if column.name != "arrival"]
+    insert = sqlite.insert(EVENTS).on_conflict_do_nothing(index_elements=["event_id"])
+    keys = [column.name for column in columns]
+    compiled = insert.compile(dialect=dialect, column_keys=keys)
+    done = {c.name: c.type.dialect_impl(dialect).bind_processor(dialect) for c in columns}
+    return str(compiled), [(name, done[name] or _as_it_is) for name in compiled.positiontup or ()]
+
+
+def _as_it_is(value: object) -> object:
+    return value
 
 
 def user_events(

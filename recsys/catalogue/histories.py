@@ -21,9 +21,8 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from recsys.catalogue.database import advice
+from recsys.catalogue.database import failed
 from recsys.catalogue.events import EVENTS
-from recsys.errors import DatabaseError
 from recsys.identity import ItemId
 
 MAPPED = 1 << 36
@@ -79,7 +78,7 @@ class Histories:
                 with closing(self.engine.raw_connection()) as connection:
                     read = [self._read(connection, *one, wanted) for one in given]
         except self.engine.dialect.loaded_dbapi.Error as error:
-            raise self._failed(error) from None
+            raise failed(self.engine, error) from None
         if len(read) == 1:
             return read[0]
         distinct = {row[-1]: row for some in read for row in some}
@@ -101,15 +100,11 @@ class Histories:
                 if own.in_transaction:
                     own.rollback()  # nothing was written
         except sqlite3.Error as error:
-            raise self._failed(error) from None
+            raise failed(self.engine, error) from None
 
     @property
     def _in_process(self) -> bool:
         return self.engine.dialect.name == "sqlite"
-
-    def _failed(self, error: Exception) -> DatabaseError:
-        where = self.engine.url.render_as_string(hide_password=True)
-        return DatabaseError(f"{where}: {error}: {advice(error)}")
 
     def _own(self) -> sqlite3.Connection:
         """This thread's connection, which reads what others have committed by then, out of their memory."""

@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
 from recsys.catalogue.database import reading, writing
-from recsys.catalogue.events import append_events, user_events
+from recsys.catalogue.events import store_events, user_events
 from recsys.catalogue.fields import Id, Moment
 from recsys.catalogue.items import (
     Item,
@@ -90,8 +90,7 @@ async def add_events(
 
     def write(within: Services) -> Response:
         check_events(events, ("body",), within.settings.events)
-        with writing(within.engine) as connection:
-            stored = append_events(connection, events)
+        stored = store_events(within.engine, events)
         within.metrics.events.inc(stored.added)
         return as_json(stored._asdict())
 

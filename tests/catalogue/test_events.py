@@ -1,13 +1,17 @@
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import IntegrityError
 
 from recsys.catalogue.database import connect, migrate, reading, writing
 from recsys.catalogue.events import (
+    EVENTS,
     Appended,
     Context,
     Event,
@@ -16,12 +20,13 @@ from recsys.catalogue.events import (
     check_type,
     derived_event_id,
     read_events,
+    store_events,
     user_events,
     user_ids,
 )
 from recsys.catalogue.histories import Histories
 from recsys.config import EventSettings, Settings
-from recsys.errors import InputError
+from recsys.errors import DatabaseError, InputError
 from recsys.identity import IdMap, ItemId
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -75,6 +80,47 @@ def test_events_that_differ_in_who_what_or_when_are_two(other):
 
 def test_a_derived_id_never_changes_between_versions():
     assert derived_event_id(event(value=4.5, type="rating")) == "33e11201e1f68b623001da5f890b8bd9"
+
+
+def every(engine: Engine) -> list[tuple[Any, ...]]:
+    with reading(engine) as connection:
+        return [tuple(row) for row in connection.execute(select(EVENTS).order_by("arrival"))]
+
+
+def test_stored_at_once_events_are_what_they_are_when_appended(engine: Engine, tmp_path: Path):
+    told = [
+        event(0, "a", context=Context(placement="home", position=3)),
+        event(1, "ü '%s' :x ?", user_id="ann", session_id="s", value=0.5, type="rating"),
+        event(2, "b", session_id="only", event_id="given"),
+        event(0, "a", context=Context(placement="elsewhere")),
+    ]
+    other = connect(Settings(home=tmp_path / "other"))
+    migrate(other)
+    assert store_events(engine, told) == add(other, *told) == Appended(3, 1)
+    assert every(engine) == every(other)
+    assert store_events(engine, told) == Appended(0, 4)
+    assert store_events(engine, []) == Appended()
+    other.dispose()
+
+
+def test_of_events_stored_at_once_all_are_or_none(engine: Engine):
+    nobody = event(1).model_copy(update={"user_id": None})
+    with pytest.raises((IntegrityError, sqlite3.IntegrityError)):
+        store_events(engine, [event(), nobody])
+    assert every(engine) == []
+    assert store_events(engine, [event()]) == Appended(added=1)
+
+
+def test_storing_waits_for_another_writer_and_then_says_so(tmp_path: Path):
+    engine = connect(Settings(home=tmp_path), busy_seconds=0.05)
+    migrate(engine)
+    with (
+        writing(engine),
+        pytest.raises(DatabaseError, match="another process is writing: try again"),
+    ):
+        store_events(engine, [event()])
+    assert store_events(engine, [event()]) == Appended(added=1)
+    engine.dispose()
 
 
 def test_sqlite_finds_all_that_a_history_tells_in_an_index(tmp_path: Path):
