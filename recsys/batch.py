@@ -69,6 +69,9 @@ COLUMNS: dict[str, pa.DataType] = {
 REPEATED = [name for name in COLUMNS if name != "score"]
 """Columns that a file holds as a dictionary of their values."""
 
+RANGED = ["user_id", "rank", "score", "snapshot"]
+"""Columns of whose values a file tells the lowest and the highest. For texts that takes as long as all else of them."""
+
 
 class Run(BaseModel):
     """What a batch run is."""
@@ -242,6 +245,7 @@ class Scorer:
             self.table(part.users),
             draft,
             use_dictionary=REPEATED,  # type: ignore[arg-type]  # its stubs know of no names
+            write_statistics=RANGED,
             store_schema=False,  # texts are texts to who reads them, whatever they were in memory
         )
         draft.replace(part.path)

@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -134,7 +133,7 @@ class Query:
     sources: frozenset[str] | None = None
     """Use only these sources; None: all."""
 
-    @cached_property
+    @property
     def seeds(self) -> Seeds:
         """Context and history as one. What is on the page is no part of the history."""
         history, newer = self.history, np.arange(len(self.history))
@@ -157,7 +156,7 @@ class Query:
             np.concatenate([shown, left.deeds]),
         )
 
-    @cached_property
+    @property
     def segment(self) -> str:
         """Which blend weights apply: `search`, `page`, or by the history `newcomer`, `short`, `returning`, `history`.
 
