@@ -130,14 +130,21 @@ class Facts:
             Groups.of(items),
         )
 
+    def equals(self, other: "Facts") -> bool:
+        """Whether all arrays are the same."""
+        pairs = zip(self._parts().values(), other._parts().values(), strict=True)
+        return all(np.array_equal(one, another) for one, another in pairs)
+
     def write(self, folder: Path) -> None:
         """Write .npy files into a folder, which is made."""
         folder.mkdir(parents=True, exist_ok=True)
-        for name, array in vars(self).items():
-            if name != "groups":
-                write_array(array, folder / f"{name}.npy")
-        for name, value in self.groups._asdict().items():
-            write_array(np.asarray(value), folder / f"groups.{name}.npy")
+        for name, array in self._parts().items():
+            write_array(array, folder / f"{name}.npy")
+
+    def _parts(self) -> dict[str, NDArray[Any]]:
+        own = {name: array for name, array in vars(self).items() if name != "groups"}
+        groups = self.groups._asdict().items()
+        return own | {f"groups.{name}": np.asarray(value) for name, value in groups}
 
     @classmethod
     def load(cls, folder: Path) -> "Facts":

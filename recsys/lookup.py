@@ -38,9 +38,6 @@ class Lookup:
         """Make the table."""
         return cls(ids, _filled(ids))
 
-    def __contains__(self, key: str) -> bool:
-        return self.ordinal(key) != ABSENT
-
     def ordinal(self, key: str) -> int:
         """The ordinal of one id; `ABSENT` if unknown."""
         return int(self.ordinals([key])[0])

@@ -145,7 +145,9 @@ class Artefacts:
                 space.write(folder, name)
         if not links(self.preference, there and there.preference, "preference/*"):
             self.preference.write(folder / "preference")
-        self.facts.write(folder / "facts")
+        same = there is not None and self.facts.equals(there.facts)
+        if not (same and last and _linked(last.folder, folder, "facts/*")):
+            self.facts.write(folder / "facts")
         contents = {
             "spaces": sorted(self.spaces),
             "weights": self.weights,

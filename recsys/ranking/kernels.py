@@ -1081,8 +1081,8 @@ def _strongest_seed(
     first, most, found = asked.starts[n], 0.0, FREE
     for k in range(first, asked.starts[n + 1]):
         start = rows.indptr[asked.seeds[k]]
-        if heard[k] == 0 or faded[k] * rows.data[start] < most:
-            continue  # a row begins with its largest weight
+        if heard[k] == 0 or abs(faded[k] * rows.data[start]) < most:
+            continue  # a row begins with its largest weight, of either sign
         entry = _where(rows.indices, start, start + heard[k], item)
         if entry != FREE:
             part = faded[k] * rows.data[entry]

@@ -18,7 +18,6 @@ from recsys.facts import (
     MATRICES,
     NEVER,
     SOURCES,
-    best_first,
     judged_by,
     newest_first,
     records_of,
@@ -196,11 +195,6 @@ def known_sources(artefacts: Artefacts) -> frozenset[str]:
     missing |= set(MATRICES) - set(artefacts.preference.rows)
     missing |= {"factors"} if artefacts.preference.factors is None else set()
     return frozenset(SOURCES) - missing
-
-
-def standing(values: Floats, until: int) -> Standing:
-    """The items with values above 0, the highest first; the lower item first among equals."""
-    return Standing(best_first(values), until)
 
 
 def item_weights(W: Sparse, fading: float) -> Rows:

@@ -147,7 +147,7 @@ class Recommender:
         account = Account(found.retrieved, found.removed, tuple(failed), found.widened)
         said = [voices.told[segment] for segment in block.segments.tolist()]
         places = (ranked.total, ranked.names, ranked.parts, said, phrase, named)
-        return Slates(block, picked, *places, account, self.items)
+        return Slates(picked, *places, account, self.items)
 
     def candidates(self, block: Block) -> Candidates:
         """What `answer` would blend: the items found and kept, judged by every source."""

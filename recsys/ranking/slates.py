@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from recsys.catalogue.item_table import ItemTable
 from recsys.facts import SOURCES
 from recsys.identity import Floats, ItemId, Mask, Ordinals
-from recsys.ranking.block import Block, Lists
+from recsys.ranking.block import Lists
 from recsys.ranking.candidates import Slate, Suggestion
 from recsys.ranking.filters import FILTERS
 from recsys.ranking.reasons import PHRASES
@@ -61,7 +61,6 @@ class Accounted(NamedTuple):
 class Slates:
     """The answers to a block, one behind the other."""
 
-    block: Block
     items: Lists
     """Best first."""
     scores: Floats

@@ -124,9 +124,7 @@ class Api(FastAPI):
 
     def __init__(self, metrics: Metrics, **about: Any) -> None:  # noqa: ANN401  FastAPI's own
         super().__init__(**about)
-        for (
-            part
-        ) in PARTS:  # as they are: with `include_router` each request would be looked up twice
+        for part in PARTS:  # `include_router` would have each request looked up twice
             self.router.routes.extend(part.router.routes)
         asking = (route for route in self.router.routes if isinstance(route, Asking))
         self._slates = [route for route in asking if route.by_address]

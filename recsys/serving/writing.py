@@ -38,6 +38,11 @@ DECIMALS = 6
 
 UNIT = 10**DECIMALS
 
+LARGEST = 10.0**12
+"""Of a score that is written: 18 digits fit into a whole number."""
+
+NULL = _bytes(b"null")
+
 BACKSLASH, HEX = ord("\\"), _bytes(b"0123456789abcdef")
 
 LONGEST_ESCAPE = len(r"\u0000")
@@ -102,6 +107,8 @@ def write(
     """
     most = 0
     for k in range(len(items)):
+        if not (0 <= items[k] < len(ids.edges) - 1 and named[k] < len(ids.edges) - 1):
+            raise IndexError("there is no such item")
         _fetch(ids, titles, items[k])
         if named[k] >= 0:
             _fetch(ids, titles, named[k])
@@ -192,7 +199,9 @@ def _whole(text: Bytes, at: int, number: int) -> int:
 
 @compiled
 def _decimal(text: Bytes, at: int, number: float) -> int:
-    """With as many decimals as it has, at least one."""
+    """With as many decimals as it has, at least one; null where it is none, or beyond what is counted in `UNIT`."""
+    if not abs(number) < LARGEST:
+        return _put(text, at, NULL)
     parts = int(np.rint(np.float64(number) * UNIT))
     if parts < 0:
         text[at] = ord("-")

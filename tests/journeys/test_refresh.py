@@ -428,7 +428,7 @@ def test_files_that_did_not_change_are_shared_and_what_was_sealed_stays_whole(
     made = refreshed(refresher)
     one, other = (snapshots.folder / each for each in (base, made.id))
     shared = {name for name in made.files if (one / name).samefile(other / name)}
-    assert {"text.rows.npy", "preference/cooccurrence.data.npy"} <= shared
+    assert {"text.rows.npy", "preference/cooccurrence.data.npy", "facts/records.npy"} <= shared
     assert {name: sha256(other / name) for name in made.files} == made.files
     Snapshots(snapshots.folder).verify(base)
 

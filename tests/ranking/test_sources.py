@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from recsys.config import IndexSettings
 from recsys.embedding.encoder import EncoderCard, unit_rows
 from recsys.embedding.vectors import VectorTable
-from recsys.facts import NEVER
+from recsys.facts import NEVER, best_first
 from recsys.identity import Floats, IdMap
 from recsys.index.space import Space, build_space
 from recsys.preference.pruning import loudest_first
@@ -19,10 +19,10 @@ from recsys.ranking.candidates import History, Query
 from recsys.ranking.knowledge import (
     Again,
     Knowledge,
+    Standing,
     content,
     item_weights,
     knowing,
-    standing,
 )
 from recsys.ranking.reasons import deeds
 from recsys.ranking.sources import Alone
@@ -103,17 +103,20 @@ def test_rows_agree_with_the_dense_product_of_what_is_heard(alike: bool) -> None
     strength = rng.choice([-0.7, 0.7], size=8) if alike else rng.normal(size=8)
     asked = query(history.tolist(), strength.tolist())
     opinion = rows(asked, csr_array(dense.astype(np.float32)))
-    expected = np.zeros(40)
-    for row, weight in zip(dense[history], strength, strict=True):
+    expected, most, loudest = np.zeros(40), np.zeros(40), np.full(40, -1)
+    for seed, row, weight in zip(history, dense[history], strength, strict=True):
         heard = np.ceil(np.count_nonzero(row) * min(1, abs(weight) / strength.max()))
         largest = np.argsort(-np.abs(row), kind="stable")[: int(heard)]
         expected[largest] += weight * row[largest]
+        louder = largest[weight * row[largest] > most[largest]]
+        most[louder], loudest[louder] = weight * row[louder], seed
     if alike:
         assert expected == pytest.approx(strength @ dense[history])
     assert opinion.scores(list(range(40))) == pytest.approx(expected, abs=1e-5)
     best = [n for n in np.argsort(-expected, kind="stable") if expected[n] > 0]
     assert opinion.best(10) == best[:10]
     assert opinion.best(40) == best
+    assert opinion.because(list(range(40))) == loudest.tolist()
 
 
 def test_a_dislike_makes_no_like_less_heard() -> None:
@@ -138,7 +141,7 @@ def test_what_is_not_available_takes_no_places() -> None:
 
 def test_popularity_lists_what_is_known_best_first() -> None:
     values = np.array([1, 0, 5, 0], dtype=np.float32)
-    popular = standing(values, NOW_US)
+    popular = Standing(best_first(values), NOW_US)
     opinion = Asked(
         knowing(4, popular=popular, values={"popular": values}), "popular", query([], [])
     )

@@ -31,6 +31,7 @@ WRONG = [
     ("PATCH", "/v1/items/none", {}, 404, "unknown_item", "there is no item 'none'"),
     ("GET", "/v1/items/none/similar", None, 404, "unknown_item", "there is no item 'none'"),
     ("POST", "/v1/items/296", None, 405, "method_not_allowed", "it takes DELETE, GET, PATCH, PUT"),
+    ("POST", "/v1/users/1/recommendations", {}, 405, "method_not_allowed", "it takes GET"),
     ("PUT", "/v1/events", None, 405, "method_not_allowed", "it takes POST"),
     (
         "GET",

@@ -48,7 +48,6 @@ def catalogue() -> ItemTable:
 def slates(starts: list[int], items: list[int], scores: list[float], named: list[int]) -> Slates:
     phrases = [PHRASES.index(Phrase("goes with *", "*")), PHRASES.index(Phrase("promoted"))]
     return Slates(
-        block=None,  # type: ignore[arg-type]
         items=Lists(np.array(starts), np.array(items)),
         scores=np.array(scores, dtype=np.float32),
         names=(),
@@ -105,6 +104,14 @@ def test_each_slate_has_its_own_text_and_some_may_be_empty() -> None:
     assert [[place["rank"] for place in read(text)] for text in texts] == [[], [1, 2], [], [1], []]
     assert read(texts[1])[1]["reason"] == f"goes with *{TITLES[5]}*"
     assert read(texts[3])[0]["reason"] == "promoted"
+
+
+def test_what_is_no_item_and_no_score_is_loud_or_null() -> None:
+    for item, named in ((ABSENT, ABSENT), (len(TITLES), ABSENT), (0, len(TITLES))):
+        with pytest.raises(IndexError, match="no such item"):
+            in_json(slates([0, 1], [item], [1.0], [named]))
+    for score in (np.nan, np.inf, -np.inf, 1e30):
+        assert read(in_json(slates([0, 1], [0], [score], [ABSENT]))[0])[0]["score"] is None
 
 
 def test_some_places_are_shown_from_a_rank_on() -> None:
