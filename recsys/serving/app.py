@@ -128,7 +128,7 @@ class Api(FastAPI):
             self.router.routes.extend(part.router.routes)
         asking = (route for route in self.router.routes if isinstance(route, Asking))
         self._slates = [route for route in asking if route.by_address]
-        self._to_its_route = Edge(_to_its_route, metrics)
+        self._straight = Edge(_to_its_route, metrics)
         self.add_middleware(Edge, metrics=metrics)
         for kind in (RequestValidationError, HTTPError):  # FastAPI has answers of its own to these
             self.add_exception_handler(kind, _refusal)
@@ -140,7 +140,7 @@ class Api(FastAPI):
             for route in self._slates:
                 if route.takes(scope):
                     scope["app"] = self
-                    await self._to_its_route(scope, receive, send)
+                    await self._straight(scope, receive, send)
                     return
         await super().__call__(scope, receive, send)
 
