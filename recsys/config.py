@@ -306,7 +306,7 @@ class SnapshotSettings(Section):
     """What is published, and what is kept."""
 
     tolerance: Fraction = 0.05
-    """A build whose NDCG@10 is lower than the current one's by more than this share is refused."""
+    """A build whose NDCG@10 is lower than the current one's by more than this share, and surely so, is refused."""
     max_shrink: Fraction = 0.5
     """A build that lost more than this share of the current one's available items is refused."""
     keep: Positive = 5

@@ -1,5 +1,6 @@
 """May a build be published? What it measured, against popularity and the snapshot that it would replace."""
 
+import math
 from datetime import datetime
 
 import numpy as np
@@ -11,6 +12,7 @@ from recsys.evaluation.result import (
     FIRST_EVENT,
     FIRST_VISITS,
     HEADLINE,
+    Estimate,
     Evaluation,
     Slice,
 )
@@ -24,11 +26,16 @@ FLOORS = (COLD_ALONE, FIRST_EVENT, FIRST_VISITS)
 
 
 def gate(
-    new: Manifest, current: Manifest | None, rival: Evaluation | None, settings: SnapshotSettings
+    new: Manifest,
+    current: Manifest | None,
+    evaluation: Evaluation,
+    rival: Evaluation | None,
+    settings: SnapshotSettings,
 ) -> str | None:
     """Why the new build must not be published; None if it may be.
 
-    rival: the current snapshot's evaluation; None where its figures are not comparable with the new ones.
+    evaluation: the new build's. rival: the current snapshot's; None where its figures are not comparable with the new
+    ones. It was asked other queries: what lies within the interval of the difference may be chance and is no reason.
     """
     if not new.counts["available"]:
         return "no item is available, published and not expired: there would be nothing to show"
@@ -39,20 +46,28 @@ def gate(
                 f"the catalogue shrank from {current.counts['available']} available items to "
                 f"{new.counts['available']}, more than snapshots.max_shrink = {settings.max_shrink:g} allows"
             )
-    theirs = rival.metrics() if rival else {}
-    if not new.metrics:
+    if not evaluation.measured:
         left = "too few events are left to measure this build, though the current one was measured"
-        return left if theirs else None
-    mine, bars = new.metrics["blend.ndcg@10"], {"popularity": new.metrics["popularity.ndcg@10"]}
-    if theirs:
-        bars["the current snapshot"] = theirs["blend.ndcg@10"]
-    for name, bar in bars.items():
-        if not mine >= (1 - settings.tolerance) * bar:  # also refuses NaN
+        return left if rival and rival.measured else None
+    mine = evaluation.models[BLEND].metrics[HEADLINE]
+    bars = {"popularity": (evaluation.models["popularity"].metrics[HEADLINE], 0.0)}
+    if rival and rival.measured:
+        theirs = rival.models[BLEND].metrics[HEADLINE]
+        bars["the current snapshot"] = theirs, math.hypot(_doubt(mine), _doubt(theirs))
+    for name, (bar, chance) in bars.items():
+        if not mine.value >= (1 - settings.tolerance) * bar.value - chance:  # also refuses NaN
             return (
-                f"NDCG@10 on held-out events is {mine:.4f}, that of {name} {bar:.4f}: "
+                f"NDCG@10 on held-out events is {interval(mine, '.4f')}, that of {name} {interval(bar, '.4f')}: "
                 f"lower by more than snapshots.tolerance = {settings.tolerance:g}"
             )
     return None
+
+
+def _doubt(estimate: Estimate) -> float:
+    """Half of its interval; 0 where there is none."""
+    if estimate.low is None or estimate.high is None:
+        return 0.0
+    return (estimate.high - estimate.low) / 2
 
 
 def floors(new: Evaluation, current: Evaluation | None, settings: Settings) -> str | None:

@@ -149,8 +149,9 @@ class _Build:
         """Why it must not be published; None if it may be."""
         then = last.evaluation if last else None
         rival = then if then and comparable(self.evaluation, then) else None
+        current = last.manifest if last else None
         return (
-            gate(self.manifest, last.manifest if last else None, rival, settings.snapshots)
+            gate(self.manifest, current, self.evaluation, rival, settings.snapshots)
             or floors(self.evaluation, rival, settings)
             or probe(self.artefacts, settings, self.manifest.built_at)
         )

@@ -1,6 +1,6 @@
 """How long does a night's rebuild take when 1 % of the items and of the events are new, beside a full one?
 
-usage: python scripts/bench/rebuild.py [--items 1000] [--events N] [--nights 5] [--queries 500] [--json]
+usage: python scripts/bench/rebuild.py [--items 1000] [--events N] [--nights 5] [--queries 20000] [--json]
 
 A made-up shop (worldly.py) with texts of words that its clusters share is built in full, then night by night after
 1 % more items (half of them new, half with another text) and 1 % more events; then the last world is built in full
@@ -237,7 +237,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--items", type=int, default=1_000)
     parser.add_argument("--events", type=int, help="ten for each item, if left out")
     parser.add_argument("--nights", type=int, default=5, help="at most 6: the seventh learns again")
-    parser.add_argument("--queries", type=int, default=500, help="evaluation.max_queries")
+    parser.add_argument("--queries", type=int, default=20_000, help="evaluation.max_queries")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="the last line is a JSON object")
     parser.add_argument("--build", type=Path, help=argparse.SUPPRESS)

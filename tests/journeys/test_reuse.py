@@ -246,7 +246,7 @@ def test_figures_of_another_kind_of_test_are_no_bar(
     claimed = evaluation.model_copy(update={"models": models})
     manifest = snapshots.manifest(current)
     settings = Settings().snapshots
-    assert "the current snapshot" in (gate(manifest, manifest, claimed, settings) or "")
+    assert "the current snapshot" in (gate(manifest, manifest, evaluation, claimed, settings) or "")
     path.write_text(claimed.to_json())
     renewed = manifest.model_copy(
         update={"files": {**manifest.files, "evaluation.json": sha256(path)}}
