@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
 err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 110)
 
+MOST_TOLD = 20
+"""Items with contents that cannot be used, named on the terminal."""
+
 app = typer.Typer(
     help="Documents in, good recommendations out: import a catalogue and its events, rebuild, serve.",
     no_args_is_help=True,
@@ -191,14 +194,40 @@ def _import(
     from recsys.catalogue.importing import import_file
 
     options = replace(options, columns=parse_map(mapping or []))
-    settings = _settings()
+    settings, at_addresses = _settings(), False
     with _database(settings) as engine, Bars(out, err) as bars:
         check_schema(engine)
         for file in files:
             advance = bars.task(f"importing {kind} from {file.name}")
             summary = import_file(engine, kind, file, options, settings, advance)
+            at_addresses |= summary.at_addresses > 0 and settings.embedding.image_model != "none"
             bars.done()
             bars.print(_described(file, kind, summary))
+        problems = _fetch(engine, settings, bars) if at_addresses else {}
+    _tell(problems, settings)
+
+
+def _fetch(engine: "Engine", settings: Settings, bars: Bars) -> dict[str, str]:
+    """Fetch the pictures of the catalogue that are not here yet. Gives the items where one did not come, and why."""
+    from recsys.catalogue.database import reading
+    from recsys.catalogue.items import read_items
+    from recsys.embedding.pictures import Pictures
+    from recsys.rebuild import fetch_pictures
+
+    with reading(engine) as connection:
+        items = read_items(connection)
+    images = [tuple(locations or ()) for locations in items.data["images"].to_pylist()]
+    asked = set(fetch_pictures(images, settings, bars))
+    fetched = Pictures.of(settings).fetched
+    bars.print(
+        f"{sum(address in fetched for address in asked):,} of {len(asked):,} pictures fetched"
+    )
+    missed = {address: why for address in asked if (why := fetched.problem(address))}
+    return {
+        item: "; ".join(missed[location] for location in mine if location in missed)
+        for item, mine in zip(items.ids, images, strict=True)
+        if not missed.keys().isdisjoint(mine)
+    }
 
 
 def _described(file: Path, kind: "Kind", summary: "Summary") -> str:
@@ -241,7 +270,7 @@ def rebuild(
     with _database(settings) as engine, Bars(out, err) as bars:
         outcome = run(engine, settings, bars, force=force, full=full)
     out.print(table(outcome.evaluation))
-    _tell_problems(outcome.vectors)
+    _tell_problems(outcome.vectors, settings)
     if outcome.overruled:
         err.print(
             f"[yellow]published by --force although {escape(outcome.overruled)}[/]", soft_wrap=True
@@ -259,15 +288,30 @@ def rebuild(
     out.print(f"published snapshot [bold]{manifest.id}[/]; report: {report}", soft_wrap=True)
 
 
-def _tell_problems(vectors: "Mapping[str, Embedded]") -> None:
-    """Which items' texts or pictures could not be used; the first of them by name."""
-    problems = [(item, why) for each in vectors.values() for item, why in each.problems.items()]
-    for item, why in problems[:20]:
-        err.print(f"[yellow]item {escape(item)}:[/] {escape(why)}", soft_wrap=True)
-    if len(problems) > 20:
-        err.print(f"[yellow]and {len(problems) - 20} more items with unusable content[/]")
+def _tell_problems(vectors: "Mapping[str, Embedded]", settings: Settings) -> None:
+    """Which items' texts or pictures could not be used."""
+    problems: dict[str, str] = {}
+    for each in vectors.values():
+        for item, why in each.problems.items():
+            problems[item] = f"{problems[item]}; {why}" if item in problems else why
+    _tell(problems, settings)
     for file in (file for each in vectors.values() for file in each.damaged):
         err.print(f"[yellow]{escape(file)} was damaged; its contents were embedded again[/]")
+
+
+def _tell(problems: "Mapping[str, str]", settings: Settings) -> None:
+    """Items and what is wrong with their contents: the first of them here, all of them in a file."""
+    if not problems:
+        return
+    for item, why in list(problems.items())[:MOST_TOLD]:
+        err.print(f"[yellow]item {escape(item)}:[/] {escape(why)}", soft_wrap=True)
+    file = settings.home / "rejects" / "contents.jsonl"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", encoding="utf-8", errors="backslashreplace") as lines:
+        for item, why in problems.items():
+            print(json.dumps({"item": item, "problem": why}, ensure_ascii=False), file=lines)
+    more = f", and {len(problems) - MOST_TOLD:,} more" if len(problems) > MOST_TOLD else ""
+    err.print(f"[yellow]these{more}, are listed in {escape(str(file))}[/]", soft_wrap=True)
 
 
 @app.command()

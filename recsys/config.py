@@ -165,6 +165,21 @@ class EmbeddingSettings(Section):
     """Speed: contents per forward pass, at most."""
 
 
+class FetchingSettings(Section):
+    """How pictures come from the addresses that a catalogue gives (`https://...`): once each, then they are kept."""
+
+    seconds: float = Field(default=20.0, gt=0)
+    """What one picture may take, redirects included."""
+    megabytes: float = Field(default=50.0, gt=0)
+    """What one picture or video may have."""
+    tries: Positive = 3
+    """How often it is tried, with longer and longer pauses between, where a server or the network fails."""
+    at_once: Positive = 16
+    """Speed: pictures fetched together."""
+    private_hosts: tuple[str, ...] = ()
+    """Names, or `name:port`, from which pictures are fetched although they are not at a public address: your own."""
+
+
 class IndexSettings(Section):
     """How the neighbours of a vector are found."""
 
@@ -344,6 +359,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     events: EventSettings = EventSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
+    fetching: FetchingSettings = FetchingSettings()
     index: IndexSettings = IndexSettings()
     preference: PreferenceSettings = PreferenceSettings()
     ranking: RankingSettings = RankingSettings()

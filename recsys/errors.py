@@ -4,6 +4,7 @@
     ├── ConfigError          a setting is unknown, malformed or contradictory
     ├── InputError           what the caller gave cannot be used
     │   ├── FeedError        a file to import is missing, unreadable or lacks a needed column
+    │   ├── ContentError     a text or a picture cannot be embedded
     │   ├── QueryError       a request contradicts itself or asks what this build cannot do
     │   └── UnknownItem      an item id that is not in the catalogue
     ├── DatabaseError        the database is unreachable or its schema is not this version's
@@ -37,6 +38,10 @@ class InputError(RecsysError):
 
 class FeedError(InputError):
     """A file to import is missing, unreadable or lacks a needed column."""
+
+
+class ContentError(InputError):
+    """A text or a picture cannot be embedded: it is empty, broken, too large or not there."""
 
 
 class QueryError(InputError):

@@ -6,7 +6,7 @@ changes until the one rename at the end; killed at any moment, the old snapshot 
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -27,7 +27,9 @@ from recsys.config import Settings
 from recsys.embedding.apart import Apart
 from recsys.embedding.contents import Embeddable, contents
 from recsys.embedding.encoder import Encoder
+from recsys.embedding.fetching import fetch, wanted
 from recsys.embedding.image import load_image_encoder
+from recsys.embedding.pictures import Pictures
 from recsys.embedding.text import load_text_encoder
 from recsys.embedding.vectors import Embedded, VectorTable, embed_items
 from recsys.errors import BuildError, GateRefused, SnapshotError
@@ -294,9 +296,22 @@ def embed(
     progress.task("embedding")
     if any(texts) and (reader := encoder or load_text_encoder(settings.embedding, vectors)):
         found["text"] = _embed("texts", items, texts, reader, settings, progress)
-    if any(images) and (pictures := load_image_encoder(settings.embedding, vectors)):
-        found["image"] = _embed("pictures", items, images, pictures, settings, progress)
+    if any(images) and (viewer := load_image_encoder(settings.embedding, vectors)):
+        fetch_pictures(images, settings, progress)
+        found["image"] = _embed("pictures", items, images, viewer, settings, progress)
     return found
+
+
+def fetch_pictures(
+    images: Iterable[Embeddable], settings: Settings, progress: Progress
+) -> list[str]:
+    """Fetch the pictures among these that lie at addresses and are not here yet. Gives the addresses asked."""
+    pictures = Pictures.of(settings)
+    missing = wanted((location for each in images for location in each or ()), pictures)
+    if missing:
+        advance = progress.task("fetching pictures", len(missing))
+        fetch(missing, pictures, settings.fetching, advance)
+    return missing
 
 
 def arrange(
@@ -347,7 +362,7 @@ def _embed(
 ) -> Embedded:
     advance = progress.task(f"embedding {name}", len(items))
     folder = settings.home / "vectors"
-    return embed_items(items.ids, given, encoder, folder, settings.embedding, advance)
+    return embed_items(items.ids, given, encoder, folder, Pictures.of(settings), advance)
 
 
 def evaluate(

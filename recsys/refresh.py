@@ -26,7 +26,9 @@ from recsys.catalogue.items import changed_since, read_some
 from recsys.config import EmbeddingSettings, Settings
 from recsys.embedding.contents import Embeddable, contents
 from recsys.embedding.encoder import Encoder
+from recsys.embedding.fetching import fetch
 from recsys.embedding.image import load_image_encoder
+from recsys.embedding.pictures import Pictures
 from recsys.embedding.text import load_text_encoder
 from recsys.embedding.vectors import Embedded, embed_items
 from recsys.errors import BuildError, EncoderError, NoSnapshot, Superseded
@@ -52,6 +54,9 @@ COMPARED_AT_ONCE = 1_000
 
 MOST_TOLD = 10
 """Contents that cannot be used, of which the log tells at a time."""
+
+IMPATIENT = {"seconds": 4.0, "tries": 1}
+"""Settings of fetching: what does not come soon is left to the next rebuild, and the items need not wait for it."""
 
 LONGEST_PAUSE = 300.0
 """Seconds, after many failures."""
@@ -217,7 +222,11 @@ class Refresher:
                 f"what embedding.{name}_model and embedding.text_fields ask for: set them back, or `recsys rebuild`"
             )
         self._encoders[name] = encoder
-        return embed_items(ids, given, encoder, folder, self._settings.embedding, known=False)
+        pictures = Pictures.of(self._settings)
+        if name == "image":
+            locations = (location for each in given for location in each or ())
+            fetch(locations, pictures, self._settings.fetching.model_copy(update=IMPATIENT))
+        return embed_items(ids, given, encoder, folder, pictures, known=False)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@
     database_url        its URL
     recsys              runs the command line in this process
     artefacts           what a build makes of the small world in worlds.py
+    tiny_clip           a folder with a CLIP of random weights
+    tiny_detector       a folder with a detection model of random weights
 
 The migrations run once per kind and test run; each test gets a copy of the result.
 """
@@ -83,6 +85,24 @@ def artefacts(tmp_path_factory: pytest.TempPathFactory) -> "Artefacts":
     built = worlds.build(engine, settings)
     engine.dispose()
     return built
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import models
+
+    folder = tmp_path_factory.mktemp("clip") / "tiny-clip"
+    models.save_clip(folder, tmp_path_factory.mktemp("parts"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import models
+
+    folder = tmp_path_factory.mktemp("detector") / "tiny-yolos"
+    models.save_detector(folder)
+    return folder
 
 
 @pytest.fixture

@@ -10,6 +10,11 @@ Locate = Callable[[str], str | None]
 """Item id -> image location, or None where there is no such image."""
 
 
+def is_address(location: str) -> bool:
+    """Whether it is to be fetched, and is no path."""
+    return "://" in location
+
+
 def no_images(_item_id: str) -> None:
     """The locator of a feed without images."""
 

@@ -20,7 +20,7 @@ from recsys.catalogue.database import writing
 from recsys.catalogue.events import Event, append_events, check_type
 from recsys.catalogue.feeds import Record, read_columns, read_records
 from recsys.catalogue.fields import explain
-from recsys.catalogue.images import image_locator, no_images
+from recsys.catalogue.images import image_locator, is_address, no_images
 from recsys.catalogue.items import Counts, Item, upsert_items
 from recsys.catalogue.rejects import Rejects
 from recsys.catalogue.rows import need_event_columns, need_item_columns, read_event, read_item
@@ -65,6 +65,8 @@ class Summary:
     rejected: int
     images: int
     """Items with an image."""
+    at_addresses: int
+    """Those with one that is to be fetched."""
     rejects: Path | None
     """The rejects file; None when every row was used."""
     columns: Mapping[str, tuple[str, ...]]
@@ -139,14 +141,16 @@ def _run(
 ) -> Summary:
     found = read_columns(path)
     file = options.rejects or settings.home / "rejects" / f"{path.name}.{target.kind}.jsonl"
-    rows, images, written = 0, 0, Counts()
+    rows, images, at_addresses, written = 0, 0, 0, Counts()
     with Rejects(file) as rejects, _transactions(engine, options.strict) as transaction:
         for columns, records in _chunks(path, found, target, options):
             good = list(_accepted(records, columns, target, rejects))
             with transaction() as connection:
                 written = _sum(written, target.write(connection, good))
             rows += len(records)
-            images += sum(isinstance(row, Item) and bool(row.images) for row in good)
+            pictures = [row.images for row in good if isinstance(row, Item) and row.images]
+            images += len(pictures)
+            at_addresses += sum(any(map(is_address, some)) for some in pictures)
             if progress:
                 progress(rows)
         if options.strict and rejects.count:
@@ -159,6 +163,7 @@ def _run(
         *written,
         rejected=rejects.count,
         images=images,
+        at_addresses=at_addresses,
         rejects=file if rejects.count else None,
         columns=columns.fields,
     )

@@ -58,7 +58,7 @@ class BatchedModel:
     def encode(self, texts: Sequence[str]) -> Floats:
         """(len(texts), dim) unit rows. Not for two threads at once: tokenizers do not bear it."""
         rows = np.empty((len(texts), self._dim), dtype=np.float32)
-        with _one_core_each() as threads, ThreadPoolExecutor(threads) as pool:
+        with one_core_each() as threads, ThreadPoolExecutor(threads) as pool:
             running: deque[Future[None]] = deque()
             for places, tokens in self._batches(texts):
                 running.append(pool.submit(self._fill, rows, places, tokens))
@@ -190,7 +190,7 @@ def _mask(tokens: Sequence[Tokens]) -> "torch.Tensor":
 
 
 @contextmanager
-def _one_core_each() -> Iterator[int]:
+def one_core_each() -> Iterator[int]:
     """Threads made within compute alone; gives the number of them that keeps torch's cores busy."""
     import torch
 

@@ -1,17 +1,12 @@
 """Pictures become vectors: EfficientNet-Lite0 offline, or the CLIP family through sentence-transformers.
 
-    location --read_image--> bytes --decode_image--> RGB picture --encoder--> one unit vector
-
-A location is a path, or a path through an uncompressed tar: `posters.tar/posters/1.jpg`.
+location --Pictures--> bytes --decode--> RGB pictures --encoder--> unit vectors --their mean--> one unit vector
 """
 # ruff: noqa: PLC0415  torch takes seconds to import: not before a model is loaded
 
 import hashlib
-import io
-import tarfile
-import warnings
 from collections.abc import Sequence
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,69 +121,6 @@ def load_image_encoder(
     if settings.image_model == "offline":
         return _load_lite(settings)
     return _load_clip(settings, vectors)
-
-
-def open_image(location: str, root: Path) -> Image.Image:
-    """The RGB picture at this location. Raises EncoderError saying what is wrong with it."""
-    return decode_image(read_image(location, root))
-
-
-def read_image(location: str, root: Path) -> bytes:
-    """The file at this location; relative ones start at `root`. Raises EncoderError if it is not there."""
-    if "://" in location:
-        raise EncoderError(f"{location} is an address; download it and give its path")
-    path = root / location
-    try:
-        if archive := next((part for part in path.parents if _is_tar(part)), None):
-            return _read_member(archive, path.relative_to(archive).as_posix())
-        if not path.is_file():
-            raise EncoderError(f"{path} is not a file")
-        return path.read_bytes()
-    except (OSError, ValueError, tarfile.TarError) as error:
-        raise EncoderError(f"{path} cannot be read: {error}") from None
-
-
-def decode_image(data: bytes) -> Image.Image:
-    """RGB, upright, at most 512 a side, on white where it was transparent. Raises EncoderError."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.filterwarnings("ignore", module="PIL")  # odd metadata is no reason to refuse
-            with Image.open(io.BytesIO(data)) as image:
-                image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-                return _on_white(ImageOps.exif_transpose(image))
-    except Exception as error:  # decoders fail in many ways on broken files
-        raise EncoderError(f"not a readable picture: {error or repr(error)}") from None
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layered = image.convert("RGBA")
-    paper = Image.new("RGBA", layered.size, "white")
-    return Image.alpha_composite(paper, layered).convert("RGB")
-
-
-def _is_tar(path: Path) -> bool:
-    return path.suffix == ".tar" and path.is_file()
-
-
-def _read_member(archive: Path, member: str) -> bytes:
-    about = archive.stat()
-    place = _members(archive, about.st_mtime_ns, about.st_size).get(member)
-    if place is None:
-        raise EncoderError(f"{archive} holds no file {member}")
-    offset, size = place
-    with archive.open("rb") as file:
-        file.seek(offset)
-        return file.read(size)
-
-
-@lru_cache(maxsize=16)
-def _members(archive: Path, _changed_at: int, _size: int) -> dict[str, tuple[int, int]]:
-    """Name -> (offset, size): the archive is walked through once, not once per picture."""
-    with tarfile.open(archive, "r:") as tar:
-        return {entry.name: (entry.offset_data, entry.size) for entry in tar if entry.isreg()}
 
 
 def _lite_pixels(picture: Image.Image) -> Floats:

@@ -10,19 +10,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.sparse import csr_array
 
-from recsys.config import EmbeddingSettings
 from recsys.embedding.encoder import Encoder, EncoderCard, unit_rows
-from recsys.embedding.image import decode_image, read_image
-from recsys.embedding.store import Key, VectorStore, content_key
-from recsys.errors import EncoderError
+from recsys.embedding.intake import take_pictures, take_texts
+from recsys.embedding.pictures import Pictures
+from recsys.embedding.store import Key, VectorStore
 from recsys.identity import Floats, IdMap, ItemId, Mask
 from recsys.locks import only_one
-
-TEXTS_AT_ONCE, PICTURES_AT_ONCE = 1_000, 256
-"""Contents encoded, and then written to the store, together: what an interruption can cost."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,7 @@ def embed_items(
     contents: Sequence[str | Sequence[str] | None],
     encoder: Encoder[Any],
     folder: Path,
-    settings: EmbeddingSettings,
+    pictures: Pictures,
     progress: Callable[[int], None] | None = None,
     known: bool = True,
 ) -> Embedded:
@@ -88,95 +83,55 @@ def embed_items(
     """
     card = encoder.card
     place = folder / card.store
+    given = [_pieces(content) for _, content in zip(ids, contents, strict=True)]
+    distinct = dict.fromkeys(piece for pieces in given for piece in pieces)
+    told = _told(progress, len(given), len(distinct))
     with only_one(place):
         store = VectorStore(place, card.dim, known)
-        intake = _Intake(encoder, store, settings.image_root)
-        keys: list[list[Key]] = []
-        for item, content in zip(ids, contents, strict=True):
-            keys.append(intake.take(item, content))
-            if progress and len(keys) % 256 == 0:
-                progress(len(keys))
-        intake.flush()
-        distinct = list({key: None for mine in keys for key in mine if key in store})
-        vectors = store.rows(distinct)
+        if card.modality == "image":
+            taken = take_pictures(distinct, encoder, store, pictures, told)
+        else:
+            taken = take_texts(distinct, encoder, store, told)
+        there = {piece: key for piece, key in taken.keys.items() if key in store}
+        keys = [[there[piece] for piece in pieces if piece in there] for pieces in given]
+        known_keys = list(dict.fromkeys(there.values()))
+        vectors = store.rows(known_keys)
     if progress:
-        progress(len(ids))
-    for item, mine in zip(ids, keys, strict=True):
-        if any(key not in store for key in mine):
-            report(intake.problems, item, "the encoder gave no usable vector")
+        progress(len(given))
+    problems = dict.fromkeys(taken.keys, "the encoder gave no usable vector") | taken.problems
+    found: dict[ItemId, str] = {}
+    for item, pieces in zip(ids, given, strict=True):
+        for why in (problems[piece] for piece in pieces if piece not in there):
+            report(found, item, why)
     return Embedded(
-        _table(ids, keys, distinct, vectors, card),
-        embedded=intake.embedded,
-        reused=len(distinct) - intake.embedded,
-        problems=intake.problems,
+        _table(ids, keys, known_keys, vectors, card),
+        embedded=len(taken.new),
+        reused=len(known_keys) - len(taken.new),
+        problems=found,
         damaged=tuple(store.damaged),
     )
 
 
-class _Intake:
-    """Contents on their way into the store: read, known by their hash, encoded if new."""
+def _pieces(content: str | Sequence[str] | None) -> Sequence[str]:
+    return (content,) if isinstance(content, str) else content or ()
 
-    def __init__(self, encoder: Encoder[Any], store: VectorStore, root: Path) -> None:
-        self._encoder, self._store, self._root = encoder, store, root
-        self._pictures = encoder.card.modality == "image"
-        self._at_once = PICTURES_AT_ONCE if self._pictures else TEXTS_AT_ONCE
-        self._waiting: dict[Key, str | Image.Image] = {}
-        self.embedded = 0
-        self.problems: dict[ItemId, str] = {}
 
-    def take(self, item: ItemId, content: str | Sequence[str] | None) -> list[Key]:
-        """The keys of an item's contents; what cannot be used is noted and left out."""
-        pieces = (content,) if isinstance(content, str) else content or ()
-        keys = []
-        for piece in pieces:
-            try:
-                keys.append(self._recognise(piece))
-            except EncoderError as error:
-                report(self.problems, item, str(error))
-        if len(self._waiting) >= self._at_once:
-            self.flush()
-        return keys
+def _told(
+    progress: Callable[[int], None] | None, items: int, contents: int
+) -> Callable[[int], None]:
+    """Told of contents, it tells of items, as if each had as many; now and then."""
+    every = max(1, contents // 200)
 
-    def flush(self) -> None:
-        """Encode what waits and put it on disk."""
-        if not self._waiting:
-            return
-        rows = self._encoder.encode(list(self._waiting.values()))
-        good: Mask = np.logical_and(np.isfinite(rows).all(axis=1), rows.any(axis=1))
-        keys = [key for key, fine in zip(self._waiting, good, strict=True) if fine]
-        if keys:
-            self._store.add(keys, rows[good])
-        self.embedded += len(keys)
-        self._waiting.clear()
+    def told(done: int) -> None:
+        if progress and done % every == 0:
+            progress(items * done // max(1, contents))
 
-    def _recognise(self, piece: str) -> Key:
-        data = read_image(piece, self._root) if self._pictures else _text_bytes(piece)
-        key = content_key(data)
-        if key not in self._store and key not in self._waiting:
-            self._waiting[key] = self._decode(piece, data)
-        return key
-
-    def _decode(self, piece: str, data: bytes) -> str | Image.Image:
-        if not self._pictures:
-            return piece
-        try:
-            return decode_image(data)
-        except EncoderError as error:
-            raise EncoderError(f"{piece}: {error}") from None
+    return told
 
 
 def report(problems: dict[ItemId, str], item: ItemId, problem: str) -> None:
     """Note a problem behind those the item already has."""
     problems[item] = f"{problems[item]}; {problem}" if item in problems else problem
-
-
-def _text_bytes(text: str) -> bytes:
-    if not text.strip():
-        raise EncoderError("the text is empty")
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        raise EncoderError("the text is not valid Unicode") from None
 
 
 def _table(

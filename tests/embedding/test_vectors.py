@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recsys.config import EmbeddingSettings
 from recsys.embedding.encoder import EncoderCard, unit_rows
 from recsys.embedding.image import LiteEncoder
+from recsys.embedding.pictures import Fetched, Pictures
 from recsys.embedding.store import VectorStore, content_key
 from recsys.embedding.text import TextEncoder
 from recsys.embedding.vectors import Embedded, VectorTable, Whitening, embed_items
 from recsys.identity import IdMap, ItemId
 
-SETTINGS = EmbeddingSettings()
+PICTURES = Pictures(Path(), Fetched(Path("nowhere")))
 
 
 class LetterCounter:
@@ -47,7 +47,7 @@ def embed(
     texts: Sequence[str | None], folder: Path, encoder: LetterCounter | None = None
 ) -> tuple[Embedded, list[str]]:
     encoder = encoder or LetterCounter()
-    return embed_items(ids(len(texts)), texts, encoder, folder, SETTINGS), encoder.seen
+    return embed_items(ids(len(texts)), texts, encoder, folder, PICTURES), encoder.seen
 
 
 def words(count: int) -> list[str]:
@@ -141,12 +141,12 @@ def test_nothing_to_embed_is_fine(tmp_path: Path) -> None:
 
 def test_a_table_has_one_content_per_item(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="zip"):
-        embed_items(ids(2), ["abc"], LetterCounter(), tmp_path, SETTINGS)
+        embed_items(ids(2), ["abc"], LetterCounter(), tmp_path, PICTURES)
 
 
 def test_progress_counts_items_to_the_end(tmp_path: Path) -> None:
     done: list[int] = []
-    embed_items(ids(600), words(600), LetterCounter(), tmp_path, SETTINGS, done.append)
+    embed_items(ids(600), words(600), LetterCounter(), tmp_path, PICTURES, done.append)
     assert done == sorted(done) and done[-1] == 600
 
 
@@ -208,9 +208,9 @@ def test_an_unknown_key_is_a_loud_error(tmp_path: Path) -> None:
 
 def test_real_texts_come_back_as_they_were_encoded(tmp_path: Path, minilm: TextEncoder) -> None:
     texts = ["Heat (1995)", "Toy Story (1995)", "Heat (1995)"]
-    result = embed_items(ids(3), texts, minilm, tmp_path, SETTINGS)
+    result = embed_items(ids(3), texts, minilm, tmp_path, PICTURES)
     np.testing.assert_allclose(result.table.rows, minilm.encode(texts), atol=1e-5)
-    again = embed_items(ids(3), texts, minilm, tmp_path, SETTINGS)
+    again = embed_items(ids(3), texts, minilm, tmp_path, PICTURES)
     assert again.embedded == 0 and again.table.card == minilm.card
 
 
@@ -229,8 +229,8 @@ def test_pictures_of_an_item_are_averaged_and_broken_ones_reported(
         ("gone.png",),
         (),
     ]
-    settings = EmbeddingSettings(image_root=tmp_path)
-    result = embed_items(ids(5), contents, lite, tmp_path / "vectors", settings)
+    pictures = Pictures(tmp_path, Fetched(tmp_path / "fetched"))
+    result = embed_items(ids(5), contents, lite, tmp_path / "vectors", pictures)
     assert list(result.table.ids) == ["item 0", "item 1", "item 2"]
     assert (result.embedded, result.reused) == (2, 0)
     a, both, b = result.table.rows
@@ -240,7 +240,7 @@ def test_pictures_of_an_item_are_averaged_and_broken_ones_reported(
     assert "gone.png is not a file" in result.problems["item 2"]
 
     Image.fromarray(255 - np.asarray(Image.open(tmp_path / "a.png"))).save(tmp_path / "a.png")
-    again = embed_items(ids(5), contents, lite, tmp_path / "vectors", settings)
+    again = embed_items(ids(5), contents, lite, tmp_path / "vectors", pictures)
     assert (again.embedded, again.reused) == (1, 1)
     assert np.abs(again.table.rows[0] - a).max() > 1e-3
 

@@ -1,0 +1,237 @@
+"""Pictures are fetched from the addresses that a catalogue gives: by anybody who may write an item, so with care.
+
+    address --scheme?--> name --resolved--> addresses, all public? --> a connection to the very one that was looked at
+        --> answer: another address (the same again) | bytes, counted --> Fetched
+
+Whoever names an address must not reach by it what only this machine can reach: what a name resolves to is checked
+each time it is resolved, and connected to without asking again. Time, size and redirects are limited; nothing that
+goes wrong with one picture holds up another.
+"""
+
+import asyncio
+import random
+import ssl
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from socket import SOCK_STREAM
+from typing import IO
+
+import httpx
+
+from recsys.catalogue.images import is_address
+from recsys.config import FetchingSettings
+from recsys.embedding.pictures import Fetched, Pictures
+
+REDIRECTS = 5
+"""Followed at the most."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+"""Seconds before another try: doubled each time, and drawn from half of that to all; at most what a server asks for."""
+
+PORTS = {"http": 80, "https": 443}
+
+TRANSLATED = IPv6Network("64:ff9b::/96")
+"""An IPv4 address stands in the last 32 bits (RFC 6052)."""
+
+HEADERS = {"accept": "image/*, video/*;q=0.9, */*;q=0.1", "accept-encoding": "identity"}
+"""Packed, a small answer could be a large picture."""
+
+Address = IPv4Address | IPv6Address
+
+
+class _Refused(Exception):
+    """It is not fetched, and trying again would not help."""
+
+
+class _Failed(Exception):
+    """It could not be fetched now."""
+
+    def __init__(self, problem: str, pause: float | None = None) -> None:
+        super().__init__(problem)
+        self.pause = pause
+        """Seconds that the server asks us to wait."""
+
+
+def fetch(
+    locations: Iterable[str],
+    pictures: Pictures,
+    settings: FetchingSettings,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Fetch what is at those of the locations that are addresses, and is not here yet.
+
+    Raises nothing for what cannot be had: `Pictures.read` says why. progress: told how many are done.
+    """
+    missing = wanted(locations, pictures)
+    if missing:
+        asyncio.run(_fetch_all(missing, pictures.fetched, settings, progress))
+
+
+def wanted(locations: Iterable[str], pictures: Pictures) -> list[str]:
+    """Addresses among these that are to be fetched, each once."""
+    addresses = dict.fromkeys(filter(is_address, locations))
+    return [address for address in addresses if address not in pictures.fetched]
+
+
+async def _fetch_all(
+    addresses: Collection[str],
+    fetched: Fetched,
+    settings: FetchingSettings,
+    progress: Callable[[int], None] | None,
+) -> None:
+    waiting, done = iter(addresses), 0
+
+    async def worker(hosts: "_Hosts") -> None:
+        nonlocal done
+        for address in waiting:  # all workers share it
+            await _fetch_one(address, hosts, fetched, settings)
+            done += 1
+            if progress:
+                progress(done)
+
+    async with AsyncExitStack() as stack:
+        hosts = _Hosts(stack, settings)
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(min(settings.at_once, len(addresses))):
+                workers.create_task(worker(hosts))
+
+
+async def _fetch_one(
+    address: str, hosts: "_Hosts", fetched: Fetched, settings: FetchingSettings
+) -> None:
+    for tried in range(1, settings.tries + 1):
+        try:
+            with fetched.draft() as draft:
+                try:
+                    async with asyncio.timeout(settings.seconds):
+                        await _download(address, draft, hosts, settings)
+                except TimeoutError:
+                    raise _Failed(f"not done after {settings.seconds:g} seconds") from None
+                fetched.keep(address, draft)
+                return
+        except _Refused as error:
+            fetched.miss(address, str(error))
+            return
+        except OSError:  # there is no place for what comes
+            raise
+        except _Failed as error:
+            fetched.miss(address, f"{error} (tried {tried} times)")
+            if tried < settings.tries:
+                pause = FIRST_PAUSE * 2 ** (tried - 1) * random.uniform(0.5, 1)  # noqa: S311
+                await asyncio.sleep(min(max(pause, error.pause or 0), LONGEST_PAUSE))
+
+
+async def _download(
+    address: str, draft: IO[bytes], hosts: "_Hosts", settings: FetchingSettings
+) -> None:
+    """Write what is at an address into a draft. Raises _Refused, _Failed."""
+    for _ in range(REDIRECTS + 1):
+        try:
+            url = httpx.URL(address)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise _Refused(f"{address!r} is no address: {error}") from None
+        async with hosts.answer(url) as answer:
+            if not answer.has_redirect_location:
+                await _receive(answer, draft, settings)
+                return
+            address = str(url.join(answer.headers["location"]))
+    raise _Refused(f"more than {REDIRECTS} redirects")
+
+
+async def _receive(answer: httpx.Response, draft: IO[bytes], settings: FetchingSettings) -> None:
+    if answer.status_code in {408, 429} or answer.status_code >= 500:
+        raise _Failed(f"the server answers {answer.status_code}", _asked_to_wait(answer))
+    if answer.status_code != 200:
+        raise _Refused(f"the server answers {answer.status_code}")
+    if answer.headers.get("content-encoding", "identity") != "identity":
+        raise _Refused("the server packs what was asked for unpacked")
+    most = settings.megabytes * 1_000_000
+    received = 0
+    async for piece in answer.aiter_raw():
+        received += len(piece)
+        if received > most:
+            raise _Refused(f"it has more than {settings.megabytes:g} MB (fetching.megabytes)")
+        draft.write(piece)
+    if not received:
+        raise _Refused("the server sends nothing")
+
+
+def _asked_to_wait(answer: httpx.Response) -> float | None:
+    said = answer.headers.get("retry-after", "")
+    return float(said) if said.isdigit() else None
+
+
+class _Hosts:
+    """Connections, kept apart by the name they were made for: who is at an address was checked under that name."""
+
+    def __init__(self, stack: AsyncExitStack, settings: FetchingSettings) -> None:
+        self._stack, self._settings = stack, settings
+        self._trust = ssl.create_default_context()
+        self._clients: dict[str, httpx.AsyncClient] = {}
+
+    @asynccontextmanager
+    async def answer(self, url: httpx.URL) -> AsyncIterator[httpx.Response]:
+        """What the server says, its body not yet read. Raises _Refused, _Failed."""
+        place = await self._checked(url)
+        client = await self._client(url)
+        request = client.build_request(
+            "GET",
+            url.copy_with(host=str(place), username=None, password=None, fragment=None),
+            headers={"host": url.netloc.decode("ascii")},
+            extensions={"sni_hostname": url.raw_host.decode("ascii")},
+        )
+        try:
+            answer = await client.send(request, stream=True)
+            try:
+                yield answer
+            finally:
+                await answer.aclose()
+        except httpx.HTTPError as error:
+            raise _Failed(str(error) or type(error).__name__) from None
+
+    async def _client(self, url: httpx.URL) -> httpx.AsyncClient:
+        name = f"{url.scheme}://{url.netloc.decode('ascii')}"
+        if name not in self._clients:
+            client = httpx.AsyncClient(
+                headers=HEADERS,
+                verify=self._trust,
+                trust_env=False,  # a proxy would look names up by itself
+                timeout=self._settings.seconds,
+            )
+            self._clients[name] = await self._stack.enter_async_context(client)
+        return self._clients[name]
+
+    async def _checked(self, url: httpx.URL) -> Address:
+        """Where to connect to. Raises _Refused for what is not for everybody, _Failed for a name that nobody knows."""
+        if url.scheme not in PORTS or not url.host:
+            raise _Refused(f"only http:// and https:// are fetched: found {str(url)[:100]!r}")
+        port = url.port or PORTS[url.scheme]
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(url.host, port, type=SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise _Failed(f"the name {url.host!r} cannot be resolved: {error}") from None
+        places = [ip_address(str(place[0]).partition("%")[0]) for *_, place in found]
+        if {url.host, f"{url.host}:{port}"}.isdisjoint(self._settings.private_hosts):
+            for place in places:
+                _check_public(url.host, place)
+        return places[0]
+
+
+def _check_public(host: str, place: Address) -> None:
+    if not all(one.is_global and not one.is_multicast for one in (place, *_meant(place))):
+        raise _Refused(
+            f"{host} is at {place}, which is not a public address; if pictures are to be fetched from there, "
+            "name it in fetching.private_hosts"
+        )
+
+
+def _meant(place: Address) -> Collection[IPv4Address]:
+    """The IPv4 addresses that an IPv6 address leads to by one of the ways to translate them."""
+    if isinstance(place, IPv4Address):
+        return ()
+    found = [place.ipv4_mapped, place.sixtofour, *(place.teredo or ())]
+    if place in TRANSLATED:
+        found.append(IPv4Address(int(place) & 0xFFFFFFFF))
+    return [one for one in found if one is not None]

@@ -1,0 +1,207 @@
+"""Pictures from addresses, whatever stands there."""
+
+import re
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from shops import PHOTO, Shop, open_shop
+
+from recsys.config import FetchingSettings
+from recsys.embedding.fetching import fetch
+from recsys.embedding.pictures import Fetched, Pictures
+from recsys.errors import ContentError
+
+SHORT = {"seconds": 0.6}
+"""What one picture may take where it takes for ever."""
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    with open_shop() as shop:
+        yield shop
+
+
+@pytest.fixture
+def elsewhere(shop: Shop) -> Iterator[Shop]:
+    """Another server on this machine, that nobody may be led to."""
+    with open_shop() as other:
+        shop.elsewhere = other.place
+        yield other
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Pictures:
+    return Pictures(tmp_path, Fetched(tmp_path / "pictures"))
+
+
+def settings(shop: Shop | None = None, **more: object) -> FetchingSettings:
+    hosts = (shop.place,) if shop else ()
+    given = {"seconds": 20, "tries": 1, "megabytes": 1, "private_hosts": hosts}
+    return FetchingSettings(**(given | more))
+
+
+def problem(pictures: Pictures, address: str) -> str:
+    with pytest.raises(ContentError) as caught:
+        pictures.read(address)
+    return str(caught.value)
+
+
+def test_what_is_fetched_is_kept_and_not_asked_for_again(shop: Shop, pictures: Pictures) -> None:
+    address, told = f"http://{shop.place}/photo.png", list[int]()
+    fetch([address, "a/path.png", address], pictures, settings(shop), told.append)
+    assert pictures.read(address) == PHOTO and told == [1]
+    assert shop.hosts == {shop.place}
+    fetch([address], pictures, settings(shop))
+    assert shop.asked["/photo.png"] == 1
+
+
+def test_a_redirect_is_followed(shop: Shop, pictures: Pictures) -> None:
+    address = f"http://{shop.place}/moved.png"
+    fetch([address], pictures, settings(shop))
+    assert pictures.read(address) == PHOTO
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("gone.png", "the server answers 404"),
+        ("down.png", "the server answers 500"),
+        ("hang_up.png", "disconnected"),
+        ("short.png", "peer closed connection without sending complete message body"),
+        ("endless.png", r"more than 1 MB \(fetching.megabytes\)"),
+        ("drip.png", "not done after 0.6 seconds"),
+        ("drip_of_headers.png", "not done after 0.6 seconds"),
+        ("silence.png", "not done after 0.6 seconds"),
+        ("packed.png", "packs what was asked for unpacked"),
+        ("empty.png", "sends nothing"),
+        ("round_and_round.png", "more than 5 redirects"),
+        ("inside.png", "is not a public address"),
+        ("file.png", "only http:// and https:// are fetched"),
+        ("nonsense.png", "Invalid URL"),
+    ],
+)
+def test_whatever_a_server_does_it_is_over_in_time_and_told(
+    shop: Shop, elsewhere: Shop, pictures: Pictures, path: str, told: str
+) -> None:
+    address = f"http://{shop.place}/{path}"
+    began = time.monotonic()
+    fetch([address], pictures, settings(shop, **SHORT))
+    assert time.monotonic() - began < 5
+    assert re.search(told, problem(pictures, address))
+    assert address in problem(pictures, address)
+    assert not elsewhere.asked and not list((pictures.root / "pictures").glob("*.part"))
+
+
+def test_those_that_are_slow_hold_up_no_others(shop: Shop, pictures: Pictures) -> None:
+    slow = [f"http://{shop.place}/silence.png?{n}" for n in range(8)]
+    good = [f"http://{shop.place}/photo.png?{n}" for n in range(40)]
+    began = time.monotonic()
+    fetch([*slow, *good], pictures, settings(shop, seconds=2))
+    assert time.monotonic() - began < 10
+    assert all(pictures.read(address) == PHOTO for address in good)
+
+
+def test_a_busy_server_is_asked_again(shop: Shop, pictures: Pictures) -> None:
+    address = f"http://{shop.place}/busy.png"
+    fetch([address], pictures, settings(shop, tries=3, seconds=5))
+    assert pictures.read(address) == PHOTO and shop.asked["/busy.png"] == 3
+
+
+def test_what_failed_is_tried_again_the_next_time(shop: Shop, pictures: Pictures) -> None:
+    address = f"http://{shop.place}/busy.png"
+    for _ in range(2):
+        fetch([address], pictures, settings(shop))
+        assert "503 (tried 1 times)" in problem(pictures, address)
+    fetch([address], pictures, settings(shop))
+    assert pictures.read(address) == PHOTO
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "127.1",
+        "2130706433",
+        "0x7f.0.0.1",
+        "0.0.0.0",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]",
+        "169.254.169.254",
+        "10.0.0.1",
+        "192.168.1.1",
+        "172.16.0.1",
+        "100.64.0.1",
+        "[fe80::1]",
+        "[fc00::1]",
+        "224.0.0.1",
+    ],
+)
+def test_nobody_reaches_what_only_this_machine_can(
+    shop: Shop, pictures: Pictures, host: str
+) -> None:
+    address = f"http://{host}:{shop.server_address[1]}/photo.png"
+    fetch([address], pictures, settings())
+    told = problem(pictures, address)
+    assert "is not a public address" in told or "cannot be resolved" in told
+    assert not shop.asked
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["ftp://a.example/1.png", "file:///etc/passwd", "://", "http://", "gopher://a"],
+)
+def test_only_the_web_is_fetched(pictures: Pictures, address: str) -> None:
+    fetch([address], pictures, settings())
+    assert "only http:// and https:// are fetched" in problem(
+        pictures, address
+    ) or "is no address" in problem(pictures, address)
+
+
+def test_a_name_that_answers_otherwise_the_second_time_leads_nowhere_else(
+    shop: Shop, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS rebinding: public when it is checked, this machine when it is connected to."""
+    resolve, asked = socket.getaddrinfo, list[str]()
+
+    def changing(host: object, *rest: object, **more: object) -> object:
+        name = host.decode() if isinstance(host, bytes) else str(host)
+        if name != "rebound.example":
+            return resolve(host, *rest, **more)
+        asked.append(name)
+        place = "127.0.0.1" if len(asked) > 1 else "93.184.215.14"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (place, shop.server_address[1]))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", changing)
+    address = f"http://rebound.example:{shop.server_address[1]}/photo.png"
+    fetch([address], pictures, settings(tries=3, **SHORT))
+    assert len(asked) >= 1 and not shop.asked
+    assert problem(pictures, address)
+
+
+def test_one_private_address_among_public_ones_is_one_too_many(
+    shop: Shop, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def both(*_: object, **__: object) -> object:
+        places = ("93.184.215.14", "127.0.0.1")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (place, 80)) for place in places]
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    fetch(["http://two.example/photo.png"], pictures, settings())
+    assert "two.example is at 127.0.0.1" in problem(pictures, "http://two.example/photo.png")
+
+
+def test_a_server_of_your_own_is_allowed_by_name_or_by_name_and_port(
+    shop: Shop, pictures: Pictures
+) -> None:
+    address = f"http://{shop.place}/photo.png"
+    for hosts in (("127.0.0.1:1",), ("localhost",), ("127.0.0.1:80",)):
+        fetch([address], pictures, settings(private_hosts=hosts))
+        assert "is not a public address" in problem(pictures, address)
+    fetch([address], pictures, settings(private_hosts=("127.0.0.1",)))
+    assert pictures.read(address) == PHOTO
