@@ -150,6 +150,8 @@ class EmbeddingSettings(Section):
     """`offline` (MiniLM from PyPI), `none`, a sentence-transformers hub id, or a local folder."""
     image_model: str = "offline"
     """`offline` (EfficientNet-Lite0 from PyPI), `none`, or a CLIP-family model: a hub id or a local folder."""
+    detection_model: str = "none"
+    """Finds things in a picture that is searched by: `none`, or an object-detection model's hub id or local folder."""
     text_fields: tuple[Annotated[str, AfterValidator(_text_field)], ...] = (
         "title",
         "brand",

@@ -26,13 +26,13 @@ import orjson
 from recsys.config import EmbeddingSettings
 from recsys.embedding.encoder import EncoderCard
 from recsys.embedding.text import TextEncoder, known_text_card, load_text_encoder
-from recsys.errors import EncoderError
+from recsys.errors import ContentError, EncoderError
 from recsys.identity import Floats
 
 log = logging.getLogger(__name__)
 
-FINE, PROBLEM = b"=", b"!"
-"""How an answer begins: behind it a card in JSON or rows of float32, or what went wrong."""
+FINE, PROBLEM, NO_CONTENT = b"=", b"!", b"?"
+"""How an answer begins. Behind it: a card in JSON or rows of float32; what went wrong; what is wrong with the ask."""
 
 
 class Asked(Protocol):
@@ -110,31 +110,43 @@ def question(what: str, texts: Sequence[str]) -> bytes:
 
 
 def told(answer: bytes) -> bytes:
-    """What is in an answer. Raises EncoderError for a problem."""
+    """What is in an answer. Raises EncoderError or ContentError for a problem."""
     if answer.startswith(PROBLEM):
         raise EncoderError(answer.removeprefix(PROBLEM).decode())
+    if answer.startswith(NO_CONTENT):
+        raise ContentError(answer.removeprefix(NO_CONTENT).decode())
     return answer.removeprefix(FINE)
 
 
-def answer(asking: Connection, encoder: Callable[[], Asked]) -> None:
-    """Answer one process until it hangs up. encoder: may raise EncoderError, which is then the answer."""
+Say = Callable[[str, Sequence[str]], bytes]
+"""What is asked, of which texts -> a card in JSON, or rows of float32."""
+
+
+def answer(asking: Connection, say: Say) -> None:
+    """Answer one process until it hangs up. say: may raise EncoderError or ContentError, which is then the answer."""
     with asking, suppress(OSError, EOFError):
         while True:
             what, texts = orjson.loads(asking.recv_bytes())
-            asking.send_bytes(_said(encoder, what, texts))
+            asking.send_bytes(_said(say, what, texts))
 
 
-def _said(encoder: Callable[[], Asked], what: str, texts: Sequence[str]) -> bytes:
+def of_texts(encoder: Asked, what: str, texts: Sequence[str]) -> bytes:
+    """What an encoder of texts says."""
+    if what == "card":
+        return orjson.dumps(encoder.card.to_json())
+    return (encoder.encode if what == "encode" else encoder.encode_query)(texts).tobytes()
+
+
+def _said(say: Say, what: str, texts: Sequence[str]) -> bytes:
     try:
-        if what == "card":
-            return FINE + orjson.dumps(encoder().card.to_json())
-        encode = encoder().encode if what == "encode" else encoder().encode_query
-        return FINE + encode(texts).tobytes()
+        return FINE + say(what, texts)
     except EncoderError as error:
-        return PROBLEM + str(error).encode()
+        return PROBLEM + str(error).encode(errors="replace")
+    except ContentError as error:
+        return NO_CONTENT + str(error).encode(errors="replace")
     except Exception:
-        log.exception("the text encoder failed")
-        return PROBLEM + b"the text encoder failed: the log has the details"
+        log.exception("the encoder failed")
+        return PROBLEM + b"the encoder failed: the log has the details"
 
 
 def _main(connection: int) -> None:
@@ -151,7 +163,7 @@ def _main(connection: int) -> None:
                 encoder.prepare()
     except Exception as error:
         loaded.set_exception(error)
-    answer(asking, loaded.result)
+    answer(asking, lambda what, texts: of_texts(loaded.result(), what, texts))
 
 
 if __name__ == "__main__":

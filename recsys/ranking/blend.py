@@ -67,7 +67,21 @@ STARTING_WEIGHTS: dict[str, dict[str, float]] = {
     },
     "search": {
         "text": 1.0,
-        "image": 0.0,
+        "cooccurrence": 0.1,
+        "linear": 0.1,
+        "factors": 0.1,
+        "popular": 0.05,
+    },
+    "looks": {
+        "image": 1.0,
+        "cooccurrence": 0.1,
+        "linear": 0.1,
+        "factors": 0.1,
+        "popular": 0.05,
+    },
+    "both": {
+        "text": 1.0,
+        "image": 1.0,
         "cooccurrence": 0.1,
         "linear": 0.1,
         "factors": 0.1,

@@ -47,7 +47,7 @@ class Lists:
         return int(self.starts[n + 1] - self.starts[n])
 
 
-NO_WORDS = Lists(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+NO_SEARCH = Lists(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
 """Not even empty lists: nothing was searched."""
 
 

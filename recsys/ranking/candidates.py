@@ -1,7 +1,7 @@
 """The question and the answer: what a `Query` says and a `Slate` holds, and the candidates between them."""
 
 import itertools
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -15,8 +15,15 @@ from recsys.ranking.reasons import CONTEXT, Deeds, deeds
 SHORT = 3
 """Up to this many liked items, a history is short."""
 
-SEGMENTS = ("history", "short", "returning", "newcomer", "page", "search")
+SEGMENTS = ("history", "short", "returning", "newcomer", "page", "search", "looks", "both")
 """Of queries, by what they set out from: each has weights of its own in the blend."""
+
+SEARCHES = {
+    frozenset({"text"}): "search",
+    frozenset({"image"}): "looks",
+    frozenset({"text", "image"}): "both",
+}
+"""The segments of searches, by the kinds of content in which something is sought."""
 
 BREAK = timedelta(minutes=30) // MICROSECOND
 """Microseconds. Who did nothing for longer is coming back, not going on with what was begun: a session's usual end."""
@@ -122,8 +129,8 @@ class Query:
     exclude: Ordinals = field(default_factory=lambda: NOTHING)
     withdrawn: Ordinals = field(default_factory=lambda: NOTHING)
     """Items deleted, hidden or run out since the snapshot was built, ascending."""
-    words: Floats | None = None
-    """(dim,) unit vector of a text query in the snapshot's text space."""
+    sought: Mapping[str, Floats] | None = None
+    """What a search is for: kind of content ("text", "image") -> (dim,) unit vector in that space, at least one."""
     rerank: Ordinals | None = None
     """Rank these and no others."""
     where: Where = ANYTHING
@@ -158,12 +165,13 @@ class Query:
 
     @property
     def segment(self) -> str:
-        """Which blend weights apply: `search`, `page`, or by the history `newcomer`, `short`, `returning`, `history`.
+        """Which blend weights apply: those of a search (`SEARCHES`) or of a `page`; else by the history `newcomer`,
+        `short`, `returning` or `history`.
 
         `returning`: more than a `BREAK` has passed since the newest event.
         """
-        if self.words is not None:
-            return "search"
+        if self.sought:
+            return SEARCHES[frozenset(self.sought)]
         if len(self.context):
             return "page"
         liked = np.count_nonzero(self.history.weights > 0)
@@ -178,9 +186,9 @@ class Query:
         """Queries of one kind may be answered together; one with a quota only alone, for it may ask for everything."""
         if self.quota:
             return object()
-        words = None if self.words is None else self.where
+        search = (self.segment, self.where) if self.sought else None
         given = self.rerank is not None
-        return (self.limit, given, words, self.boosts, self.diversity, self.sources)
+        return (self.limit, given, search, self.boosts, self.diversity, self.sources)
 
 
 @dataclass(frozen=True)

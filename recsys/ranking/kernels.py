@@ -694,15 +694,16 @@ def find(
     given_starts: Ordinals,
     given: Ordinals,
     judged: Mask,
-    words_starts: Ordinals,
-    words: Ordinals,
+    sought_starts: Ordinals,
+    sought: Ordinals,
 ) -> tuple[Ordinals, Ordinals, Floats, Mask, Ordinals, Ordinals]:
     """What the sources lead to, without what must not be shown.
 
     voices: (q,) who is heard by a query: a row of the (voices, sources) tables. wants: those whose opinion is asked;
     finds: those that find; each gives its best, at most `limit`, and in turns they fill a pool. named: whether they
     were asked for by name. given: for queries that are `judged` ((q,)), the items to be judged in place of any found;
-    words: lists of what the text source found, if there are any.
+    sought: for a search, a list of what the text source found for each query, and then those of the image source: these
+    two look for nothing else then. No list at all where nothing is searched.
     Gives lists (starts, items), what was said of each item (m, COLUMNS), which sources have nothing to say to a query
     (q, sources), how many items of each source were looked at (q, sources), and how many were left out and why (q, 4).
     """
@@ -714,13 +715,14 @@ def find(
         knowledge.linear,
     )
     queries, seeds = len(asked.page), len(asked.seeds)
-    by_words = len(words_starts) > 0
+    searched = len(sought_starts) > 0
     faded, heard = np.empty((3, seeds), dtype=np.float32), np.empty((3, seeds), dtype=np.int64)
     needs, total = np.empty(queries, dtype=np.int64), 0
     for n in range(queries):
         listed = given_starts[n + 1] - given_starts[n]
-        if by_words:
-            listed += words_starts[n + 1] - words_starts[n]
+        if searched:
+            listed += sought_starts[n + 1] - sought_starts[n]
+            listed += sought_starts[queries + n + 1] - sought_starts[queries + n]
         needs[n] = _room(
             cooccurrence,
             transitions,
@@ -765,9 +767,9 @@ def find(
             ):
                 if wanted[source]:
                     _fetch_rows(rows, asked, n + 1, heard[m])
-            if wanted[TEXT] and not by_words:
+            if wanted[TEXT] and not searched:
                 _fetch_near(text, asked, n + 1)
-            if wanted[IMAGE]:
+            if wanted[IMAGE] and not searched:
                 _fetch_near(image, asked, n + 1)
         if n < 0:
             continue
@@ -793,7 +795,7 @@ def find(
                 knowledge.again, facts, asked, n, places, size, items, values, count
             )
             reach[BY_AGAIN] = count
-        if wanted[TEXT] and not by_words:
+        if wanted[TEXT] and not searched:
             count, silent[n, TEXT] = _add_near(
                 knowledge.text,
                 TEXT,
@@ -809,7 +811,7 @@ def find(
                 count,
             )
             reach[BY_TEXT] = count
-        if wanted[IMAGE]:
+        if wanted[IMAGE] and not searched:
             count, silent[n, IMAGE] = _add_near(
                 knowledge.image,
                 IMAGE,
@@ -868,15 +870,17 @@ def find(
                             column, items, marks, values, reach[column], depth, ranking
                         )
                         lists[source, : lengths[source]] = ranking.best[: lengths[source]]
-                if by_words and finders[TEXT]:
-                    for k in range(words_starts[n], words_starts[n + 1]):
-                        at = _at(places, size, items, count, words[k])
+                for source, place in ((TEXT, n), (IMAGE, queries + n)):
+                    if not searched or not finders[source]:
+                        continue
+                    for k in range(sought_starts[place], sought_starts[place + 1]):
+                        at = _at(places, size, items, count, sought[k])
                         count += at == count
                         if marks[at] & HIDDEN:
                             marks[at] |= MET
                         else:
-                            lists[TEXT, lengths[TEXT]] = at
-                            lengths[TEXT] += 1
+                            lists[source, lengths[source]] = at
+                            lengths[source] += 1
                 for source in (POPULAR, TRENDING, NEW):
                     if not finders[source] or silent[n, source]:
                         continue

@@ -44,8 +44,12 @@ _STANDING = {
     "text_taste": Phrase("matches your taste"),
     "image_taste": Phrase("matches your taste"),
     "text": Phrase("matches your search"),
+    "image": Phrase("looks like what you search for"),
     "boost": Phrase("promoted"),
 }
+SOUGHT = {"text", "image"}
+"""Parts that name an item, unless something is sought."""
+
 _PAGE = {"text": Phrase("reads like *", "*"), "image": Phrase("looks like *", "*")}
 _ON_PAGE = Phrase("goes with *", "*")
 _NOTHING = Phrase("from the catalogue")
@@ -78,7 +82,7 @@ class Phrasing(NamedTuple):
 
 @lru_cache
 def phrasing(names: tuple[str, ...], only: Set[str], searched: bool) -> Phrasing:
-    """names: of the parts. only: sources that alone were asked, if any. searched: whether for words."""
+    """names: of the parts. only: sources that alone were asked, if any. searched: whether something is sought."""
     otherwise = next((_STANDING[name] for name in FALLBACK if name in only), _NOTHING)
     rows = [
         [_STANDING.get(name, _NOTHING), *(_because(name, deed) for deed in DEEDS)] for name in names
@@ -86,7 +90,7 @@ def phrasing(names: tuple[str, ...], only: Set[str], searched: bool) -> Phrasing
     number = {phrase: n for n, phrase in enumerate(PHRASES)}
     rows.append([otherwise] * (1 + len(DEEDS)))
     return Phrasing(
-        np.array([name in _STANDING and (name != "text" or searched) for name in names], bool),
+        np.array([name in _STANDING and (searched or name not in SOUGHT) for name in names], bool),
         np.array([[number[phrase] for phrase in row] for row in rows], np.int64),
     )
 

@@ -10,7 +10,7 @@ explain   the reason of each
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from recsys.catalogue.item_table import ItemTable
 from recsys.catalogue.times import to_us
 from recsys.config import EventSettings, RankingSettings
-from recsys.facts import PLACES, SOURCES, TEXT, Groups
+from recsys.facts import PLACES, SOURCES, Groups
 from recsys.identity import ABSENT, NOTHING, Floats, Mask, Ordinals
 from recsys.index.space import Space
 from recsys.lookup import Lookup
 from recsys.ranking import kernels
 from recsys.ranking.blend import LED_BY_HISTORY, NEW_ITEMS, STARTING_WEIGHTS, UNPROVEN, Weights
-from recsys.ranking.block import NO_WORDS, Block, Lists
+from recsys.ranking.block import NO_SEARCH, Block, Lists
 from recsys.ranking.candidates import SEGMENTS, Candidates, Query, Slate
 from recsys.ranking.diversity import choose
 from recsys.ranking.features import Features
@@ -50,6 +50,9 @@ PER_SOURCE, PER_PLACE = 2, 6
 
 WIDER = 3
 """So many times as many candidates are learned from as are served."""
+
+CONTENT = ("text", "image")
+"""Kinds of content that are searched, in the order in which `kernels.find` is told of them."""
 
 NARROW = 1_000
 """Where no more items than this meet a condition, all of them are judged."""
@@ -130,7 +133,7 @@ class Recommender:
             ranked = self._rank(block, found, voices, failed)
         picked = Lists(ranked.chosen.starts, found.items.items[ranked.chosen.items])
         speaks, phrases = phrasing(
-            ranked.names, block.first.sources or frozenset(), block.first.words is not None
+            ranked.names, block.first.sources or frozenset(), block.first.sought is not None
         )
         phrase, named = kernels.explain(
             self._held,
@@ -199,8 +202,8 @@ class Recommender:
         """The candidates: given ones, all that meet a narrow condition, or what the speakers' finders lead to."""
         allowed = self.sieve.allowed(block)
         given = [self._given(*each) for each in zip(block.queries, allowed, strict=True)]
-        words = self._by_words(block, allowed[0], failed) if block.first.words is not None else None
-        found = self._search(block, voices, voices.finders, allowed, words, given)
+        sought = self._sought(block, allowed[0], failed)
+        found = self._search(block, voices, voices.finders, allowed, sought, given)
         return self._widen(block, found, voices, allowed) if block.first.rerank is None else found
 
     def _given(self, query: Query, allowed: Allowed) -> "Given":
@@ -216,13 +219,13 @@ class Recommender:
         voices: "Voices",
         finders: Mask,
         allowed: Sequence[Allowed],
-        words: Lists | None,
+        sought: Lists | None,
         given: "Sequence[Given]",
     ) -> Found:
-        """finders: (segments, sources). words: what was found for the words of a search."""
-        if words is None:
-            searched = block.first.words is not None
-            words = Lists.of([NOTHING] * len(block)) if searched else NO_WORDS
+        """finders: (segments, sources). sought: what the indexes found for a search."""
+        if sought is None:
+            searched = block.first.sought is not None
+            sought = Lists.of([NOTHING] * (2 * len(block))) if searched else NO_SEARCH
         lists = Lists.of([items for _, items in given])
         starts, items, said, silent, retrieved, removed = kernels.find(
             self._held,
@@ -237,8 +240,8 @@ class Recommender:
             lists.starts,
             lists.items,
             np.array([why is not None for why, _ in given]),
-            words.starts,
-            words.items,
+            sought.starts,
+            sought.items,
         )
         counted = [
             (finders[segment], counts) if why is None else {why: len(some)}
@@ -249,19 +252,26 @@ class Recommender:
     def _per_source(self, block: Block) -> int:
         return max(self.settings.candidates, PER_SOURCE * block.first.limit)
 
-    def _by_words(self, block: Block, allowed: Allowed, failed: list[str]) -> Lists | None:
-        """What the index finds for the words of a search; None where there are none, or it fails."""
-        words = _words(block)
-        if words is None:
+    def _sought(self, block: Block, allowed: Allowed, failed: list[str]) -> Lists | None:
+        """What the indexes find for a search: a list of each query by texts, and then of each by pictures.
+
+        None where nothing is searched. Empty lists of a kind in which nothing is sought, or where its index fails.
+        """
+        if block.first.sought is None:
             return None
         limit = self._per_source(block)
         among = allowed.items if block.first.where else None
+        nothing = [NOTHING] * len(block)
 
-        def search() -> Lists:
-            found = self.spaces["text"].search(words, limit, among).ordinals
-            return Lists.of([row[row >= 0] for row in found])
+        def nearest(kind: str) -> list[Ordinals]:
+            found = self.spaces[kind].search(_vectors(block, kind), limit, among).ordinals
+            return [row[row >= 0] for row in found]
 
-        return _calmly("text", search, failed)
+        lists: list[Ordinals] = []
+        for kind in CONTENT:
+            asked = kind in block.first.sought
+            lists += (_calmly(kind, partial(nearest, kind), failed) if asked else None) or nothing
+        return Lists.of(lists)
 
     def _judge(
         self, block: Block, found: Found, voices: "Voices", failed: list[str]
@@ -278,17 +288,18 @@ class Recommender:
             block.segments,
             voices.heard,
         )
-        words = _words(block)
-        if words is not None and voices.heard[block.segments[0], TEXT]:
-            space, every = self.spaces["text"], np.ones(len(block), dtype=bool)
-
-            def compare() -> Floats:
-                lists = (items.starts, items.items)
-                return kernels.dots(space.rows, words, every, *lists, space.present)
-
-            cosines = None if "text" in failed else _calmly("text", compare, failed)
-            scores[TEXT] = np.nan if cosines is None else cosines
+        for kind in block.first.sought or ():
+            if voices.heard[block.segments[0], PLACES[kind]]:
+                compare = partial(self._cosines, kind, block, items)
+                cosines = None if kind in failed else _calmly(kind, compare, failed)
+                scores[PLACES[kind]] = np.nan if cosines is None else cosines
         return scores, own
+
+    def _cosines(self, kind: str, block: Block, items: Lists) -> Floats:
+        """(m,) of items to what is sought, NaN for those without such content."""
+        space, every = self.spaces[kind], np.ones(len(block), dtype=bool)
+        lists = (items.starts, items.items)
+        return kernels.dots(space.rows, _vectors(block, kind), every, *lists, space.present)
 
     def _rank(self, block: Block, found: Found, voices: "Voices", failed: list[str]) -> "_Ranked":
         """The slates, and the parts of their scores."""
@@ -467,10 +478,9 @@ def _sources_of(names: tuple[str, ...]) -> Ordinals:
     return np.array([PLACES.get(name, ABSENT) for name in names], dtype=np.int64)
 
 
-def _words(block: Block) -> Floats | None:
-    """(q, dim) of a search for words."""
-    words = [query.words for query in block.queries if query.words is not None]
-    return np.stack(words) if words else None
+def _vectors(block: Block, kind: str) -> Floats:
+    """(q, dim) what is sought in a kind of content."""
+    return np.stack([query.sought[kind] for query in block.queries if query.sought])
 
 
 def _calmly(name: str, question: Callable[[], Answer], failed: list[str]) -> Answer | None:

@@ -7,7 +7,7 @@ import numpy as np
 from recsys.facts import PLACES, SOURCES
 from recsys.identity import NOTHING, Floats, Mask, Ordinals
 from recsys.ranking import kernels
-from recsys.ranking.block import NO_WORDS, Block, Lists
+from recsys.ranking.block import NO_SEARCH, Block, Lists
 from recsys.ranking.filters import nothing_forbidden
 from recsys.ranking.knowledge import Knowledge, held
 from recsys.ranking.reasons import DEEDS
@@ -66,7 +66,7 @@ class Alone:
             lists.starts,
             lists.items,
             np.full(len(self.block), given is not None),
-            NO_WORDS.starts,
-            NO_WORDS.items,
+            NO_SEARCH.starts,
+            NO_SEARCH.items,
         )
         return Lists(starts, items), said, silent

@@ -35,8 +35,8 @@ from recsys.serving.encoding import Beside, Encoding
 from recsys.serving.live import Live
 from recsys.serving.metrics import Metrics
 from recsys.serving.problems import INVALID, error_body, explained
+from recsys.serving.searching import Searching
 from recsys.serving.slates import Services, as_json
-from recsys.serving.words import Words
 
 log = logging.getLogger(__name__)
 
@@ -80,18 +80,16 @@ TAGS = [
 
 
 def create_app(settings: Settings, encoding: Encoding | None = None) -> FastAPI:
-    """The API over one database and one home folder. encoding: None keeps the text encoder in this process.
+    """The API over one database and one home folder. encoding: None keeps the encoders in this process.
 
     Raises DatabaseError when the database does not answer or has another schema. Starts without a
     snapshot: `/health/ready` then says why, and slates begin with the first one published.
     """
     engine = connect(settings, BUSY_SECONDS)
     check_schema(engine)
-    metrics, words = (
-        Metrics(),
-        Words(settings.embedding, encoding or Beside(settings.embedding)),
-    )
-    live = Live(engine, settings, words, metrics)
+    metrics = Metrics()
+    searching = Searching(settings.embedding, encoding or Beside(settings.embedding))
+    live = Live(engine, settings, searching, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -112,7 +110,7 @@ def create_app(settings: Settings, encoding: Encoding | None = None) -> FastAPI:
         responses=INVALID,
         openapi_tags=TAGS,
     )
-    app.state.services = Services(settings, engine, live, words, metrics, Histories(engine))
+    app.state.services = Services(settings, engine, live, searching, metrics, Histories(engine))
     return app
 
 

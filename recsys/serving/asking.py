@@ -27,15 +27,13 @@ class Asking(APIRoute):
         super().__init__(*args, **kwargs)
         wanted = self.dependant
         others = (wanted.query_params, wanted.header_params, wanted.cookie_params)
-        if self.body_field is None and any((wanted.dependencies, *others)):
-            raise TypeError(
-                f"{self.path}: an endpoint without a body is handed its path and no more"
-            )
+        if self.by_address and any((wanted.dependencies, *others)):
+            raise TypeError(f"{self.path}: an endpoint of a GET is handed its path and no more")
 
     @property
     def by_address(self) -> bool:
         """Whether the address is all that a request says."""
-        return self.body_field is None
+        return self.methods == {"GET"}
 
     def takes(self, scope: Scope) -> bool:
         """Whether a request is for this route; if so, the scope is told, as the router would."""

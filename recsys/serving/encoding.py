@@ -1,26 +1,32 @@
-"""The one text encoder of a server: all who search or refresh ask it, and none of them loads a model.
+"""The encoders of a server: all who search or refresh ask them, and none of them loads a model.
 
     a worker, the process that refreshes --texts--> Shared --a socket--> a process of its own: Beside --> vectors
 
-The encoder is loaded while slates are already being answered. Until then, and while a process that died is being
-replaced, questions wait in the socket. An app that is alone in its process keeps the encoder beside itself.
+The text encoder is loaded while slates are already being answered, the image encoder when somebody first searches by
+a picture. Until then, and while a process that died is being replaced, questions wait in the socket. An app that is
+alone in its process keeps the encoders beside itself. Pictures of strangers are opened there and nowhere else.
 """
 
 import logging
 import threading
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Client, Connection, Listener
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 import orjson
 
 from recsys.config import EmbeddingSettings
-from recsys.embedding.apart import Asked, answer, question, told
+from recsys.embedding.apart import Asked, answer, of_texts, question, told
+from recsys.embedding.decoding import Crop
+from recsys.embedding.detecting import Region
 from recsys.embedding.encoder import EncoderCard
+from recsys.embedding.looking import Looking
 from recsys.embedding.text import TextEncoder, load_text_encoder
 from recsys.errors import EncoderError, EncoderLoading
 from recsys.identity import Floats
@@ -37,23 +43,38 @@ WAITING = 128
 """Connections that wait to be taken up."""
 
 Answer = TypeVar("Answer")
+Loaded = TypeVar("Loaded")
 
 
 class Encoding(Asked, Protocol):
     """What searches and refreshes ask. Each answer may have to wait."""
 
     def prepare(self) -> None:
-        """Have the encoder loaded, in the background."""
+        """Have the text encoder loaded, in the background."""
+
+    @property
+    def image_card(self) -> EncoderCard:
+        """What the vectors of pictures mean."""
+
+    def see(self, picture: bytes, crop: Crop | None = None) -> Floats:
+        """(dim,) the unit vector of a picture's file, or of a part of it. Raises ContentError for no picture."""
+
+    def depict(self, text: str) -> Floats:
+        """(dim,) the unit vector of words among pictures. Raises EncoderError where the encoder reads none."""
+
+    def regions(self, picture: bytes) -> list[Region]:
+        """Things in a picture, the surest first; none without a detection model."""
 
 
 class Beside:
-    """The encoder in a thread of this process, which does one thing after another. patient: it waits without end."""
+    """The encoders in a thread of this process, which does one thing after another. patient: it waits without end."""
 
     def __init__(self, settings: EmbeddingSettings, patient: bool = False) -> None:
         self._settings, self._patient = settings, patient
         self._thread = ThreadPoolExecutor(1, "recsys-encoder")
         self._starting = threading.Lock()
         self._loaded: Future[TextEncoder] | None = None
+        self._looking: Future[Looking] | None = None
 
     def prepare(self) -> None:
         """Have the encoder loaded, in the background."""
@@ -72,6 +93,23 @@ class Beside:
         """The same of what people type."""
         return self._do(lambda encoder: encoder.encode_query(contents))
 
+    @property
+    def image_card(self) -> EncoderCard:
+        """What the vectors of pictures mean."""
+        return self._look(lambda looking: looking.card)
+
+    def see(self, picture: bytes, crop: Crop | None = None) -> Floats:
+        """(dim,) the unit vector of a picture's file, or of a part of it. Raises ContentError for no picture."""
+        return self._look(lambda looking: looking.see(picture, crop))
+
+    def depict(self, text: str) -> Floats:
+        """(dim,) the unit vector of words among pictures. Raises EncoderError where the encoder reads none."""
+        return self._look(lambda looking: looking.depict(text))
+
+    def regions(self, picture: bytes) -> list[Region]:
+        """Things in a picture, the surest first; none without a detection model."""
+        return self._look(lambda looking: looking.regions(picture))
+
     def _loading(self) -> "Future[TextEncoder]":
         with self._starting:
             if self._loaded is None:
@@ -79,7 +117,17 @@ class Beside:
             return self._loaded
 
     def _do(self, work: Callable[[TextEncoder], Answer]) -> Answer:
-        loaded, patience = self._loading(), None if self._patient else PATIENCE_SECONDS
+        return self._done(self._loading(), work)
+
+    def _look(self, work: Callable[[Looking], Answer]) -> Answer:
+        with self._starting:
+            if self._looking is None:
+                self._looking = self._thread.submit(Looking, self._settings)
+            looking = self._looking
+        return self._done(looking, work)
+
+    def _done(self, loaded: "Future[Loaded]", work: Callable[[Loaded], Answer]) -> Answer:
+        patience = None if self._patient else PATIENCE_SECONDS
         try:
             return self._thread.submit(lambda: work(loaded.result())).result(patience)
         except TimeoutError:
@@ -95,6 +143,7 @@ class Shared:
         self._turn = threading.Lock()
         self._connection: Connection | None = None
         self._card: EncoderCard | None = None
+        self._image_card: EncoderCard | None = None
 
     def prepare(self) -> None:
         """Its process prepares itself."""
@@ -120,13 +169,38 @@ class Shared:
         """The same of what people type."""
         return self._rows("encode_query", contents)
 
+    @property
+    def image_card(self) -> EncoderCard:
+        """What the vectors of pictures mean."""
+        card = self._image_card
+        if card is None:
+            told = orjson.loads(self._ask("image card", ()))
+            card = self._image_card = EncoderCard.from_json(told)
+        return card
+
+    def see(self, picture: bytes, crop: Crop | None = None) -> Floats:
+        """(dim,) the unit vector of a picture's file, or of a part of it. Raises ContentError for no picture."""
+        asked = (b64encode(picture).decode(), *map(str, crop or ()))
+        return np.frombuffer(self._ask("see", asked), np.float32)
+
+    def depict(self, text: str) -> Floats:
+        """(dim,) the unit vector of words among pictures. Raises EncoderError where the encoder reads none."""
+        return np.frombuffer(self._ask("depict", (text,)), np.float32)
+
+    def regions(self, picture: bytes) -> list[Region]:
+        """Things in a picture, the surest first; none without a detection model."""
+        told = orjson.loads(self._ask("regions", (b64encode(picture).decode(),)))
+        return [Region(label, score, tuple(crop)) for label, score, crop in told]
+
     def answer(self) -> None:
         """Load the encoder and answer all who ask, until this process ends: what it was made for."""
         encoding = Beside(self._settings, patient=True)
-        encoding.prepare()
+        if self._settings.text_model != "none":
+            encoding.prepare()
         while True:
             asking = self._listening.accept()
-            threading.Thread(target=answer, args=(asking, lambda: encoding), daemon=True).start()
+            say = partial(_say, encoding)
+            threading.Thread(target=answer, args=(asking, say), daemon=True).start()
 
     def close(self) -> None:
         """Nobody is answered any more."""
@@ -162,7 +236,25 @@ class Shared:
     def _hang_up(self) -> None:
         if self._connection is not None:
             self._connection.close()
-        self._connection = self._card = None  # the next one may have loaded another model
+        # the next one may have loaded other models
+        self._connection = self._card = self._image_card = None
+
+
+def _say(encoding: Encoding, what: str, texts: Sequence[str]) -> bytes:
+    """What is asked over a connection."""
+    match what:
+        case "image card":
+            return orjson.dumps(encoding.image_card.to_json())
+        case "see":
+            picture, *edges = texts
+            crop = cast(Crop, tuple(map(float, edges))) if edges else None
+            return encoding.see(b64decode(picture), crop).tobytes()
+        case "depict":
+            return encoding.depict(texts[0]).tobytes()
+        case "regions":
+            return orjson.dumps(encoding.regions(b64decode(texts[0])), default=tuple)
+        case _:
+            return of_texts(encoding, what, texts)
 
 
 def _ready(settings: EmbeddingSettings) -> TextEncoder:

@@ -25,7 +25,7 @@ from recsys.ranking.reasons import deeds
 from recsys.ranking.recommender import Recommender
 from recsys.ranking.viewer import Weighing, read_viewers, telling_types
 from recsys.serving.metrics import Metrics
-from recsys.serving.words import Words
+from recsys.serving.searching import Searching
 from recsys.serving.writing import in_json
 from recsys.snapshot import Artefacts, Manifest, Snapshots
 
@@ -62,8 +62,15 @@ class Served:
 class Live:
     """Keeps `served` up to date. Every method may be called from any thread."""
 
-    def __init__(self, engine: Engine, settings: Settings, words: Words, metrics: Metrics) -> None:
-        self._engine, self._settings, self._words, self._metrics = engine, settings, words, metrics
+    def __init__(
+        self, engine: Engine, settings: Settings, searching: Searching, metrics: Metrics
+    ) -> None:
+        self._engine, self._settings, self._searching, self._metrics = (
+            engine,
+            settings,
+            searching,
+            metrics,
+        )
         self._snapshots = Snapshots(settings.home / "snapshots")
         self._served: Served | None = None
         self._refused: str | None = None
@@ -210,7 +217,7 @@ class Live:
                 tuple(telling_types(events)),
             )
         if "text" in artefacts.spaces:
-            self._words.prepare()
+            self._searching.prepare()
         log.info("serving snapshot %s", manifest.id)
 
 
@@ -224,8 +231,12 @@ def _warm_up(recommender: Recommender, weighing: Weighing) -> None:
     known = replace(plain, history=history, seen=some, diversity=0.5)
     asked = [plain, known, replace(plain, context=some[:1]), replace(known, quota=Quota(brand=2))]
     asked += [replace(known, where=Where(price_min=0))]
-    if (space := recommender.spaces.get("text")) and len(space.index):
-        words = np.eye(1, space.card.dim, dtype=np.float32)[0]
-        asked += [replace(known, words=words), replace(plain, words=words)]
+    sought = {
+        kind: np.eye(1, space.card.dim, dtype=np.float32)[0]
+        for kind, space in recommender.spaces.items()
+        if len(space.index)
+    }
+    if sought:
+        asked += [replace(known, sought=sought), replace(plain, sought=sought)]
     for query in asked:
         in_json(recommender.answer(Block((query,))))

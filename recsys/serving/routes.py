@@ -12,7 +12,7 @@ from recsys.errors import InputError, QueryError, UnknownItem
 from recsys.identity import Ordinals
 from recsys.ranking.candidates import Query
 from recsys.ranking.viewer import Viewer
-from recsys.serving import examples
+from recsys.serving import examples, uploads
 from recsys.serving.addresses import ItemPath, UserPath
 from recsys.serving.asking import Asking, asked, in_query
 from recsys.serving.live import Served
@@ -134,17 +134,30 @@ def recommend(
     return answer(question, ask, ("recommendations", ""), served, within, missing)
 
 
-@router.post("/v1/search", response_model=SlateReply, responses=CURSOR_GONE)
-def search(
-    ask: Annotated[SearchBody, Body(openapi_examples=examples.SEARCH)], within: Within
-) -> Response:
-    """Find items by what they are about; for a known viewer, those to the viewer's taste come first."""
+@router.post(
+    "/v1/search",
+    response_model=SlateReply,
+    responses=CURSOR_GONE | UNKNOWN_ITEM,
+    openapi_extra=uploads.DOCUMENTED,
+)
+def search(ask: Annotated[SearchBody, Depends(uploads.search_asked)], within: Within) -> Response:
+    """Find items by words, by a picture or a part of one, by other items, or by any mix of them.
+
+    For a known viewer, those to the viewer's taste come first. A picture may come as a file, in a form.
+    """
     served = within.live.served()
     check_events(ask.events, ("body", "events"), within.settings.events)
-    words = within.words.vector(ask.text, served.recommender.spaces.get("text"))
+    like = [(int(_page(served, each.item_id, within)[0]), each.weight) for each in ask.items]
+    spaces, picture = served.recommender.spaces, ask.shown
+    sought = within.searching.sought(spaces, ask.by, ask.text.strip(), picture, ask.crop, like)
     who = viewer(served, within.histories, (ask.user_id, ask.session_id), ask.events)
     question = query(ask, ask.limit, who, ask.hide_seen, served, within)
-    return answer(replace(question, words=words), ask, ("search", ""), served, within)
+    own = np.array([item for item, _ in like], dtype=np.int64)
+    question = replace(question, sought=sought, exclude=np.concatenate([question.exclude, own]))
+    more: dict[str, Any] = {}
+    if picture is not None and ask.crop is None and within.searching.detects:
+        more["regions"] = [region._asdict() for region in within.searching.regions(picture)]
+    return answer(question, ask, ("search", ""), served, within, more=more)
 
 
 @router.post("/v1/placements", response_model=PlacementsReply)

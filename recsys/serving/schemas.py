@@ -3,6 +3,7 @@
 Fields that are not known are refused, so that a typing error never passes silently.
 """
 
+from base64 import b64decode
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -14,6 +15,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     create_model,
+    field_validator,
     model_validator,
 )
 from pydantic_core import CoreSchema
@@ -21,6 +23,7 @@ from pydantic_core import CoreSchema
 from recsys.catalogue.events import Event
 from recsys.catalogue.fields import Id, Moment
 from recsys.catalogue.items import Item
+from recsys.embedding.decoding import Crop
 from recsys.identity import ItemId
 from recsys.ranking.candidates import ANY_NUMBER, ANYTHING, Boost, Quota, Where
 
@@ -37,6 +40,9 @@ DEEPEST = 1_000
 
 LONGEST_CURSOR = 6_000
 """Characters: `DEEPEST` items of the largest catalogue take fewer."""
+
+LONGEST_PICTURE = 15_000_000
+"""Characters of base64: a file of 11 MB."""
 
 MOST_PLACEMENTS = 20
 """Of one page."""
@@ -227,19 +233,69 @@ class RecommendBody(Conditioned, Paged, Visit):
     """Left out: as the rebuild learned, but false when candidates are given."""
 
 
-class SearchBody(Conditioned, Paged, Visit):
-    """A search in plain words."""
+class SoughtItem(Model):
+    """An item that is searched by."""
 
-    text: Annotated[str, Field(max_length=10_000, examples=["a quiet film about chess"])]
+    item_id: Id
+    weight: Annotated[float, Field(ge=-100, le=100)] = 1.0
+    """Above 0: like this one; below: less like this one. Text and a picture weigh 1 each."""
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class SearchBody(Conditioned, Paged, Visit):
+    """A search by words, by a picture, by items, or by any mix of them."""
+
+    text: Annotated[str, Field(max_length=10_000, examples=["a quiet film about chess"])] = ""
     """What is wanted, in plain words."""
+    picture: Annotated[str, Field(max_length=LONGEST_PICTURE)] | None = None
+    """The file of a picture or a video, in base64. It is not stored."""
+    crop: tuple[Share, Share, Share, Share] | None = None
+    """Only this part of the picture: left, top, width and height, as shares of its own width and height."""
+    items: Annotated[tuple[SoughtItem, ...], Field(max_length=LONGEST_LIST)] = ()
+    """Like these, less like those. They are not shown."""
+    by: Literal["blend", "text", "image"] = "blend"
+    """What is compared: everything that can be, what the texts say, how the pictures look. Words are compared with
+    pictures where the image encoder reads both (the CLIP family)."""
     limit: Limit = 10
     hide_seen: bool = False
     """Leave out what the viewer saw, put in the cart, bought, judged, ..."""
 
+    @property
+    def shown(self) -> bytes | None:
+        """The picture's file."""
+        return None if self.picture is None else b64decode(self.picture)
+
+    @field_validator("picture")
+    @classmethod
+    def _is_base64(cls, given: str | None) -> str | None:
+        try:
+            b64decode(given or "", validate=True)
+        except ValueError:
+            raise ValueError(
+                "is not base64: send the file's bytes in base64, without a data: prefix"
+            ) from None
+        return given
+
+    @field_validator("crop")
+    @classmethod
+    def _lies_within(cls, crop: Crop | None) -> Crop | None:
+        if crop is not None:
+            left, top, width, height = crop
+            if not (width and height and left + width <= 1 + 1e-6 and top + height <= 1 + 1e-6):
+                raise ValueError(
+                    "left, top, width and height are shares of the picture's own: "
+                    "left + width and top + height are at most 1, and there must be something between"
+                )
+        return crop
+
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if not self.text.strip():
-            raise ValueError("text is empty: say what is searched for")
+        if not (self.text.strip() or self.picture or self.items):
+            raise ValueError("nothing is searched for: give text, a picture or items")
+        if self.crop is not None and not self.picture:
+            raise ValueError("crop is a part of a picture: give the picture")
         return self
 
 
@@ -323,6 +379,16 @@ class Account(Model):
     """Where more items were taken from when the sources found too few."""
 
 
+class RegionReply(Model):
+    """A thing in the picture."""
+
+    label: str
+    score: float
+    """How sure the detection model is, 0 to 1."""
+    crop: tuple[float, float, float, float]
+    """To be sent back as `crop`: then it alone is searched by."""
+
+
 class SlateReply(Model):
     """Items, best first."""
 
@@ -337,6 +403,8 @@ class SlateReply(Model):
     """Given candidates and context items that are not in the snapshot."""
     account: Account | None = None
     """With explain."""
+    regions: list[RegionReply] | None = None
+    """Of a search by a whole picture, where `embedding.detection_model` is set: what else may be meant."""
 
 
 class EventIn(Event):

@@ -1,7 +1,7 @@
 """One request for a slate -> one `Query` -> one reply. Every route that answers with a slate comes through here."""
 
 from asyncio import Semaphore
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -23,11 +23,13 @@ from recsys.serving.live import Live, Served
 from recsys.serving.metrics import Metrics
 from recsys.serving.paging import Page, asked_of, follow, read, written
 from recsys.serving.schemas import DEEPEST, Ask, Paged
+from recsys.serving.searching import Searching
 from recsys.serving.together import Together, Wish
 from recsys.serving.viewers import viewer
-from recsys.serving.words import Words
 from recsys.serving.writing import DECIMALS
 from recsys.snapshot import Snapshots
+
+NO_MORE: Mapping[str, Any] = {}
 
 WRITERS = 8
 """Writes at once. One that waits for the database holds a thread; the rest are left to those who read."""
@@ -40,7 +42,7 @@ class Services:
     settings: Settings
     engine: Engine
     live: Live
-    words: Words
+    searching: Searching
     metrics: Metrics
     histories: Histories
     writers: Semaphore = field(default_factory=lambda: Semaphore(WRITERS))
@@ -138,15 +140,16 @@ def answer(
     served: Served,
     within: Services,
     missing: Sequence[str] | None = None,
+    more: Mapping[str, Any] = NO_MORE,
 ) -> Response:
     """Ask the recommender for the page that is wanted, and put it into words.
 
-    about: the route and what its address names: a cursor of another one is refused.
+    about: the route and what its address names: a cursor of another one is refused. more: joins the answer.
     """
     asked = asked_of(*about, ask)
     shown = [] if ask.cursor is None else read(ask.cursor, asked, served, within.snapshots)
     page = follow(question, shown, served.recommender)
-    return _in_words(page, shown, asked, question, ask, served, within, missing)
+    return _in_words(page, shown, asked, question, ask, served, within, missing, more)
 
 
 def _in_words(
@@ -158,10 +161,12 @@ def _in_words(
     served: Served,
     within: Services,
     missing: Sequence[str] | None = None,
+    more: Mapping[str, Any] = NO_MORE,
 ) -> Response:
     """shown: what the pages before this one show. asked: a checksum of the question."""
     within.metrics.suggested(*page.account)
     said = {"snapshot": served.manifest.id} | told(page, ask.explain, missing)
+    said |= more
     items = page.items
     shown += items
     goes_on = len(items) == question.limit and len(shown) < _most(question)

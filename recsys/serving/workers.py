@@ -49,7 +49,7 @@ def run(application: FastAPI, encoding: Shared, listening: socket.socket, worker
     waiting: list[Duty] = []
     if services.settings.serving.refresh_seconds:
         waiting.append(partial(_refresh, services))
-    if services.words.encoding is not None:
+    if services.searching.reads or services.searching.sees:
         waiting.append(encode)
     waiting += [partial(_answer, application, listening)] * workers  # they come first
     asked_to_stop = False
@@ -99,7 +99,8 @@ def _refresh(services: Services) -> None:
     os.nice(NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     every, counted = services.settings.serving.refresh_seconds, services.metrics
-    refresher = Refresher(services.engine, services.settings, services.words.encoding)
+    encoding = services.searching.encoding if services.searching.reads else None
+    refresher = Refresher(services.engine, services.settings, encoding)
     keep_fresh(refresher, every, Watch(counted.refreshes.inc, counted.refreshes_failed.inc))
 
 

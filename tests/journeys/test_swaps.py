@@ -51,6 +51,7 @@ def server(world: tuple[Settings, Artefacts]) -> Iterator[tuple[int, int]]:
     own = {
         "RECSYS_HOME": str(settings.home),
         "RECSYS_EMBEDDING__TEXT_MODEL": "none",
+        "RECSYS_EMBEDDING__IMAGE_MODEL": "none",
         "RECSYS_SERVING__POLL_SECONDS": "0.1",
         "RECSYS_SERVING__REFRESH_SECONDS": "0",
         "COLUMNS": "200",

@@ -178,7 +178,7 @@ def test_what_the_trees_cannot_tell_apart_keeps_the_blends_order(
 ELSEWHERE: list[Callable[[Recommender], Query]] = [
     lambda _: Query(at=NOW, limit=10),
     lambda r: viewer(r, "Space", context=np.array([3])),
-    lambda r: viewer(r, "Space", words=r.spaces["text"].rows[0]),
+    lambda r: viewer(r, "Space", sought={"text": r.spaces["text"].rows[0]}),
     lambda r: viewer(r, "Space", sources=frozenset({"text", "popular"})),
 ]
 

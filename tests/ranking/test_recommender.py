@@ -324,7 +324,7 @@ def test_a_failing_source_costs_its_part_and_not_the_slate(recommender: Recommen
         recommender, spaces={**recommender.spaces, "text": replace(text, index=Broken())}
     )
     words = np.eye(1, text.card.dim, dtype=np.float32)[0]
-    slate = shaky.recommend(viewer(shaky, "Crime", words=words))
+    slate = shaky.recommend(viewer(shaky, "Crime", sought={"text": words}))
     assert slate.failed == ("text",)
     assert len(slate.items) == 10
     assert not any(item.parts["text"] for item in slate.items)

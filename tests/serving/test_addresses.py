@@ -91,5 +91,5 @@ def test_a_route_that_reads_its_address_declares_nothing_that_it_would_not_hear(
 
     router = APIRouter(route_class=Asking)
     for endpoint in (asks_more, depends):
-        with pytest.raises(TypeError, match="/a: an endpoint without a body"):
+        with pytest.raises(TypeError, match="/a: an endpoint of a GET"):
             router.get("/a")(endpoint)

@@ -3,17 +3,20 @@
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 import worlds
 from apis import running, served_quickly
+from photos import file_of, noise
 
 from recsys.catalogue.database import connect, migrate
 from recsys.config import EmbeddingSettings, Settings
+from recsys.embedding.looking import Looking
 from recsys.embedding.text import load_text_encoder
-from recsys.errors import EncoderError, EncoderLoading
+from recsys.errors import ContentError, EncoderError, EncoderLoading
 from recsys.serving.encoding import Beside, Encoding, Shared
 from recsys.snapshot import Artefacts
 
@@ -50,6 +53,32 @@ def test_a_model_that_cannot_be_loaded_says_why_each_time(kind: Kind) -> None:
     for _ in range(2):
         with pytest.raises(EncoderError, match=r"embedding\.text_model: cannot load '/no/such"):
             encoding.encode_query(["red"])
+
+
+@KINDS
+def test_pictures_and_words_among_them_have_the_vectors_of_the_encoder(
+    kind: Kind, tiny_clip: Path, tiny_detector: Path
+) -> None:
+    settings = EmbeddingSettings(
+        text_model="none", image_model=str(tiny_clip), detection_model=str(tiny_detector)
+    )
+    looking, encoding = Looking(settings), kind(settings)
+    assert encoding.image_card == looking.card
+    photo, crop = file_of(noise(3, (200, 100)), "PNG"), (0.1, 0.2, 0.5, 0.6)
+    for part in (None, crop):
+        np.testing.assert_allclose(encoding.see(photo, part), looking.see(photo, part), atol=1e-5)
+    np.testing.assert_allclose(encoding.depict("a red hat"), looking.depict("a red hat"), atol=1e-5)
+    found = encoding.regions(photo)
+    assert found and found == looking.regions(photo)
+
+
+@KINDS
+def test_what_is_no_picture_is_a_problem_of_who_sent_it(kind: Kind) -> None:
+    encoding = kind(EmbeddingSettings(text_model="none"))
+    for _ in range(2):
+        with pytest.raises(ContentError, match="not a readable picture"):
+            encoding.see(b"no picture")
+    assert encoding.see(file_of(noise(), "PNG")).shape == (1280,)
 
 
 def test_who_asks_waits_for_so_long_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,7 +181,7 @@ def test_a_failed_source_is_left_out_named_and_counted(
         raise RuntimeError("broken")
 
     words = np.eye(1, 32, dtype=np.float32)[0]
-    monkeypatch.setattr("recsys.serving.words.Words.vector", lambda *_: words)
+    monkeypatch.setattr("recsys.serving.searching.Searching.sought", lambda *_: {"text": words})
     monkeypatch.setattr("recsys.index.space.Space.search", broken)
     reply = api.post("/v1/search", {"text": "space", "explain": True})
     assert len(reply["items"]) == 10

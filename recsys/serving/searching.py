@@ -1,0 +1,180 @@
+"""What is searched for -> vectors in the snapshot's spaces.
+
+    words    --text encoder-->                  text
+    words    --image encoder that reads them--> image
+    pictures --image encoder-->                 image
+    items    --their own vectors, signed-->     text and image
+        each kind of content: the sum, brought to unit length
+
+A snapshot whose contents were encoded otherwise than the settings ask cannot be searched, and says so.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from recsys.config import EmbeddingSettings
+from recsys.embedding.decoding import Crop
+from recsys.embedding.detecting import Region
+from recsys.embedding.encoder import EncoderCard, unit_rows
+from recsys.errors import EncoderError, EncoderLoading, QueryError
+from recsys.identity import Floats
+from recsys.index.space import Space
+from recsys.serving.encoding import Encoding
+
+REMEMBERED = 2_000
+"""Searches whose vectors are kept: people search for the same things."""
+
+WAITING = 8
+"""Searches that wait for the encoders at once. Each holds a thread; the rest are left to those who need none."""
+
+TURN_SECONDS = 1.0
+"""How long another one waits for such a place: a burst passes, a jam does not pile up."""
+
+By = Literal["blend", "text", "image"]
+"""What is compared: everything that can be, what the texts say, how the pictures look."""
+
+
+class Searching:
+    """The searches of this process."""
+
+    def __init__(self, settings: EmbeddingSettings, encoding: Encoding) -> None:
+        self._settings = settings
+        self.encoding = encoding
+        self._places = threading.BoundedSemaphore(WAITING)
+        self._read = lru_cache(REMEMBERED)(self._read_anew)
+
+    @property
+    def reads(self) -> bool:
+        """Whether there is a text encoder."""
+        return self._settings.text_model != "none"
+
+    @property
+    def sees(self) -> bool:
+        """Whether there is an image encoder."""
+        return self._settings.image_model != "none"
+
+    @property
+    def detects(self) -> bool:
+        """Whether there is a detection model."""
+        return self.sees and self._settings.detection_model != "none"
+
+    def prepare(self) -> None:
+        """Have the text encoder loaded, in the background; what goes wrong is told to those who search."""
+        if self.reads:
+            self.encoding.prepare()
+
+    def sought(
+        self,
+        spaces: Mapping[str, Space],
+        by: By,
+        text: str,
+        picture: bytes | None,
+        crop: Crop | None,
+        items: Sequence[tuple[int, float]],
+    ) -> dict[str, Floats]:
+        """Kind of content -> (dim,) unit vector of what is sought, at least one.
+
+        items: ordinals and signed weights. Words and a picture weigh 1 each. Raises EncoderError where something
+        cannot be searched, QueryError where nothing is left to search for.
+        """
+        parts: dict[str, list[Floats]] = {"text": [], "image": []}
+        if text:
+            for kind in self._read_as(by, picture is not None, spaces):
+                parts[kind].append(self._words(text, kind, spaces))
+        if picture is not None:
+            if by == "text":
+                raise QueryError("by: a picture has no text to compare: take 'blend' or 'image'")
+            parts["image"].append(self._looks(picture, crop, spaces))
+        for kind in parts:
+            space = spaces.get(kind)
+            if space is not None and by in {"blend", kind}:
+                parts[kind] += [weight * space.rows[item] for item, weight in items]
+        found = {kind: unit_rows(np.sum(some, axis=0)) for kind, some in parts.items() if some}
+        found = {kind: vector for kind, vector in found.items() if vector.any()}
+        if not found:
+            raise QueryError(
+                "items: what they say cancels out, or they have nothing of what is compared: "
+                "name others, or add text or a picture"
+            )
+        return found
+
+    def regions(self, picture: bytes) -> list[Region]:
+        """Things in a picture, the surest first. Raises EncoderError."""
+        with self._place():
+            return self.encoding.regions(picture)
+
+    def _read_as(self, by: By, pictured: bool, spaces: Mapping[str, Space]) -> list[str]:
+        """The kinds of content that words are compared with."""
+        if by != "blend":
+            return [by]
+        image = spaces.get("image")
+        both = image is not None and image.card.shared_space and self.sees
+        return (["text"] if "text" in spaces or not both else []) + (["image"] if both else [])
+
+    def _words(self, text: str, kind: str, spaces: Mapping[str, Space]) -> Floats:
+        space = self._space(kind, spaces)
+        with self._place():
+            self._check(kind, space)
+            if kind == "image" and not space.card.shared_space:
+                raise EncoderError(
+                    f"words cannot be compared with pictures: {space.card.model} reads none; set "
+                    "embedding.image_model to one of the CLIP family (its hub id, or a folder), then `recsys rebuild`"
+                )
+            found = self._read(text, kind, space.card)
+        vector: Floats = space.encode_query(found[None, :])[0]
+        return vector
+
+    def _looks(self, picture: bytes, crop: Crop | None, spaces: Mapping[str, Space]) -> Floats:
+        space = self._space("image", spaces)
+        with self._place():
+            self._check("image", space)
+            found = self.encoding.see(picture, crop)
+        vector: Floats = space.encode_query(found[None, :])[0]
+        return vector
+
+    def _space(self, kind: str, spaces: Mapping[str, Space]) -> Space:
+        if kind not in spaces:
+            raise EncoderError(
+                f"this snapshot has no {kind}s to search: check {self._setting(kind)}, then `recsys rebuild`"
+            )
+        return spaces[kind]
+
+    def _check(self, kind: str, space: Space) -> None:
+        """Raises EncoderError for a space that the encoder of now did not make."""
+        if kind == "text":
+            card = self.encoding.card if self.reads else None
+        else:
+            card = self.encoding.image_card if self.sees else None
+        if card != space.card:
+            more = " and embedding.text_fields" if kind == "text" else ""
+            raise EncoderError(
+                f"the snapshot's {kind}s were encoded by {space.card.model} ({space.card.template}), which is not what "
+                f"{self._setting(kind)}{more} ask for: set them back, or `recsys rebuild`"
+            )
+
+    def _setting(self, kind: str) -> str:
+        return f"embedding.{kind}_model = {getattr(self._settings, f'{kind}_model')!r}"
+
+    def _read_anew(self, text: str, kind: str, _: EncoderCard) -> Floats:
+        if kind == "text":
+            vector: Floats = self.encoding.encode_query([text])[0]
+        else:
+            vector = self.encoding.depict(text)
+        vector.setflags(write=False)
+        return vector
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if not self._places.acquire(timeout=TURN_SECONDS):
+            raise EncoderLoading(
+                f"{WAITING} searches wait for the encoder already: try again in a few seconds"
+            )
+        try:
+            yield
+        finally:
+            self._places.release()
