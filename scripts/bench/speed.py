@@ -2,10 +2,10 @@
 
 usage: scripts/bench/all [--home DIR] [--small DIR --large DIR] [--only NAME ...] [--quick] [--readme FILE]
 
-Runs serving.py, batch.py, nearest.py, embedding.py, rebuild.py and index.py one after the other, which takes three
-quarters of an hour with nothing beside. DIR is a world of make_world.py for the first three; without one they share one
-of 100,000 items that is made first. --only: some of them; the rows of the others stay as they are. --quick: small
-sizes, to see that all runs. A figure that could not be had says so in its row.
+Runs serving.py, batch.py, nearest.py, embedding.py, images.py, rebuild.py and index.py one after the other, which takes
+three quarters of an hour with nothing beside. DIR is a world of make_world.py for the first three; without one they
+share one of 100,000 items that is made first. --only: some of them; the rows of the others stay as they are. --quick:
+small sizes, to see that all runs. A figure that could not be had says so in its row.
 
 --small, --large: worlds of make_world.py, of 10,000 and 1,000,000 items, that serving.py compares; without them the
 rows that speak of a million items stay as they are.
@@ -31,6 +31,7 @@ QUICK: Mapping[str, Sequence[str]] = {
     "batch": ("--runs", "1", "--users", "50"),
     "nearest": ("--runs", "1", "--queries", "5"),
     "embedding": ("--runs", "1", "--texts", "16"),
+    "images": ("--runs", "1", "--images", "8"),
     "rebuild": ("--items", "300", "--nights", "1", "--queries", "200"),
     "index": ("--items", "30000", "--runs", "1", "--queries", "20"),
 }
@@ -86,6 +87,10 @@ FIGURES = (
     Figure("nearest", "ours_recall@10", "our index's recall@10 there", "≥ .98"),
     Figure("embedding", "embed_ratio", "texts a second, over sentence-transformers'", "≥ 2.2"),
     Figure("embedding", "cosine_min", "least cosine between the two", "≥ .998"),
+    Figure(
+        "images", "image_ratio", "pictures a second, over a plain loop of the same model", "≥ 2"
+    ),
+    Figure("images", "image_cosine_min", "least cosine between the two", "≥ .998"),
     Figure("rebuild", "incremental_ratio", "a night with 1 % new, over a full build", "≤ .35"),
     Figure("rebuild", "embedding_ratio", "its embedding, over that of a full build", "≤ .05"),
     Figure("index", "index_speedup", "a text query, over exact FAISS", "≥ 10", ("_p5", "_p95")),

@@ -49,7 +49,7 @@ def test_lite_vectors_are_unit_rows_in_order_whatever_the_batch(lite: LiteEncode
 
 
 def test_clip_encodes_pictures_and_words_into_one_space(tiny_clip: Path) -> None:
-    encoder = load_image_encoder(EmbeddingSettings(image_model=str(tiny_clip)))
+    encoder = load_image_encoder(EmbeddingSettings(image_model=str(tiny_clip), precision="float32"))
     assert isinstance(encoder, ClipEncoder)
     card = encoder.card
     assert (card.model, card.modality, card.dim, card.max_tokens) == ("tiny-clip", "image", 24, 77)
