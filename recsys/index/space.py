@@ -46,6 +46,9 @@ SPARE = 10
 MOST_CHANGED = 0.1
 """Share of the items that may change before everything is built anew, the whitening and the lists included."""
 
+RIDGE = {"text": 0.1, "image": 30.0}
+"""Of the whitening: what all texts share says nothing, but what most pictures share is much of how they look."""
+
 ROUNDING = 1e-5
 """Numbers of a vector that differ by less are the same."""
 
@@ -179,7 +182,7 @@ def build_space(
                 progress(int(present.sum()))
             return succeeded
         raw, present = table.aligned(ids)
-    whitening = Whitening.fit(table.rows)
+    whitening = Whitening.fit(table.rows, RIDGE[table.card.modality])
     rows = _whitened(raw, present, whitening)
     indexed = _only(rows, present)
     exam = Exam.of(indexed, max(10, settings.neighbours))
