@@ -37,6 +37,7 @@ from recsys.serving.metrics import Metrics
 from recsys.serving.problems import INVALID, error_body, explained
 from recsys.serving.searching import Searching
 from recsys.serving.slates import Services, as_json
+from recsys.serving.uploads import SCHEMAS
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +131,12 @@ class Api(FastAPI):
         self.add_middleware(Edge, metrics=metrics)
         for kind in (RequestValidationError, HTTPError):  # FastAPI has answers of its own to these
             self.add_exception_handler(kind, _refusal)
+
+    def openapi(self) -> dict[str, Any]:
+        """The document at /openapi.json."""
+        document = super().openapi()
+        document["components"]["schemas"] |= SCHEMAS
+        return document
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter, ValidationError
+from pydantic.json_schema import models_json_schema
 from starlette.datastructures import UploadFile
 
 from recsys.serving.examples import SEARCH
@@ -48,6 +49,11 @@ DOCUMENTED: dict[str, Any] = {
     }
 }
 """For /openapi.json."""
+
+SCHEMAS: dict[str, Any] = models_json_schema(
+    [(SearchBody, "validation")], ref_template="#/components/schemas/{model}"
+)[1]["$defs"]
+"""For /openapi.json: what FastAPI cannot see there, since it does not read this body."""
 
 _BODY = TypeAdapter(SearchBody)
 

@@ -1,5 +1,7 @@
 """/openapi.json is complete, and every example in it works as it stands."""
 
+import json
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -58,6 +60,13 @@ def test_every_operation_is_described_and_has_an_example(described: dict) -> Non
     assert {tag["name"] for tag in described["tags"]} == {
         tag for _, _, operation in operations(described) for tag in operation["tags"]
     }
+
+
+def test_all_that_is_referred_to_is_there(described: dict) -> None:
+    schemas = {f"#/components/schemas/{name}" for name in described["components"]["schemas"]}
+    referred = set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(described)))
+    assert referred <= schemas
+    assert "#/components/schemas/SearchBody" in referred
 
 
 def test_the_documented_addresses_are_those_that_were_promised(described: dict) -> None:
