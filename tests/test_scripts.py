@@ -153,7 +153,7 @@ def test_setup_without_a_python_says_what_is_needed(
 def test_demo_refuses_an_option_it_does_not_know() -> None:
     answer = run(ROOT / "scripts" / "demo", "--no-server")
     assert answer.returncode == 2
-    assert "usage: scripts/demo [--no-serve]" in answer.stderr
+    assert "usage: scripts/demo [--catalogue DIR] [--no-serve]" in answer.stderr
 
 
 @pytest.fixture(scope="module")
