@@ -2,7 +2,7 @@
 
     HTTP ──> schemas ──> slates: Query ──> Recommender ──> Slate ──> JSON
                            │  live: the snapshot in use, what was withdrawn since
-                           └─ words: a search in the snapshot's text space
+                           └─ searching: what is sought, as vectors in the snapshot's spaces
 
-Read in this order: schemas, slates, live, words, routes, intake, operations, app.
+Read in this order: schemas, slates, live, searching, uploads, routes, intake, operations, app.
 """
