@@ -113,13 +113,18 @@ async def _fetch_one(
         except _Refused as error:
             fetched.miss(address, str(error))
             return
-        except OSError:  # there is no place for what comes
-            raise
         except _Failed as error:
             fetched.miss(address, f"{error} (tried {tried} times)")
             if tried < settings.tries:
                 pause = FIRST_PAUSE * 2 ** (tried - 1) * random.uniform(0.5, 1)  # noqa: S311
                 await asyncio.sleep(min(max(pause, error.pause or 0), LONGEST_PAUSE))
+        except OSError:  # there is no place for what comes
+            raise
+        except (
+            Exception
+        ) as error:  # an address that a library stumbles over is not for the others to bear
+            fetched.miss(address, f"it cannot be fetched: {error or repr(error)}")
+            return
 
 
 async def _download(

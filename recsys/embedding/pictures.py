@@ -68,11 +68,10 @@ class Fetched:
 
     def read(self, address: str) -> bytes:
         """Its bytes. Raises ContentError saying why they are not here."""
-        told = self._told(address)
         if problem := self.problem(address):
             raise ContentError(problem)
         try:
-            return self._content(told["content"]).read_bytes()
+            return self._content(self._told(address)["content"]).read_bytes()
         except OSError as error:
             raise ContentError(f"{address}: what was fetched cannot be read: {error}") from None
 

@@ -92,17 +92,20 @@ def embed_items(
             taken = take_pictures(distinct, encoder, store, pictures, told)
         else:
             taken = take_texts(distinct, encoder, store, told)
-        there = {piece: key for piece, key in taken.keys.items() if key in store}
+        there = taken.keys
+        for piece in [piece for piece, key in there.items() if key not in store]:
+            taken.problems.setdefault(piece, "the encoder gave no usable vector")
+            del there[piece]
         keys = [[there[piece] for piece in pieces if piece in there] for pieces in given]
         known_keys = list(dict.fromkeys(there.values()))
         vectors = store.rows(known_keys)
     if progress:
         progress(len(given))
-    problems = dict.fromkeys(taken.keys, "the encoder gave no usable vector") | taken.problems
     found: dict[ItemId, str] = {}
     for item, pieces in zip(ids, given, strict=True):
-        for why in (problems[piece] for piece in pieces if piece not in there):
-            report(found, item, why)
+        for piece in pieces:
+            if piece in taken.problems:
+                report(found, item, taken.problems[piece])
     return Embedded(
         _table(ids, keys, known_keys, vectors, card),
         embedded=len(taken.new),
@@ -120,11 +123,13 @@ def _told(
     progress: Callable[[int], None] | None, items: int, contents: int
 ) -> Callable[[int], None]:
     """Told of contents, it tells of items, as if each had as many; now and then."""
-    every = max(1, contents // 200)
+    every, next_time = max(1, contents // 200), 0
 
     def told(done: int) -> None:
-        if progress and done % every == 0:
+        nonlocal next_time
+        if progress and done >= next_time:
             progress(items * done // max(1, contents))
+            next_time = done + every
 
     return told
 

@@ -7,7 +7,6 @@ bytes --PyAV--> looks, some a second --> EVENLY spaced, and SCENES after the gre
 import heapq
 import io
 from collections.abc import Iterator
-from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -38,6 +37,9 @@ MOST_FRAME_PIXELS = 10_000_000
 
 MOST_DECODED = 10_000_000_000
 """Pixels decoded: three minutes of full HD. Of what is longer, only key frames are."""
+
+MOST_FRAMES = 20_000
+"""Decoded of one video, however small they are."""
 
 CONTAINERS = ((4, b"ftyp", "mov"), (0, b"\x1a\x45\xdf\xa3", "matroska"), (8, b"AVI ", "avi"))
 """Where the bytes stand that tell one, and the name of what reads it. None of these leads to other files."""
@@ -124,7 +126,7 @@ def _decoded(
     if seconds * float(stream.average_rate or 25) * size > MOST_DECODED:
         context.skip_frame = "NONKEY"
     decoded, told = 0, opened.decode(stream)
-    for n in count():
+    for n in range(MOST_FRAMES):
         try:
             frame = next(told)
         except (StopIteration, av.FFmpegError):

@@ -37,6 +37,14 @@ SEARCH: Examples = {
         "To a user's taste, in one category",
         {"text": "robbery", "user_id": "42", "where": {"categories": ["Crime"]}, "limit": 5},
     ),
+    "items": _example(
+        "Like one item, less like another, and about something",
+        {
+            "items": [{"item_id": "296"}, {"item_id": "50", "weight": -0.5}],
+            "text": "gangsters",
+            "limit": 5,
+        },
+    ),
 }
 
 PLACEMENTS: Examples = {

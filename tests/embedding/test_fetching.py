@@ -163,6 +163,26 @@ def test_only_the_web_is_fetched(pictures: Pictures, address: str) -> None:
     ) or "is no address" in problem(pictures, address)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://a:99999/",
+        "http://[::1",
+        "http://xn--a/",
+        "http://a\0b/",
+        f"http://{'a' * 300}.example/",
+        f"http://a.example/{'a' * 70_000}",
+        "http://a\\b/",
+    ],
+)
+def test_an_address_that_is_none_is_told_and_holds_up_no_other(
+    shop: Shop, pictures: Pictures, address: str
+) -> None:
+    good = f"http://{shop.place}/photo.png"
+    fetch([address, good], pictures, settings(shop))
+    assert problem(pictures, address) and pictures.read(good) == PHOTO
+
+
 def test_a_name_that_answers_otherwise_the_second_time_leads_nowhere_else(
     shop: Shop, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,11 @@ def test_what_breaks_off_shows_what_comes_before() -> None:
     assert names(decode(whole))[0] == "r"
 
 
+def test_of_what_has_too_many_frames_the_first_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recsys.embedding.video.MOST_FRAMES", 30)
+    assert set(names(decode(video_of([RED, GREEN, BLUE], 2)))) == {"r", "g"}
+
+
 def test_frames_too_large_to_hold_are_refused() -> None:
     with pytest.raises(ContentError, match="3872 x 3872 pixels: expected at most 10 million"):
         decode(video_of([Image.new("RGB", (3_872, 3_872))], 0.1))

@@ -2,13 +2,18 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from command_line import Recsys
 from shops import PHOTO, Shop, open_shop
 
+from recsys.catalogue.database import connect, writing
+from recsys.catalogue.items import Item, upsert_items
+from recsys.config import Settings
 from recsys.embedding.pictures import Fetched
+from recsys.refresh import IMPATIENT
 from recsys.snapshot import Snapshots
 
 
@@ -73,3 +78,27 @@ def test_without_an_encoder_of_pictures_none_is_fetched(
     recsys("migrate")
     told = recsys("import", "items", feed(tmp_path, shop), RECSYS_EMBEDDING__IMAGE_MODEL="none")
     assert told.returncode == 0 and not shop.asked
+
+
+def test_a_refresh_brings_pictures_from_their_addresses_and_waits_for_none_for_long(
+    recsys: Recsys, tmp_path: Path, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(IMPATIENT, "seconds", 1.0)
+    home, allowed = tmp_path / "data", {"RECSYS_FETCHING__PRIVATE_HOSTS": json.dumps([shop.place])}
+    recsys("migrate")
+    recsys("import", "items", feed(tmp_path, shop), **allowed)
+    assert recsys("rebuild", **allowed).returncode == 0
+    at = f"http://{shop.place}"
+    engine = connect(Settings(home=home))
+    new = [
+        Item(id="new", title="A stool", images=(f"{at}/photo.png?new",)),
+        Item(id="slow", title="A bench", images=(f"{at}/silence.png",)),
+    ]
+    with writing(engine) as connection:
+        upsert_items(connection, new, datetime.now(UTC))
+    engine.dispose()
+    done = recsys("refresh", **allowed)
+    assert done.returncode == 0, done.stderr
+    _, artefacts = Snapshots(home / "snapshots").load_current()
+    shown = dict(zip(artefacts.items.ids, artefacts.spaces["image"].present.tolist(), strict=True))
+    assert shown["new"] and not shown["slow"]
