@@ -23,8 +23,8 @@ class Shop(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Visit)
+    def __init__(self, host: str) -> None:
+        super().__init__((host, 0), Visit)
         self.asked: Counter[str] = Counter()
         self.hosts: set[str] = set()
         self.elsewhere = ""
@@ -117,8 +117,8 @@ class Visit(socketserver.StreamRequestHandler):
 
 
 @contextmanager
-def open_shop() -> Iterator[Shop]:
-    with Shop() as shop:
+def open_shop(host: str = "127.0.0.1") -> Iterator[Shop]:
+    with Shop(host) as shop:
         threading.Thread(target=shop.serve_forever, args=(0.01,)).start()
         try:
             yield shop

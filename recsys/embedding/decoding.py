@@ -24,11 +24,17 @@ LONGEST_SIDE = 512
 LEAST_SIDE = 8
 """What is smaller shows nothing: a placeholder, or a pixel that counts visitors."""
 
-MOST_PIXELS = 40_000_000
-"""Unpacked at once; of JPEG far less is unpacked than there is."""
+MOST_PIXELS = 25_000_000
+"""Unpacked at once: some 250 MB in the worst case. Of most JPEGs far less is unpacked than there is."""
+
+HUNGRY = {"WEBP": 0.6}
+"""Formats whose decoders need more for each pixel, and the share of those that they may have."""
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 """Of the others, some start programs, and nobody sells by them."""
+
+SEQUENTIAL, PROGRESSIVE, SCAN = (0xC0, 0xC1, 0xC9), (0xC2, 0xCA), 0xDA
+"""Markers of JPEG: how a frame is made, and where a scan begins."""
 
 ORIENTATION = 0x0112
 """The tag of EXIF that says how a camera was held."""
@@ -48,15 +54,16 @@ Crop = tuple[float, float, float, float]
 """A part of an upright picture: left, top, width and height, as shares of its own width and height."""
 
 
-def decode(data: bytes, crop: Crop | None = None) -> list[Image.Image]:
+def decode(data: bytes, crop: Crop | None = None, share: float = 1.0) -> list[Image.Image]:
     """RGB, upright, at most 512 a side, on white where it was transparent; of what is animated, the first picture.
 
-    Of a video, frames from all over it. crop: only this part of each. Raises ContentError saying what is wrong with it.
+    Of a video, frames from all over it. crop: only this part of each. share: of the work that a video may be.
+    Raises ContentError saying what is wrong with it.
     """
     container = container_of(data)
     if container is None:
         return [decode_image(data, crop)]
-    shown = frames(data, container, LONGEST_SIDE)
+    shown = frames(data, container, LONGEST_SIDE, share)
     return shown if crop is None else [_part(frame, crop) for frame in shown]
 
 
@@ -67,7 +74,7 @@ def decode_image(data: bytes, crop: Crop | None = None) -> Image.Image:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             held = _held(image)
-            _check(image, whole=crop is not None)
+            _check(image, whole=crop is not None or not _comes_in_rows(data))
             if crop is None:
                 return _turned(_on_white(_reduced(image)), held)
             return _on_white(_reduced(_part(_turned(image, held), crop)))
@@ -98,20 +105,42 @@ def _check(image: Image.Image, whole: bool) -> None:
         raise ContentError(
             f"it has {width} x {height} pixels: expected at least {LEAST_SIDE} a side"
         )
-    if not whole and not image.info.get(
-        "progressive"
-    ):  # such a JPEG is unpacked whole all the same
+    if not whole:
         image.draft(None, (2 * LONGEST_SIDE, 2 * LONGEST_SIDE))
-    unpacked = image.width * image.height
-    if unpacked > MOST_PIXELS:
+    most = HUNGRY.get(image.format or "", 1.0) * MOST_PIXELS
+    unpacked = max(image.width * image.height, _tile(image))
+    if unpacked > most:
         raise ContentError(
             f"it has {width} x {height} pixels, {unpacked / 1e6:.0f} million to unpack: "
-            f"expected at most {MOST_PIXELS / 1e6:.0f}"
+            f"expected at most {most / 1e6:.0f}"
         )
+
+
+def _comes_in_rows(data: bytes) -> bool:
+    """False for a JPEG whose colours or details come one after the other: it is unpacked whole, even if reduced."""
+    at, colours = 2, 0
+    while data[:2] == b"\xff\xd8" and data[at : at + 1] == b"\xff" and at + 9 < len(data):
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker in PROGRESSIVE:
+            return False
+        if marker in SEQUENTIAL:
+            colours = data[at + 9]
+        if marker == SCAN:
+            return data[at + 4] == colours
+        at += 2 + length
+    return True
+
+
+def _tile(image: Image.Image) -> int:
+    """Pixels of a tile of a TIFF, which may be larger than the picture; 0 where there is none."""
+    tags = getattr(image, "tag_v2", {})
+    return int(tags.get(322, 0)) * int(tags.get(323, 0))
 
 
 def _reduced(image: Image.Image) -> Image.Image:
     """Colours that are numbers of a palette cannot be averaged: they are looked up first."""
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in {"1", "P", "PA"}:
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
@@ -142,10 +171,9 @@ def _part(image: Image.Image, crop: Crop) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return _grey(np.asarray(image, dtype=np.float64) / 65_535)
     if image.mode in {"I", "F"}:
-        return _grey(_stretched(np.asarray(image, dtype=np.float64)))
+        shares = _stretched(np.asarray(image, dtype=np.float64))
+        return Image.fromarray((shares * 255).round().astype(np.uint8)).convert("RGB")
     if image.mode == "CMYK" and image.info.get("icc_profile"):
         return _from_print(image)
     if not image.has_transparency_data:
@@ -153,11 +181,6 @@ def _on_white(image: Image.Image) -> Image.Image:
     layered = image.convert("RGBA")
     paper = Image.new("RGBA", layered.size, "white")
     return Image.alpha_composite(paper, layered).convert("RGB")
-
-
-def _grey(shares: NDArray[np.float64]) -> Image.Image:
-    """shares: 0 for black to 1 for white."""
-    return Image.fromarray((shares * 255).round().astype(np.uint8)).convert("RGB")
 
 
 def _stretched(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,12 +10,13 @@ goes wrong with one picture holds up another.
 
 import asyncio
 import random
-import ssl
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-from socket import SOCK_STREAM
-from typing import IO
+from socket import SOCK_STREAM, getaddrinfo
+from typing import IO, Self
 
 import httpx
 
@@ -34,6 +35,11 @@ PORTS = {"http": 80, "https": 443}
 TRANSLATED = IPv6Network("64:ff9b::/96")
 """An IPv4 address stands in the last 32 bits (RFC 6052)."""
 
+NOT_FOR_ALL = tuple(
+    IPv6Network(network) for network in ("::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48", "fec0::/10")
+)
+"""Addresses of IPv6 that lead to others within a network, or were meant for one; to Python all are public."""
+
 HEADERS = {"accept": "image/*, video/*;q=0.9, */*;q=0.1", "accept-encoding": "identity"}
 """Packed, a small answer could be a large picture."""
 
@@ -42,6 +48,10 @@ Address = IPv4Address | IPv6Address
 
 class _Refused(Exception):
     """It is not fetched, and trying again would not help."""
+
+
+class _NoPlace(Exception):
+    """There is no place for what comes: nothing can be fetched any more."""
 
 
 class _Failed(Exception):
@@ -82,30 +92,28 @@ async def _fetch_all(
 ) -> None:
     waiting, done = iter(addresses), 0
 
-    async def worker(hosts: "_Hosts") -> None:
+    async def worker(web: "_Web") -> None:
         nonlocal done
         for address in waiting:  # all workers share it
-            await _fetch_one(address, hosts, fetched, settings)
+            await _fetch_one(address, web, fetched, settings)
             done += 1
             if progress:
                 progress(done)
 
-    async with AsyncExitStack() as stack:
-        hosts = _Hosts(stack, settings)
-        async with asyncio.TaskGroup() as workers:
-            for _ in range(min(settings.at_once, len(addresses))):
-                workers.create_task(worker(hosts))
+    async with _Web(settings) as web, asyncio.TaskGroup() as workers:
+        for _ in range(min(settings.at_once, len(addresses))):
+            workers.create_task(worker(web))
 
 
 async def _fetch_one(
-    address: str, hosts: "_Hosts", fetched: Fetched, settings: FetchingSettings
+    address: str, web: "_Web", fetched: Fetched, settings: FetchingSettings
 ) -> None:
     for tried in range(1, settings.tries + 1):
         try:
             with fetched.draft() as draft:
                 try:
                     async with asyncio.timeout(settings.seconds):
-                        await _download(address, draft, hosts, settings)
+                        await _download(address, draft, web, settings)
                 except TimeoutError:
                     raise _Failed(f"not done after {settings.seconds:g} seconds") from None
                 fetched.keep(address, draft)
@@ -118,7 +126,7 @@ async def _fetch_one(
             if tried < settings.tries:
                 pause = FIRST_PAUSE * 2 ** (tried - 1) * random.uniform(0.5, 1)  # noqa: S311
                 await asyncio.sleep(min(max(pause, error.pause or 0), LONGEST_PAUSE))
-        except OSError:  # there is no place for what comes
+        except (OSError, _NoPlace):
             raise
         except (
             Exception
@@ -128,7 +136,7 @@ async def _fetch_one(
 
 
 async def _download(
-    address: str, draft: IO[bytes], hosts: "_Hosts", settings: FetchingSettings
+    address: str, draft: IO[bytes], web: "_Web", settings: FetchingSettings
 ) -> None:
     """Write what is at an address into a draft. Raises _Refused, _Failed."""
     for _ in range(REDIRECTS + 1):
@@ -136,7 +144,7 @@ async def _download(
             url = httpx.URL(address)
         except (httpx.InvalidURL, ValueError) as error:
             raise _Refused(f"{address!r} is no address: {error}") from None
-        async with hosts.answer(url) as answer:
+        async with web.answer(url) as answer:
             if not answer.has_redirect_location:
                 await _receive(answer, draft, settings)
                 return
@@ -157,79 +165,89 @@ async def _receive(answer: httpx.Response, draft: IO[bytes], settings: FetchingS
         received += len(piece)
         if received > most:
             raise _Refused(f"it has more than {settings.megabytes:g} MB (fetching.megabytes)")
-        draft.write(piece)
+        try:
+            draft.write(piece)
+        except OSError as error:
+            raise _NoPlace(f"{draft.name}: {error.strerror or error}") from error
     if not received:
         raise _Refused("the server sends nothing")
 
 
 def _asked_to_wait(answer: httpx.Response) -> float | None:
     said = answer.headers.get("retry-after", "")
-    return float(said) if said.isdigit() else None
+    return float(said) if said.isascii() and said.isdigit() else None
 
 
-class _Hosts:
-    """Connections, kept apart by the name they were made for: who is at an address was checked under that name."""
+class _Web:
+    """Connections to where names lead. None is used twice: who is at an address was checked under one name."""
 
-    def __init__(self, stack: AsyncExitStack, settings: FetchingSettings) -> None:
-        self._stack, self._settings = stack, settings
-        self._trust = ssl.create_default_context()
-        self._clients: dict[str, httpx.AsyncClient] = {}
+    def __init__(self, settings: FetchingSettings) -> None:
+        self._settings = settings
+        self._own = {name.lower() for name in settings.private_hosts}
+        self._resolvers = ThreadPoolExecutor(settings.at_once, "recsys-names")
+        self._client = httpx.AsyncClient(
+            headers=HEADERS,
+            trust_env=False,  # a proxy would look names up by itself
+            timeout=settings.seconds,
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
+
+    async def __aenter__(self) -> Self:
+        """To be closed."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Those who still look up a name are not waited for."""
+        self._resolvers.shutdown(wait=False, cancel_futures=True)
+        await self._client.aclose()
 
     @asynccontextmanager
     async def answer(self, url: httpx.URL) -> AsyncIterator[httpx.Response]:
         """What the server says, its body not yet read. Raises _Refused, _Failed."""
-        place = await self._checked(url)
-        client = await self._client(url)
-        request = client.build_request(
+        if url.scheme not in PORTS or not url.raw_host:
+            raise _Refused(f"only http:// and https:// are fetched: found {str(url)[:100]!r}")
+        host, port = url.raw_host.decode("ascii"), url.port or PORTS[url.scheme]
+        place = await self._checked(host, port)
+        request = self._client.build_request(
             "GET",
             url.copy_with(host=str(place), username=None, password=None, fragment=None),
             headers={"host": url.netloc.decode("ascii")},
-            extensions={"sni_hostname": url.raw_host.decode("ascii")},
+            extensions={"sni_hostname": host},
         )
         try:
-            answer = await client.send(request, stream=True)
+            answer = await self._client.send(request, stream=True)
             try:
                 yield answer
             finally:
                 await answer.aclose()
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, OSError) as error:  # TLS that breaks later is no error of httpx
             raise _Failed(str(error) or type(error).__name__) from None
 
-    async def _client(self, url: httpx.URL) -> httpx.AsyncClient:
-        name = f"{url.scheme}://{url.netloc.decode('ascii')}"
-        if name not in self._clients:
-            client = httpx.AsyncClient(
-                headers=HEADERS,
-                verify=self._trust,
-                trust_env=False,  # a proxy would look names up by itself
-                timeout=self._settings.seconds,
-            )
-            self._clients[name] = await self._stack.enter_async_context(client)
-        return self._clients[name]
-
-    async def _checked(self, url: httpx.URL) -> Address:
+    async def _checked(self, host: str, port: int) -> Address:
         """Where to connect to. Raises _Refused for what is not for everybody, _Failed for a name that nobody knows."""
-        if url.scheme not in PORTS or not url.host:
-            raise _Refused(f"only http:// and https:// are fetched: found {str(url)[:100]!r}")
-        port = url.port or PORTS[url.scheme]
-        loop = asyncio.get_running_loop()
+        look_up = partial(getaddrinfo, host, port, type=SOCK_STREAM)
         try:
-            found = await loop.getaddrinfo(url.host, port, type=SOCK_STREAM)
+            found = await asyncio.get_running_loop().run_in_executor(self._resolvers, look_up)
         except (OSError, UnicodeError) as error:
-            raise _Failed(f"the name {url.host!r} cannot be resolved: {error}") from None
+            raise _Failed(f"the name {host!r} cannot be resolved: {error}") from None
         places = [ip_address(str(place[0]).partition("%")[0]) for *_, place in found]
-        if {url.host, f"{url.host}:{port}"}.isdisjoint(self._settings.private_hosts):
+        if self._own.isdisjoint((host.lower(), f"{host}:{port}".lower())):
             for place in places:
-                _check_public(url.host, place)
+                _check_public(host, place)
         return places[0]
 
 
 def _check_public(host: str, place: Address) -> None:
-    if not all(one.is_global and not one.is_multicast for one in (place, *_meant(place))):
+    every = (place, *_meant(place))
+    if any(place in network for network in NOT_FOR_ALL) or not all(map(_is_public, every)):
         raise _Refused(
             f"{host} is at {place}, which is not a public address; if pictures are to be fetched from there, "
             "name it in fetching.private_hosts"
         )
+
+
+def _is_public(place: Address) -> bool:
+    return place.is_global and not place.is_multicast
 
 
 def _meant(place: Address) -> Collection[IPv4Address]:

@@ -12,6 +12,9 @@ from recsys.embedding.image import ClipEncoder, load_image_encoder
 from recsys.errors import EncoderError
 from recsys.identity import Floats
 
+SHARE = 0.1
+"""Of the work that a video in the catalogue may be: those who search wait for one another."""
+
 
 class Looking:
     """The image encoder of the settings, as those ask it who search."""
@@ -32,7 +35,7 @@ class Looking:
     def see(self, data: bytes, crop: Crop | None = None) -> Floats:
         """(dim,) of a picture's file, or of a part of it; of a video the mean. Raises ContentError for no picture."""
         with without_remarks():
-            shown = decode(data, crop)
+            shown = decode(data, crop, SHARE)
         return unit_rows(self._encoder.encode(shown).mean(axis=0))
 
     def depict(self, text: str) -> Floats:
@@ -46,4 +49,4 @@ class Looking:
         if self._detector is None:
             return []
         with without_remarks():
-            return self._detector.regions(decode(data)[0])
+            return self._detector.regions(decode(data, None, SHARE / 10)[0])

@@ -63,8 +63,9 @@ class Fetched:
         self._folder = folder
 
     def __contains__(self, address: str) -> bool:
-        """Whether it is here; False where it did not come."""
-        return "content" in self._told(address)
+        """Whether it is here; False where it did not come, or was lost."""
+        content = self._told(address).get("content")
+        return content is not None and self._content(content).is_file()
 
     def read(self, address: str) -> bytes:
         """Its bytes. Raises ContentError saying why they are not here."""
@@ -101,7 +102,9 @@ class Fetched:
         content = _digest(draft)
         place = self._content(content)
         place.parent.mkdir(parents=True, exist_ok=True)
-        Path(draft.name).replace(place)
+        made = Path(draft.name)
+        made.chmod(0o644)
+        made.replace(place)
         self._tell(address, {"content": content})
 
     def miss(self, address: str, problem: str) -> None:
@@ -111,9 +114,10 @@ class Fetched:
     def _told(self, address: str) -> dict[str, str]:
         try:
             told = json.loads(self._note(address).read_text(encoding="utf-8"))
-            return dict(told)
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError):
             return {}
+        known = told.items() if isinstance(told, dict) else ()
+        return {name: value for name, value in known if isinstance(value, str)}
 
     def _tell(self, address: str, told: dict[str, str]) -> None:
         note = self._note(address)

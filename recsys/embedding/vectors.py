@@ -94,7 +94,8 @@ def embed_items(
             taken = take_texts(distinct, encoder, store, told)
         there = taken.keys
         for piece in [piece for piece, key in there.items() if key not in store]:
-            taken.problems.setdefault(piece, "the encoder gave no usable vector")
+            where = f"{piece}: " if card.modality == "image" else ""
+            taken.problems.setdefault(piece, f"{where}the encoder gave no usable vector")
             del there[piece]
         keys = [[there[piece] for piece in pieces if piece in there] for pieces in given]
         known_keys = list(dict.fromkeys(there.values()))

@@ -6,7 +6,8 @@ bytes --PyAV--> looks, some a second --> EVENLY spaced, and SCENES after the gre
 
 import heapq
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -50,9 +51,9 @@ STILLS = {b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1"}
 
 class _Look(NamedTuple):
     time: float
-    picture: Image.Image
     grey: NDArray[np.float32]
     """(32, 32) brightness, 0 to 255."""
+    picture: Callable[[], Image.Image]
 
 
 def container_of(data: bytes) -> str | None:
@@ -63,11 +64,11 @@ def container_of(data: bytes) -> str | None:
     return None
 
 
-def frames(data: bytes, container: str, longest: int) -> list[Image.Image]:
+def frames(data: bytes, container: str, longest: int, share: float = 1.0) -> list[Image.Image]:
     """RGB pictures in the order of the video, upright, at most `longest` a side: 16 at the most, one at the least.
 
-    Where the file breaks off, or is longer than can be looked at, those of what comes before.
-    Raises ContentError where not a single frame can be had.
+    Where the file breaks off, or is longer than can be looked at, those of what comes before. share: of what is decoded
+    at the most. Raises ContentError where not a single frame can be had.
     """
     import av
 
@@ -75,64 +76,70 @@ def frames(data: bytes, container: str, longest: int) -> list[Image.Image]:
         with av.open(io.BytesIO(data), "r", format=container) as opened:
             if not opened.streams.video:
                 raise ContentError("it has no pictures, only sound")
-            return [look.picture for look in _chosen(_looks(opened, longest))]
-    except (av.FFmpegError, ValueError, MemoryError) as error:
+            return _chosen(_looks(opened, longest, share))
+    except ContentError:
+        raise
+    except Exception as error:  # decoders fail in many ways on broken files
         said = error.strerror if isinstance(error, av.FFmpegError) else error
         raise ContentError(f"not a readable video: {said}") from None
 
 
-def _chosen(looks: Iterator[_Look]) -> list[_Look]:
+def _chosen(looks: Iterator[_Look]) -> list[Image.Image]:
     """Evenly spaced ones, and those that begin a scene."""
-    steady: list[_Look] = []
-    scenes: list[tuple[float, float, _Look]] = []
+    steady: list[tuple[float, Image.Image]] = []
+    scenes: list[tuple[float, float, Image.Image]] = []
     every, last = 1, None
     for n, look in enumerate(looks):
         jump = 0.0 if last is None else float(np.abs(look.grey - last.grey).mean())
         last = look
-        if jump > JUMP:
+        if jump > JUMP and (len(scenes) < SCENES or jump > scenes[0][0]):
             push = heapq.heappush if len(scenes) < SCENES else heapq.heappushpop
-            push(scenes, (jump, -look.time, look))
+            push(scenes, (jump, -look.time, look.picture()))
         if n % every == 0:
-            steady.append(look)
+            steady.append((look.time, look.picture()))
         if len(steady) > KEPT:
             steady, every = steady[::2], 2 * every
     if not steady:
         raise ContentError("not a readable video: not a single frame can be decoded")
     wanted = min(EVENLY, len(steady))
     even = [steady[int((n + 0.5) * len(steady) / wanted)] for n in range(wanted)]
-    chosen = {look.time: look for look in (*even, *(look for *_, look in scenes))}
+    chosen = dict([*even, *((-time, picture) for _, time, picture in scenes)])
     return [chosen[time] for time in sorted(chosen)]
 
 
-def _looks(opened: "InputContainer", longest: int) -> Iterator[_Look]:
+def _looks(opened: "InputContainer", longest: int, share: float) -> Iterator[_Look]:
     due = -np.inf
-    for time, frame in _decoded(opened, opened.streams.video[0]):
+    for time, frame in _decoded(opened, opened.streams.video[0], share):
         if time >= due:
             due = time + LOOK_SECONDS
-            yield _look(time, frame, longest)
+            grey = frame.to_ndarray(format="gray8", width=32, height=32).astype(np.float32)
+            yield _Look(time, grey, partial(_picture, frame, longest))
 
 
 def _decoded(
-    opened: "InputContainer", stream: "VideoStream"
+    opened: "InputContainer", stream: "VideoStream", share: float
 ) -> Iterator[tuple[float, "VideoFrame"]]:
     """Each frame with its second, until the file breaks off or enough was decoded."""
     import av
 
     context = stream.codec_context
+    if context is None:
+        raise ContentError("not a readable video: its codec is not known here")
     size = context.width * context.height
     _check_size(context.width, context.height)
     context.thread_count = 1  # one core each
     seconds = float(opened.duration or 0) / av.time_base
-    if seconds * float(stream.average_rate or 25) * size > MOST_DECODED:
+    most = share * MOST_DECODED
+    if seconds * float(stream.average_rate or 25) * size > most:
         context.skip_frame = "NONKEY"
     decoded, told = 0, opened.decode(stream)
-    for n in range(MOST_FRAMES):
+    for n in range(int(share * MOST_FRAMES)):
         try:
             frame = next(told)
         except (StopIteration, av.FFmpegError):
             return
         decoded += frame.width * frame.height
-        if decoded > MOST_DECODED or frame.width * frame.height > MOST_FRAME_PIXELS:
+        if decoded > most or frame.width * frame.height > MOST_FRAME_PIXELS:
             return
         yield (n / 25 if frame.time is None else frame.time), frame
 
@@ -145,11 +152,8 @@ def _check_size(width: int, height: int) -> None:
         )
 
 
-def _look(time: float, frame: "VideoFrame", longest: int) -> _Look:
+def _picture(frame: "VideoFrame", longest: int) -> Image.Image:
     shrink = min(1.0, longest / max(frame.width, frame.height))
     size = (max(1, round(frame.width * shrink)), max(1, round(frame.height * shrink)))
-    pixels = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
-    picture = Image.fromarray(pixels)
-    grey = np.asarray(picture.convert("L").resize((32, 32)), dtype=np.float32)
-    turned = picture.rotate(frame.rotation, expand=True) if frame.rotation else picture
-    return _Look(time, turned, grey)
+    picture = Image.fromarray(frame.to_ndarray(format="rgb24", width=size[0], height=size[1]))
+    return picture.rotate(frame.rotation, expand=True) if frame.rotation else picture

@@ -270,4 +270,4 @@ def _ready(settings: EmbeddingSettings) -> TextEncoder:
 
 
 def _still_loading() -> EncoderLoading:
-    return EncoderLoading("the text encoder is still being loaded: try again in a few seconds")
+    return EncoderLoading("the encoder is still being loaded: try again in a few seconds")

@@ -35,6 +35,9 @@ WAITING = 8
 TURN_SECONDS = 1.0
 """How long another one waits for such a place: a burst passes, a jam does not pile up."""
 
+NOTHING_LEFT = 1e-4
+"""Of a sum of unit vectors whose loudest weighs 1: what is shorter is rounding."""
+
 By = Literal["blend", "text", "image"]
 """What is compared: everything that can be, what the texts say, how the pictures look."""
 
@@ -82,20 +85,20 @@ class Searching:
         items: ordinals and signed weights. Words and a picture weigh 1 each. Raises EncoderError where something
         cannot be searched, QueryError where nothing is left to search for.
         """
-        parts: dict[str, list[Floats]] = {"text": [], "image": []}
+        parts: dict[str, list[tuple[float, Floats]]] = {"text": [], "image": []}
         if text:
-            for kind in self._read_as(by, picture is not None, spaces):
-                parts[kind].append(self._words(text, kind, spaces))
+            for kind in self._read_as(by, spaces):
+                parts[kind].append((1.0, self._words(text, kind, spaces)))
         if picture is not None:
             if by == "text":
                 raise QueryError("by: a picture has no text to compare: take 'blend' or 'image'")
-            parts["image"].append(self._looks(picture, crop, spaces))
+            parts["image"].append((1.0, self._looks(picture, crop, spaces)))
         for kind in parts:
             space = spaces.get(kind)
             if space is not None and by in {"blend", kind}:
-                parts[kind] += [weight * space.rows[item] for item, weight in items]
-        found = {kind: unit_rows(np.sum(some, axis=0)) for kind, some in parts.items() if some}
-        found = {kind: vector for kind, vector in found.items() if vector.any()}
+                parts[kind] += [(weight, space.rows[item]) for item, weight in items]
+        summed = {kind: _sum(some) for kind, some in parts.items()}
+        found = {kind: vector for kind, vector in summed.items() if vector is not None}
         if not found:
             raise QueryError(
                 "items: what they say cancels out, or they have nothing of what is compared: "
@@ -108,7 +111,7 @@ class Searching:
         with self._place():
             return self.encoding.regions(picture)
 
-    def _read_as(self, by: By, pictured: bool, spaces: Mapping[str, Space]) -> list[str]:
+    def _read_as(self, by: By, spaces: Mapping[str, Space]) -> list[str]:
         """The kinds of content that words are compared with."""
         if by != "blend":
             return [by]
@@ -178,3 +181,12 @@ class Searching:
             yield
         finally:
             self._places.release()
+
+
+def _sum(parts: Sequence[tuple[float, Floats]]) -> Floats | None:
+    """The weighted sum, brought to unit length; None where nothing is left but rounding."""
+    loudest = max((abs(weight) for weight, _ in parts), default=0.0)
+    if not loudest:
+        return None
+    total = sum(np.float32(weight / loudest) * vector for weight, vector in parts)
+    return unit_rows(np.asarray(total)) if np.linalg.norm(total) > NOTHING_LEFT else None

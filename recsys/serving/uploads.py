@@ -76,6 +76,8 @@ async def _json(request: Request, kind: str) -> object:
 
 
 async def _form(request: Request) -> dict[str, Any]:
+    if "charset" in request.headers.get("content-type", "").lower():
+        raise _refused("body", "is a form with a charset: leave it out, for all text is UTF-8")
     async with request.form(max_files=1, max_fields=1) as form:
         for name in form:
             if name not in {"picture", "ask"}:
@@ -95,8 +97,8 @@ def _read(body: bytes) -> object:
     except json.JSONDecodeError as error:
         about = {"type": "json_invalid", "loc": ("body", error.pos), "msg": "JSON decode error"}
         raise RequestValidationError([about | {"input": {}, "ctx": {"error": error.msg}}]) from None
-    except UnicodeDecodeError:
-        raise _refused("body", "is not text in UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        raise _refused("body", f"is not JSON that can be read: {error}") from None
 
 
 def _refused(name: str, message: str) -> RequestValidationError:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from photos import bad, bomb, file_of, noise, odd
+from photos import bad, bomb, file_of, noise, odd, one_colour_after_another, video_of
 from PIL import Image, ImageCms
 
 from recsys.embedding.decoding import decode, decode_image, without_remarks
@@ -34,6 +34,10 @@ found = embed_items(IdMap(names), [(name,) for name in names], encoder, folder /
 [peak] = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]
 print(json.dumps([list(found.table.ids), found.problems, int(peak) / 1024]))
 """
+
+
+LARGE = file_of(Image.new("RGB", (6_000, 6_000)), "JPEG")
+"""A sixteenth of it is unpacked, as long as all its colours come together."""
 
 
 def quartered(colour: str = "red", size: tuple[int, int] = (64, 48)) -> Image.Image:
@@ -110,6 +114,16 @@ def test_sixteen_bits_of_grey_become_eight_and_not_white() -> None:
     np.testing.assert_allclose(shown, np.linspace(0, 255, 100), atol=1)
 
 
+def test_large_pictures_of_sixteen_bits_are_read() -> None:
+    large = Image.fromarray(np.full((3_000, 2_500), 30_000, dtype=np.uint16))
+    shown = decode_image(file_of(large, "PNG"))
+    assert shown.size == (427, 512) and abs(shown.getpixel((9, 9))[0] - 117) <= 1
+
+
+def test_a_large_jpeg_is_reduced_while_it_is_unpacked() -> None:
+    assert decode_image(LARGE).size == (512, 512)
+
+
 def test_inks_are_shown_as_their_profile_says() -> None:
     """There is no profile of inks in Pillow: one of screens must not be taken for it, and is left out."""
     inks = Image.new("CMYK", (20, 20), (0, 255, 255, 0))
@@ -139,8 +153,11 @@ def test_a_palette_is_looked_up_before_it_is_reduced() -> None:
         (b"<html>not found</html>", "expected one of AVIF, BMP"),
         (file_of(noise(1), "JPEG")[:900], "truncated"),
         (file_of(Image.new("RGB", (1, 1)), "PNG"), "1 x 1 pixels: expected at least 8"),
-        (bomb(9_000, 9_000), "9000 x 9000 pixels, 81 million to unpack: expected at most 40"),
+        (bomb(9_000, 9_000), "9000 x 9000 pixels, 81 million to unpack: expected at most 25"),
         (b"\0\0\0\x18ftypmp42" + bytes(100), "not a readable video"),
+        (video_of([noise()]).replace(b"avc1", b"zzzz"), "its codec is not known here"),
+        (one_colour_after_another(LARGE), "36 million to unpack"),
+        (file_of(Image.new("RGB", (4_100, 4_100)), "WEBP"), "17 million to unpack"),
     ],
 )
 def test_what_shows_nothing_says_why(data: bytes, told: str) -> None:

@@ -1,11 +1,15 @@
 """Pictures from addresses, whatever stands there."""
 
 import re
+import resource
 import socket
+import ssl
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from shops import PHOTO, Shop, open_shop
 
@@ -119,6 +123,75 @@ def test_what_failed_is_tried_again_the_next_time(shop: Shop, pictures: Pictures
     assert pictures.read(address) == PHOTO
 
 
+def test_many_hosts_leave_no_connection_open(pictures: Pictures) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    open_now = len(list(Path("/proc/self/fd").iterdir()))
+    with open_shop("0.0.0.0") as everywhere:  # each 127.x.y.z is this machine
+        hosts = [f"127.0.{n // 200}.{n % 200 + 1}" for n in range(300)]
+        port = everywhere.server_address[1]
+        addresses = [f"http://{host}:{port}/photo.png" for host in hosts]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + 120, hard))
+        try:
+            fetch(addresses, pictures, settings(private_hosts=tuple(hosts)))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert all(pictures.read(address) == PHOTO for address in addresses)
+
+
+def test_names_are_compared_without_case(shop: Shop, pictures: Pictures) -> None:
+    address = f"http://LocalHost:{shop.server_address[1]}/photo.png"
+    fetch([address], pictures, settings(private_hosts=("LOCALHOST",)))
+    assert pictures.read(address) == PHOTO
+
+
+def test_slow_names_hold_up_no_others(
+    shop: Shop, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve, over = socket.getaddrinfo, threading.Event()
+
+    def slow(host: str, *rest: object, **more: object) -> object:
+        if host.endswith(".example"):
+            over.wait(20)
+        return resolve(host, *rest, **more)
+
+    monkeypatch.setattr("recsys.embedding.fetching.getaddrinfo", slow)
+    good = f"http://{shop.place}/photo.png"
+    names = [f"http://{n}.example/1.png" for n in range(15)]
+    began = time.monotonic()
+    fetch([*names, good], pictures, settings(shop, seconds=1.5))
+    over.set()
+    assert time.monotonic() - began < 10
+    assert pictures.read(good) == PHOTO
+    assert "not done after" in problem(pictures, names[0])
+
+
+def test_tls_that_breaks_off_later_is_told(
+    shop: Shop, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """httpx does not wrap what goes wrong behind the handshake; simulated where it reads a body."""
+
+    async def broken(_: httpx.Response) -> AsyncIterator[bytes]:
+        yield b"beginning"
+        raise ssl.SSLError("DECRYPTION_FAILED_OR_BAD_RECORD_MAC")
+
+    monkeypatch.setattr(httpx.Response, "aiter_raw", broken)
+    address = f"http://{shop.place}/photo.png"
+    fetch([address], pictures, settings(shop))
+    assert "DECRYPTION_FAILED" in problem(pictures, address)
+
+
+def test_a_full_disk_is_no_fault_of_an_address(
+    shop: Shop, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> object:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Fetched, "keep", full)
+    with pytest.raises(ExceptionGroup) as caught:
+        fetch([f"http://{shop.place}/photo.png"], pictures, settings(shop))
+    assert caught.group_contains(OSError, match="No space left")
+
+
 @pytest.mark.parametrize(
     "host",
     [
@@ -139,6 +212,10 @@ def test_what_failed_is_tried_again_the_next_time(shop: Shop, pictures: Pictures
         "100.64.0.1",
         "[fe80::1]",
         "[fc00::1]",
+        "[fec0::1]",
+        "[::127.0.0.1]",
+        "[::ffff:0:127.0.0.1]",
+        "[64:ff9b:1::7f00:1]",
         "224.0.0.1",
     ],
 )
@@ -197,7 +274,7 @@ def test_a_name_that_answers_otherwise_the_second_time_leads_nowhere_else(
         place = "127.0.0.1" if len(asked) > 1 else "93.184.215.14"
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (place, shop.server_address[1]))]
 
-    monkeypatch.setattr(socket, "getaddrinfo", changing)
+    monkeypatch.setattr("recsys.embedding.fetching.getaddrinfo", changing)
     address = f"http://rebound.example:{shop.server_address[1]}/photo.png"
     fetch([address], pictures, settings(tries=3, **SHORT))
     assert len(asked) >= 1 and not shop.asked
@@ -211,7 +288,7 @@ def test_one_private_address_among_public_ones_is_one_too_many(
         places = ("93.184.215.14", "127.0.0.1")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (place, 80)) for place in places]
 
-    monkeypatch.setattr(socket, "getaddrinfo", both)
+    monkeypatch.setattr("recsys.embedding.fetching.getaddrinfo", both)
     fetch(["http://two.example/photo.png"], pictures, settings())
     assert "two.example is at 127.0.0.1" in problem(pictures, "http://two.example/photo.png")
 

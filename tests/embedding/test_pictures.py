@@ -80,6 +80,17 @@ def test_the_same_photo_at_two_addresses_is_kept_once(tmp_path: Path, pictures: 
     assert len(contents) == 1 and not list((tmp_path / "fetched").glob("*.part"))
 
 
+def test_what_was_lost_is_fetched_again(tmp_path: Path, pictures: Pictures) -> None:
+    with pictures.fetched.draft() as draft:
+        draft.write(PHOTO)
+        pictures.fetched.keep("https://a.example/1.png", draft)
+    [content] = [each for each in (tmp_path / "fetched" / "contents").rglob("*") if each.is_file()]
+    content.unlink()
+    assert "https://a.example/1.png" not in pictures.fetched
+    with pytest.raises(ContentError, match="cannot be read"):
+        pictures.read("https://a.example/1.png")
+
+
 def test_a_draft_that_is_not_kept_leaves_nothing(tmp_path: Path, pictures: Pictures) -> None:
     with pytest.raises(KeyboardInterrupt), pictures.fetched.draft() as draft:
         draft.write(PHOTO)
@@ -90,7 +101,7 @@ def test_a_draft_that_is_not_kept_leaves_nothing(tmp_path: Path, pictures: Pictu
 def test_a_damaged_note_is_as_good_as_none(tmp_path: Path, pictures: Pictures) -> None:
     pictures.fetched.miss("https://a.example/1.png", "gone")
     [note] = (tmp_path / "fetched").rglob("*.json")
-    for said in (b"", b"[1, 2]", b"\xff", b'"word"'):
+    for said in (b"", b"[1, 2]", b"\xff", b'"word"', b'{"content": 5}'):
         note.write_bytes(said)
         assert "https://a.example/1.png" not in pictures.fetched
         with pytest.raises(ContentError, match="has not been fetched"):

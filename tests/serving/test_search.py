@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 from apis import running
-from photos import file_of
+from photos import file_of, video_of
 from PIL import Image, ImageDraw
 from sqlalchemy import Engine
 
@@ -206,10 +206,43 @@ def test_like_this_less_like_that(gallery: Gallery) -> None:
         assert set(gallery.search(items=wanted)) == set(NAMES) - set(weights)
 
 
-def test_items_that_cancel_out_say_so(gallery: Gallery) -> None:
-    wanted = [{"item_id": "red disc", "weight": w} for w in (1, -1)]
+@pytest.mark.parametrize("weights", [(1, -1), (0.1, 0.2, -0.3), (0,)])
+def test_items_that_cancel_out_say_so(gallery: Gallery, weights: tuple[float, ...]) -> None:
+    wanted = [{"item_id": "red disc", "weight": weight} for weight in weights]
     reply = gallery.client.post("/v1/search", json={"items": wanted})
     assert reply.status_code == 422 and "cancels out" in reply.text
+
+
+def test_weights_matter_by_their_proportion(gallery: Gallery) -> None:
+    weights = {"red disc": 1.0, "blue disc": -0.5}
+    one, small = (
+        gallery.search(items=[{"item_id": k, "weight": w * by} for k, w in weights.items()])
+        for by in (1, 1e-30)
+    )
+    assert one == small
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"[" * 100_000, "application/json"),
+        (b'{"limit":' + b"1" * 5_000 + b"}", "application/json"),
+        (b"\xff", "application/json"),
+        (b"x", "multipart/form-data"),
+        (b"--b\r\n", "multipart/form-data; boundary=b; charset=utf-7"),
+    ],
+)
+def test_what_cannot_be_read_is_no_fault_of_ours(gallery: Gallery, body: bytes, kind: str) -> None:
+    reply = gallery.client.post("/v1/search", content=body, headers={"content-type": kind})
+    assert reply.status_code in {400, 422}, reply.text
+    assert reply.json()["error"]["type"] == "invalid_request"
+
+
+def test_a_picture_by_which_nobody_knows_its_codec_is_told(gallery: Gallery) -> None:
+    unknown = video_of([photo("red disc")]).replace(b"avc1", b"zzzz")
+    ask = {"picture": base64.b64encode(unknown).decode()}
+    reply = gallery.client.post("/v1/search", json=ask)
+    assert reply.status_code == 422 and "codec" in reply.text
 
 
 def test_words_and_a_picture_are_one_search(gallery: Gallery) -> None:
