@@ -31,7 +31,7 @@ from recsys.snapshot import Artefacts, Manifest, Snapshots, made_by
 FILE = "stages.json"
 """Stage -> digest, kept in the snapshot."""
 
-UNUSED_BY_A_BUILD = {"home", "threads", "database", "snapshots", "serving"}
+UNUSED_BY_A_BUILD = {"home", "threads", "database", "fetching", "snapshots", "serving"}
 """Settings that do not change what a build makes."""
 
 TOLD_TO_PEOPLE = ["title", "description", "brand", "categories", "price", "currency", "images"]
