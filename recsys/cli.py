@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from recsys.catalogue.importing import FeedOptions, Summary
     from recsys.embedding.vectors import Embedded
     from recsys.evaluation.result import Evaluation
+    from recsys.identity import ItemId
     from recsys.snapshot import Snapshots
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
@@ -207,7 +208,7 @@ def _import(
     _tell(problems, settings)
 
 
-def _fetch(engine: "Engine", settings: Settings, bars: Bars) -> dict[str, str]:
+def _fetch(engine: "Engine", settings: Settings, bars: Bars) -> "dict[ItemId, str]":
     """Fetch the pictures of the catalogue that are not here yet. Gives the items where one did not come, and why."""
     from recsys.catalogue.database import reading
     from recsys.catalogue.items import read_items
@@ -290,16 +291,18 @@ def rebuild(
 
 def _tell_problems(vectors: "Mapping[str, Embedded]", settings: Settings) -> None:
     """Which items' texts or pictures could not be used."""
-    problems: dict[str, str] = {}
+    from recsys.embedding.vectors import report
+
+    problems: dict[ItemId, str] = {}
     for each in vectors.values():
         for item, why in each.problems.items():
-            problems[item] = f"{problems[item]}; {why}" if item in problems else why
+            report(problems, item, why)
     _tell(problems, settings)
     for file in (file for each in vectors.values() for file in each.damaged):
         err.print(f"[yellow]{escape(file)} was damaged; its contents were embedded again[/]")
 
 
-def _tell(problems: "Mapping[str, str]", settings: Settings) -> None:
+def _tell(problems: "Mapping[ItemId, str]", settings: Settings) -> None:
     """Items and what is wrong with their contents: the first of them here, all of them in a file."""
     if not problems:
         return

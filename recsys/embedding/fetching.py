@@ -128,9 +128,7 @@ async def _fetch_one(
                 await asyncio.sleep(min(max(pause, error.pause or 0), LONGEST_PAUSE))
         except (OSError, _NoPlace):
             raise
-        except (
-            Exception
-        ) as error:  # an address that a library stumbles over is not for the others to bear
+        except Exception as error:  # what a library stumbles over is not for the others to bear
             fetched.miss(address, f"it cannot be fetched: {error or repr(error)}")
             return
 

@@ -155,7 +155,8 @@ def search(ask: Annotated[SearchBody, Depends(uploads.search_asked)], within: Wi
     own = np.array([item for item, _ in like], dtype=np.int64)
     question = replace(question, sought=sought, exclude=np.concatenate([question.exclude, own]))
     more: dict[str, Any] = {}
-    if picture is not None and ask.crop is None and within.searching.detects:
+    begins = ask.crop is None and ask.cursor is None
+    if picture is not None and begins and within.searching.detects:
         more["regions"] = [region._asdict() for region in within.searching.regions(picture)]
     return answer(question, ask, ("search", ""), served, within, more=more)
 

@@ -233,6 +233,9 @@ class RecommendBody(Conditioned, Paged, Visit):
     """Left out: as the rebuild learned, but false when candidates are given."""
 
 
+Compared = Literal["blend", "text", "image"]
+
+
 class SoughtItem(Model):
     """An item that is searched by."""
 
@@ -255,7 +258,7 @@ class SearchBody(Conditioned, Paged, Visit):
     """Only this part of the picture: left, top, width and height, as shares of its own width and height."""
     items: Annotated[tuple[SoughtItem, ...], Field(max_length=LONGEST_LIST)] = ()
     """Like these, less like those. They are not shown."""
-    by: Literal["blend", "text", "image"] = "blend"
+    by: Compared = "blend"
     """What is compared: everything that can be, what the texts say, how the pictures look. Words are compared with
     pictures where the image encoder reads both (the CLIP family)."""
     limit: Limit = 10

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from recsys.errors import EncoderError, EncoderLoading, QueryError
 from recsys.identity import Floats
 from recsys.index.space import Space
 from recsys.serving.encoding import Encoding
+from recsys.serving.schemas import Compared
 
 REMEMBERED = 2_000
 """Searches whose vectors are kept: people search for the same things."""
@@ -37,9 +37,6 @@ TURN_SECONDS = 1.0
 
 NOTHING_LEFT = 1e-4
 """Of a sum of unit vectors whose loudest weighs 1: what is shorter is rounding."""
-
-By = Literal["blend", "text", "image"]
-"""What is compared: everything that can be, what the texts say, how the pictures look."""
 
 
 class Searching:
@@ -74,7 +71,7 @@ class Searching:
     def sought(
         self,
         spaces: Mapping[str, Space],
-        by: By,
+        by: Compared,
         text: str,
         picture: bytes | None,
         crop: Crop | None,
@@ -111,7 +108,7 @@ class Searching:
         with self._place():
             return self.encoding.regions(picture)
 
-    def _read_as(self, by: By, spaces: Mapping[str, Space]) -> list[str]:
+    def _read_as(self, by: Compared, spaces: Mapping[str, Space]) -> list[str]:
         """The kinds of content that words are compared with."""
         if by != "blend":
             return [by]

@@ -275,6 +275,7 @@ def test_pages_go_on_with_a_picture(gallery: Gallery) -> None:
     ask: dict[str, object] = {"picture": sent(photo("red disc")), "limit": 7}
     first = gallery.reply(**ask)
     second = gallery.reply(**ask, cursor=first["next"])
+    assert "regions" in first and "regions" not in second, "they were told once"
     shown = [place["item_id"] for page in (first, second) for place in page["items"]]
     assert shown == gallery.search(picture=ask["picture"])[:14]
     other = gallery.client.post(
