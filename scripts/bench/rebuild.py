@@ -8,7 +8,8 @@ in another home, without vectors and without a snapshot. Each build is a process
 start, libraries and encoder count. The last line is a JSON object with `incremental_ratio`, the median night over
 the mean of the two full builds, and `embedding_ratio`, the same of the embedding alone: the step in which the build
 waits for it, not what loads in another process while the catalogue is read. `peak_mb` is the build's own memory,
-`encoder_mb` that of the process which encodes and ends before the step after.
+`encoder_mb` that of the process which encodes and ends before the step after. A night whose build the gate refuses
+counts as any other does, with the learning anew that comes before a refusal.
 
 The default is small so that it ends. What does not grow with the catalogue, such as loading the encoder, weighs more
 there, so that its ratios say nothing sure of 100,000 items: give `--items 100000` and hours.
@@ -37,6 +38,7 @@ from recsys.catalogue.database import connect, migrate, writing
 from recsys.catalogue.events import Event, append_events
 from recsys.catalogue.items import Item, upsert_items
 from recsys.config import EvaluationSettings, Settings
+from recsys.errors import GateRefused
 from recsys.rebuild import rebuild
 from recsys.threads import limit_threads
 
@@ -168,7 +170,10 @@ def build(home: Path, queries: int) -> dict[str, Any]:
     settings = Settings(home=home, evaluation=EvaluationSettings(max_queries=queries))
     limit_threads(settings.threads)
     engine = connect(settings)
-    outcome = rebuild(engine, settings, watch)
+    try:
+        outcome, refused = rebuild(engine, settings, watch), None
+    except GateRefused as refusal:
+        outcome, refused = None, str(refusal)
     watch.task("done")
     engine.dispose()
     seconds = {stage: watch.of(stage) for stage in STAGES}
@@ -177,9 +182,9 @@ def build(home: Path, queries: int) -> dict[str, Any]:
         for stage in STAGES
     }
     encoder = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    ndcg = outcome.manifest.metrics.get("blend.ndcg@10")
-    basis = outcome.evaluation.basis
-    about = {"ndcg@10": ndcg, "takes_over": basis.builds if basis else None}
+    ndcg = outcome.manifest.metrics.get("blend.ndcg@10") if outcome else None
+    basis = outcome.evaluation.basis if outcome else None
+    about = {"ndcg@10": ndcg, "takes_over": basis.builds if basis else None, "refused": refused}
     peaks = {"peak_mb": peak, "encoder_mb": round(encoder / 1024)}
     return {"seconds": seconds, **peaks, "steps": watch.seconds, **about}
 
@@ -190,7 +195,9 @@ def _apart(home: Path, queries: int) -> dict[str, Any]:
     line = [sys.executable, __file__, "--build", str(home), "--queries", str(queries)]
     done = subprocess.run(line, check=True, stdout=subprocess.PIPE, env=os.environ)
     found = json.loads(done.stdout.splitlines()[-1])
-    found["seconds"]["whole"] = perf_counter() - began
+    found["seconds"]["whole"] = took = perf_counter() - began
+    said = found["refused"] or f"NDCG@10 {found['ndcg@10']}"
+    print(f"a build took {took:.0f} s: {said}", file=sys.stderr, flush=True)
     return found
 
 
@@ -216,6 +223,7 @@ def _compared(fulls: Sequence[dict[str, Any]], nights: Sequence[dict[str, Any]])
         "encoder_mb": fulls[-1]["encoder_mb"],
         "ndcg@10": {"full": fulls[-1]["ndcg@10"], "night": nights[-1]["ndcg@10"]},
         "took_over": [each["takes_over"] for each in nights],
+        "refused": [each["refused"] for each in nights],
     }
 
 
