@@ -500,7 +500,8 @@ def _serve(settings: Settings, host: str | None, port: int | None, workers: int)
     from recsys.serving.workers import run
 
     host, port = host or settings.serving.host, settings.serving.port if port is None else port
-    with closing(Shared(settings.embedding)) as encoding, _listen(host, port) as listening:
+    shared = Shared(settings.embedding, settings.home / "vectors")
+    with closing(shared) as encoding, _listen(host, port) as listening:
         application = create_app(settings, encoding)
         port = listening.getsockname()[1]
         out.print(f"recsys answers on [bold]http://{host}:{port}[/] (Ctrl-C stops it)")

@@ -290,7 +290,7 @@ def embed(
 
     encoder: of texts; None: it is loaded when there is a text to encode.
     """
-    texts, images = contents(items, settings.embedding).values()
+    texts, images = contents(items, settings.embedding.text_fields).values()
     vectors = settings.home / "vectors"
     found: dict[str, Embedded] = {}
     progress.task("embedding")

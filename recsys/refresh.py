@@ -3,8 +3,8 @@
     items that differ -> vectors of their texts and pictures -> the snapshot's arrays, extended -> probe -> published
 
 New items stand behind the known ones, so every ordinal stays what it was. They borrow the behaviour of their content
-neighbours, as a rebuild has them do; whitening, models, weights and figures are the snapshot's own. Which items
-differ is told by comparing rows: nothing is remembered, so that any process may go on where another stopped.
+neighbours, as a rebuild has them do; encoders, whitening, models, weights and figures are the snapshot's own. Which
+items differ is told by comparing rows: nothing is remembered, so that any process may go on where another stopped.
 
 Withdrawals are not a refresh's business: whoever serves a snapshot reads of them itself, sooner.
 """
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,15 +24,14 @@ from sqlalchemy import Engine
 from recsys.catalogue.database import reading
 from recsys.catalogue.item_table import SCHEMA, ItemTable
 from recsys.catalogue.items import changed_since, read_some
-from recsys.config import EmbeddingSettings, Settings
+from recsys.config import Settings
 from recsys.embedding.contents import Embeddable, contents
-from recsys.embedding.encoder import Encoder
+from recsys.embedding.encoder import Encoder, EncoderCard
 from recsys.embedding.fetching import fetch
-from recsys.embedding.image import load_image_encoder
+from recsys.embedding.finding import image_encoder_of, text_encoder_of, text_fields_of
 from recsys.embedding.pictures import Pictures
-from recsys.embedding.text import load_text_encoder
 from recsys.embedding.vectors import Embedded, embed_items
-from recsys.errors import BuildError, EncoderError, NoSnapshot, Superseded
+from recsys.errors import BuildError, NoSnapshot, Superseded
 from recsys.gate import probe
 from recsys.identity import ABSENT, IdMap, ItemId, Mask, Ordinals
 from recsys.index.space import Space, extended
@@ -66,11 +66,6 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 OFFERED = ("available", "published_at", "expires_at")
 """Columns that say when an item is on offer."""
 
-LOADERS: dict[str, Callable[..., Encoder[Any] | None]] = {
-    "text": load_text_encoder,
-    "image": load_image_encoder,
-}
-
 KEPT_BESIDE = ("evaluation.json", "report.html", "stages.json")
 """Files of the origin that a refresh hands on."""
 
@@ -79,12 +74,15 @@ class Refresher:
     """Refreshes the snapshots of one home folder, again and again. For one thread."""
 
     def __init__(
-        self, engine: Engine, settings: Settings, text: Encoder[str] | None = None
+        self,
+        engine: Engine,
+        settings: Settings,
+        text: Callable[[EncoderCard], Encoder[str]] | None = None,
     ) -> None:
-        """text: the text encoder of the settings, where one is loaded; encoders are loaded when first needed."""
-        self._engine, self._settings = engine, settings
+        """text: gives the text encoder of a card; None: it is loaded when first needed, as that of pictures is."""
+        self._engine, self._settings, self._text = engine, settings, text
         self._snapshots = Snapshots(settings.home / "snapshots")
-        self._encoders: dict[str, Encoder[Any]] = {"text": text} if text else {}
+        self._encoders: dict[str, Encoder[Any]] = {}
         self._sealed: Sealed | None = None
         self._read_at = self._read_all_at = LONG_AGO
         self._compared: dict[ItemId, int] = {}
@@ -178,9 +176,10 @@ class Refresher:
         """The artefacts with these rows in them."""
         items = last.items.with_rows(rows)
         come = _Incoming.of(rows, last.items, items)
-        changed = come.contents_changed(last.items, self._settings.embedding)
+        fields = self._text_fields(last.spaces)
+        changed = come.contents_changed(last.items, fields)
         spaces = {
-            name: self._extended(name, space, len(items), come.only(changed[name]))
+            name: self._extended(name, space, len(items), come.only(changed[name]), fields)
             for name, space in last.spaces.items()
         }
         lacking = np.ones(len(items), dtype=bool)
@@ -198,9 +197,16 @@ class Refresher:
             preference = preference.with_new(len(items), borrowers, priors)
         return replace(last, items=items, spaces=spaces, preference=preference)
 
-    def _extended(self, name: str, space: Space, count: int, come: "_Incoming") -> Space:
+    def _text_fields(self, spaces: Mapping[str, Space]) -> Sequence[str]:
+        """Those that made the snapshot's texts."""
+        text = spaces.get("text")
+        return text_fields_of(text.card) if text else self._settings.embedding.text_fields
+
+    def _extended(
+        self, name: str, space: Space, count: int, come: "_Incoming", fields: Sequence[str]
+    ) -> Space:
         """The space with the contents of these items."""
-        given = contents(come.rows, self._settings.embedding)[name]
+        given = contents(come.rows, fields)[name]
         vectors = np.zeros((len(given), space.card.dim), dtype=np.float32)
         present = np.zeros(len(given), dtype=bool)
         if any(given):
@@ -213,20 +219,28 @@ class Refresher:
     def _embedded(
         self, name: str, space: Space, ids: IdMap[ItemId], given: Sequence[Embeddable]
     ) -> Embedded:
-        """The vectors of some contents. Raises EncoderError where they would not belong into the space."""
+        """The vectors of some contents. Raises EncoderError where the space's encoder is not to be had any more."""
         folder = self._settings.home / "vectors"
-        encoder = self._encoders.get(name) or LOADERS[name](self._settings.embedding, folder)
-        if encoder is None or encoder.card != space.card:
-            raise EncoderError(
-                f"the snapshot's {name}s were encoded by {space.card.model} ({space.card.template}), which is not "
-                f"what embedding.{name}_model and embedding.text_fields ask for: set them back, or `recsys rebuild`"
-            )
-        self._encoders[name] = encoder
+        encoder = self._encoder(name, space.card, folder)
         pictures = Pictures.of(self._settings)
         if name == "image":
             locations = (location for each in given for location in each or ())
             fetch(locations, pictures, self._settings.fetching.model_copy(update=IMPATIENT))
         return embed_items(ids, given, encoder, folder, pictures, known=False)
+
+    def _encoder(self, name: str, card: EncoderCard, vectors: Path) -> Encoder[Any]:
+        known = self._encoders.get(name)
+        if known is not None and known.card == card:
+            return known
+        settings = self._settings.embedding
+        if name == "image":
+            found: Encoder[Any] = image_encoder_of(card, settings, vectors, lazily=True)
+        elif self._text is not None:
+            found = self._text(card)
+        else:
+            found = text_encoder_of(card, settings, vectors, lazily=True)
+        self._encoders[name] = found
+        return found
 
 
 @dataclass(frozen=True)
@@ -251,10 +265,10 @@ class _Incoming:
         picked = ItemTable(self.rows.data.take(np.flatnonzero(some)))
         return _Incoming(picked, self.at[some], self.new[some])
 
-    def contents_changed(self, known: ItemTable, settings: EmbeddingSettings) -> dict[str, Mask]:
+    def contents_changed(self, known: ItemTable, text_fields: Sequence[str]) -> dict[str, Mask]:
         """Kind of content -> (rows,) True where it is not that of the known item, and for every new item."""
-        before = contents(ItemTable(known.data.take(self.at[~self.new])), settings)
-        given = contents(self.rows, settings)
+        before = contents(ItemTable(known.data.take(self.at[~self.new])), text_fields)
+        given = contents(self.rows, text_fields)
         found = {}
         for name, mine in given.items():
             theirs = iter(before[name])

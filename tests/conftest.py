@@ -6,6 +6,7 @@
     database_url        its URL
     recsys              runs the command line in this process
     artefacts           what a build makes of the small world in worlds.py
+    tiny_reader         a folder with a text encoder of random weights
     tiny_clip           a folder with a CLIP of random weights
     tiny_detector       a folder with a detection model of random weights
 
@@ -85,6 +86,15 @@ def artefacts(tmp_path_factory: pytest.TempPathFactory) -> "Artefacts":
     built = worlds.build(engine, settings)
     engine.dispose()
     return built
+
+
+@pytest.fixture(scope="session")
+def tiny_reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import models
+
+    folder = tmp_path_factory.mktemp("reader") / "tiny-reader"
+    models.save_reader(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

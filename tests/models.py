@@ -1,6 +1,7 @@
 """Tiny models of random weights, saved as real ones are."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 
 def save_clip(folder: Path, parts: Path) -> None:
@@ -38,6 +39,37 @@ def save_clip(folder: Path, parts: Path) -> None:
     CLIPProcessor(pictures, tokenizer).save_pretrained(parts)
     whole = SentenceTransformer(modules=[Transformer(str(parts))], device="cpu")
     whole.save(str(folder), create_model_card=False)
+
+
+def save_reader(folder: Path, seed: int = 0, dim: int = 16) -> None:
+    """A text encoder, the same for the same seed."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,"
+    marks = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+    tokens = [*marks, *letters, *(f"##{letter}" for letter in letters)]
+    torch.manual_seed(seed)
+    model = BertModel(
+        BertConfig(
+            vocab_size=len(tokens),
+            hidden_size=dim,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=64,
+        )
+    )
+    with TemporaryDirectory() as parts:
+        model.save_pretrained(parts)
+        vocabulary = {token: n for n, token in enumerate(tokens)}
+        BertTokenizerFast(vocab=vocabulary, model_max_length=64).save_pretrained(parts)
+        read = Transformer(parts)
+        whole = SentenceTransformer(modules=[read, Pooling(dim)], device="cpu")
+        whole.save(str(folder), create_model_card=False)
 
 
 def save_detector(folder: Path) -> None:

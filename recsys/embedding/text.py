@@ -79,17 +79,18 @@ class TextEncoder:
 
 
 def load_text_encoder(
-    settings: EmbeddingSettings, vectors: Path | None = None
+    settings: EmbeddingSettings, vectors: Path | None = None, revision: str | None = None
 ) -> TextEncoder | None:
     """The text encoder of the settings; None for "none". Raises EncoderError naming the setting.
 
     vectors: where those of all encoders are kept. A model in a folder that has been loaded before, by the same
-    versions of the libraries, is not loaded before there is a text to encode.
+    versions of the libraries, is not loaded before there is a text to encode. revision: commit on the hub; None:
+    the newest.
     """
     if settings.text_model == "none":
         return None
     name = _model_name(settings)
-    load = partial(load_model, name, "embedding.text_model", settings.precision)
+    load = partial(load_model, name, "embedding.text_model", settings.precision, revision)
     if known := known_text_card(settings, vectors):
         return TextEncoder(load, known, settings.batch_size)
     model = load()
@@ -106,16 +107,21 @@ def load_text_encoder(
         shared_space=model.supports("image"),
     )
     if vectors is not None:
-        remember(card, vectors)
+        remember(card, settings.text_model, vectors)
     return TextEncoder(lambda: model, card, settings.batch_size)
 
 
 def known_text_card(settings: EmbeddingSettings, vectors: Path | None) -> EncoderCard | None:
-    """The card of the text encoder of the settings, if its model lies in a folder and has been loaded before."""
-    if (card := known_card("text", _model_name(settings), vectors)) is None:
+    """The card of the text encoder of the settings, if its model lies in a folder and has been loaded before.
+
+    Where it lies now is noted.
+    """
+    if vectors is None or (card := known_card("text", _model_name(settings), vectors)) is None:
         return None
     known_as = OFFLINE if settings.text_model == "offline" else card.model
-    return replace(card, model=known_as, template=_template(settings))
+    card = replace(card, model=known_as, template=_template(settings))
+    remember(card, settings.text_model, vectors)
+    return card
 
 
 def _model_name(settings: EmbeddingSettings) -> str:
@@ -165,17 +171,20 @@ def _readable(value: object) -> str:
     return ", ".join(part for part in cleaned if part)
 
 
-def known_card(modality: Modality, name: str, vectors: Path | None) -> EncoderCard | None:
+def known_card(modality: Modality, name: str, vectors: Path) -> EncoderCard | None:
     """The card of a model in a folder, if it has been loaded before; None for one on the hub, which may change."""
     folder = Path(name)
-    if vectors is None or not folder.is_dir():
+    if not folder.is_dir():
         return None
-    card = remembered(modality, _digest(folder), vectors)
-    return None if card is None else replace(card, model=folder.resolve().name)
+    known_as, revision = identity_of(folder)
+    card = remembered(modality, revision, vectors)
+    return None if card is None else replace(card, model=known_as)
 
 
-def load_model(name: str, setting: str, precision: str = "float32") -> "SentenceTransformer":
-    """A sentence-transformers model.
+def load_model(
+    name: str, setting: str, precision: str = "float32", revision: str | None = None
+) -> "SentenceTransformer":
+    """A sentence-transformers model. revision: commit on the hub; None: the newest.
 
     A folder is loaded without a look at the network. Raises EncoderError naming the setting.
     """
@@ -184,7 +193,9 @@ def load_model(name: str, setting: str, precision: str = "float32") -> "Sentence
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        model = SentenceTransformer(name, device="cpu", local_files_only=Path(name).is_dir())
+        model = SentenceTransformer(
+            name, device="cpu", revision=revision, local_files_only=Path(name).is_dir()
+        )
     except Exception as error:
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         expected = "a folder, or the id of a sentence-transformers model on the hub"
@@ -195,10 +206,15 @@ def load_model(name: str, setting: str, precision: str = "float32") -> "Sentence
 
 
 def identity(model: "SentenceTransformer", name: str) -> tuple[str, str]:
-    """The name that a model is known by, and its revision."""
+    """The name that a model is known by, and its revision: on the hub its commit, or its name if nobody can say."""
     if (folder := Path(name)).is_dir():
-        return folder.resolve().name, _digest(folder)
-    return name, str(getattr(model.config, "_commit_hash", None) or name)
+        return identity_of(folder)
+    return name, model.model_card_data.base_model_revision or name
+
+
+def identity_of(folder: Path) -> tuple[str, str]:
+    """The same of a model in a folder, which need not be loaded for it."""
+    return folder.resolve().name, _digest(folder)
 
 
 def dimension(model: "SentenceTransformer", name: str) -> int:

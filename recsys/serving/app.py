@@ -89,7 +89,8 @@ def create_app(settings: Settings, encoding: Encoding | None = None) -> FastAPI:
     engine = connect(settings, BUSY_SECONDS)
     check_schema(engine)
     metrics = Metrics()
-    searching = Searching(settings.embedding, encoding or Beside(settings.embedding))
+    encoding = encoding or Beside(settings.embedding, settings.home / "vectors")
+    searching = Searching(settings.embedding, encoding)
     live = Live(engine, settings, searching, metrics)
 
     @asynccontextmanager

@@ -1,40 +1,45 @@
 """The encoders of a server: all who search or refresh ask them, and none of them loads a model.
 
-    a worker, the process that refreshes --texts--> Shared --a socket--> a process of its own: Beside --> vectors
+    a worker, the process that refreshes --card, texts--> Shared --a socket--> a process of its own: Beside --> vectors
 
-The text encoder is loaded while slates are already being answered, the image encoder when somebody first searches by
-a picture. Until then, and while a process that died is being replaced, questions wait in the socket. An app that is
-alone in its process keeps the encoders beside itself. Pictures of strangers are opened there and nowhere else.
+Who asks names the card of the snapshot's space, and the encoder of that card answers, whatever the settings say; the
+two asked last are kept of each kind. The text encoder is loaded while slates are already being answered, or before a
+snapshot with another card is served; the image encoder when somebody first searches by a picture. Until then, and while
+a process that died is being replaced, questions wait in the socket. An app that is alone in its process keeps the
+encoders beside itself. Pictures of strangers are opened there and nowhere else.
 """
 
-import logging
 import threading
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Client, Connection, Listener
-from typing import Protocol, TypeVar, cast
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar, cast
 
 import numpy as np
 import orjson
 
 from recsys.config import EmbeddingSettings
-from recsys.embedding.apart import Asked, answer, of_texts, question, told
+from recsys.embedding.apart import answer, question, told
 from recsys.embedding.decoding import Crop
-from recsys.embedding.detecting import Region
+from recsys.embedding.detecting import Detector, Region
 from recsys.embedding.encoder import EncoderCard
-from recsys.embedding.looking import Looking
-from recsys.embedding.text import TextEncoder, load_text_encoder
-from recsys.errors import EncoderError, EncoderLoading
+from recsys.embedding.finding import image_encoder_of, text_encoder_of
+from recsys.embedding.looking import Looking, regions
+from recsys.embedding.text import TextEncoder
+from recsys.errors import EncoderLoading
 from recsys.identity import Floats
-
-log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 60.0
 """How long a question waits for the encoder to be loaded, and for the questions before it."""
+
+KEPT = 2
+"""Models of a kind in memory: while one snapshot takes over from another, both are asked."""
 
 TEXTS_AT_ONCE = 8
 """Texts of items in one question: a search that comes meanwhile waits for no more."""
@@ -46,146 +51,166 @@ Answer = TypeVar("Answer")
 Loaded = TypeVar("Loaded")
 
 
-class Encoding(Asked, Protocol):
-    """What searches and refreshes ask. Each answer may have to wait."""
+class Encoding(Protocol):
+    """What searches and refreshes ask of the encoder of a card. Each answer may have to wait.
 
-    def prepare(self) -> None:
-        """Have the text encoder loaded, in the background."""
+    Raises EncoderError where that encoder is not to be had any more.
+    """
 
-    @property
-    def image_card(self) -> EncoderCard:
-        """What the vectors of pictures mean."""
+    def prepare(self, card: EncoderCard) -> None:
+        """Wait until that encoder is loaded, if it is of texts, or of pictures and another one has been asked."""
 
-    def see(self, picture: bytes, crop: Crop | None = None) -> Floats:
+    def encode(self, card: EncoderCard, contents: Sequence[str]) -> Floats:
+        """(len(contents), card.dim) unit rows of items' texts."""
+
+    def encode_query(self, card: EncoderCard, contents: Sequence[str]) -> Floats:
+        """The same of what people type."""
+
+    def see(self, card: EncoderCard, picture: bytes, crop: Crop | None = None) -> Floats:
         """(dim,) the unit vector of a picture's file, or of a part of it. Raises ContentError for no picture."""
 
-    def depict(self, text: str) -> Floats:
+    def depict(self, card: EncoderCard, text: str) -> Floats:
         """(dim,) the unit vector of words among pictures. Raises EncoderError where the encoder reads none."""
 
     def regions(self, picture: bytes) -> list[Region]:
         """Things in a picture, the surest first; none without a detection model."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The text encoder of a card, as a refresh asks for one."""
+
+    encoding: Encoding
+    card: EncoderCard
+
+    def encode(self, contents: Sequence[str]) -> Floats:
+        """(len(contents), card.dim) unit rows. Raises EncoderError."""
+        return self.encoding.encode(self.card, contents)
+
+
+class _Kept(Generic[Loaded]):
+    """The models of one kind that were asked last, loaded in a thread of their own."""
+
+    def __init__(self, load: Callable[[EncoderCard], Loaded]) -> None:
+        self._load = load
+        self._thread = ThreadPoolExecutor(1, "recsys-loading")
+        self._turn = threading.Lock()
+        self._models: dict[str, Future[Loaded]] = {}
+        """By the store of their vectors: texts of other fields are read by the same model."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether there is any."""
+        return bool(self._models)
+
+    def of(self, card: EncoderCard) -> "Future[Loaded]":
+        """The model of a card. One that could not be loaded is tried again."""
+        with self._turn:
+            model = self._models.pop(card.store, None)
+            if model is None or (model.done() and model.exception()):
+                model = self._thread.submit(self._load, card)
+            self._models[card.store] = model
+            for store in list(self._models)[:-KEPT]:
+                del self._models[store]
+            return model
 
 
 class Beside:
-    """The encoders in a thread of this process, which does one thing after another. patient: it waits without end."""
+    """The encoders in threads of this process; one question is answered after another."""
 
-    def __init__(self, settings: EmbeddingSettings, patient: bool = False) -> None:
-        self._settings, self._patient = settings, patient
+    def __init__(self, settings: EmbeddingSettings, vectors: Path, patient: bool = False) -> None:
+        """vectors: where those of all encoders are kept. patient: who asks waits without end."""
+        self._patient = patient
         self._thread = ThreadPoolExecutor(1, "recsys-encoder")
-        self._starting = threading.Lock()
-        self._loaded: Future[TextEncoder] | None = None
-        self._looking: Future[Looking] | None = None
+        self._texts = _Kept(lambda card: _ready(text_encoder_of(card, settings, vectors)))
+        self._looks = _Kept(lambda card: Looking(image_encoder_of(card, settings, vectors)))
+        named = settings.detection_model
+        self._detector = None if named == "none" else Detector(named)
 
-    def prepare(self) -> None:
-        """Have the encoder loaded, in the background."""
-        self._loading()
+    def prepare(self, card: EncoderCard) -> None:
+        """Wait until that encoder is loaded, if it is of texts, or of pictures and another one has been asked."""
+        if card.modality == "text":
+            self._do(self._texts.of(card), lambda _: None)
+        elif self._looks.asked:
+            self._do(self._looks.of(card), lambda _: None)
 
-    @property
-    def card(self) -> EncoderCard:
-        """What the vectors mean."""
-        return self._do(lambda encoder: encoder.card)
-
-    def encode(self, contents: Sequence[str]) -> Floats:
+    def encode(self, card: EncoderCard, contents: Sequence[str]) -> Floats:
         """(len(contents), card.dim) unit rows of items' texts."""
-        return self._do(lambda encoder: encoder.encode(contents))
+        return self._do(self._texts.of(card), lambda encoder: encoder.encode(contents))
 
-    def encode_query(self, contents: Sequence[str]) -> Floats:
+    def encode_query(self, card: EncoderCard, contents: Sequence[str]) -> Floats:
         """The same of what people type."""
-        return self._do(lambda encoder: encoder.encode_query(contents))
+        return self._do(self._texts.of(card), lambda encoder: encoder.encode_query(contents))
 
-    @property
-    def image_card(self) -> EncoderCard:
-        """What the vectors of pictures mean."""
-        return self._look(lambda looking: looking.card)
-
-    def see(self, picture: bytes, crop: Crop | None = None) -> Floats:
+    def see(self, card: EncoderCard, picture: bytes, crop: Crop | None = None) -> Floats:
         """(dim,) the unit vector of a picture's file, or of a part of it. Raises ContentError for no picture."""
-        return self._look(lambda looking: looking.see(picture, crop))
+        return self._do(self._looks.of(card), lambda looking: looking.see(picture, crop))
 
-    def depict(self, text: str) -> Floats:
+    def depict(self, card: EncoderCard, text: str) -> Floats:
         """(dim,) the unit vector of words among pictures. Raises EncoderError where the encoder reads none."""
-        return self._look(lambda looking: looking.depict(text))
+        return self._do(self._looks.of(card), lambda looking: looking.depict(text))
 
     def regions(self, picture: bytes) -> list[Region]:
         """Things in a picture, the surest first; none without a detection model."""
-        return self._look(lambda looking: looking.regions(picture))
+        if self._detector is None:
+            return []
+        there = Future[Detector]()
+        there.set_result(self._detector)
+        return self._do(there, lambda detector: regions(detector, picture))
 
-    def _loading(self) -> "Future[TextEncoder]":
-        with self._starting:
-            if self._loaded is None:
-                self._loaded = self._thread.submit(_ready, self._settings)
-            return self._loaded
-
-    def _do(self, work: Callable[[TextEncoder], Answer]) -> Answer:
-        return self._done(self._loading(), work)
-
-    def _look(self, work: Callable[[Looking], Answer]) -> Answer:
-        with self._starting:
-            if self._looking is None:
-                self._looking = self._thread.submit(Looking, self._settings)
-            looking = self._looking
-        return self._done(looking, work)
-
-    def _done(self, loaded: "Future[Loaded]", work: Callable[[Loaded], Answer]) -> Answer:
-        patience = None if self._patient else PATIENCE_SECONDS
+    def _do(self, loading: "Future[Loaded]", work: Callable[[Loaded], Answer]) -> Answer:
+        """Who waits for a model to be loaded holds up none of those who ask another."""
+        end = time.monotonic() + PATIENCE_SECONDS
         try:
-            return self._thread.submit(lambda: work(loaded.result())).result(patience)
+            model = loading.result(self._until(end))
+            return self._thread.submit(work, model).result(self._until(end))
         except TimeoutError:
             raise _still_loading() from None
 
+    def _until(self, end: float) -> float | None:
+        return None if self._patient else max(0.0, end - time.monotonic())
+
 
 class Shared:
-    """The encoder in a process of its own. To be made before the fork; who asks connects when first asking."""
+    """The encoders in a process of their own. To be made before the fork; who asks connects when first asking."""
 
-    def __init__(self, settings: EmbeddingSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: EmbeddingSettings, vectors: Path) -> None:
+        """vectors: where those of all encoders are kept."""
+        self._settings, self._vectors = settings, vectors
         self._listening = Listener(family="AF_UNIX", backlog=WAITING)
         self._turn = threading.Lock()
         self._connection: Connection | None = None
-        self._card: EncoderCard | None = None
-        self._image_card: EncoderCard | None = None
 
-    def prepare(self) -> None:
-        """Its process prepares itself."""
+    def prepare(self, card: EncoderCard) -> None:
+        """Wait until that encoder is loaded, if it is of texts, or of pictures and another one has been asked."""
+        with suppress(OSError, EOFError), Client(self._listening.address) as own:
+            # not over the connection that searches take meanwhile
+            own.send_bytes(question("prepare", (_written(card),)))
+            if not own.poll(PATIENCE_SECONDS):
+                raise _still_loading()
+            told(own.recv_bytes())
 
-    @property
-    def card(self) -> EncoderCard:
-        """What the vectors mean."""
-        card = self._card
-        if card is None:
-            card = self._card = EncoderCard.from_json(orjson.loads(self._ask("card", ())))
-        return card
-
-    def encode(self, contents: Sequence[str]) -> Floats:
+    def encode(self, card: EncoderCard, contents: Sequence[str]) -> Floats:
         """(len(contents), card.dim) unit rows of items' texts; a few at a time, of about the same length."""
-        rows = np.empty((len(contents), self.card.dim), dtype=np.float32)
+        rows = np.empty((len(contents), card.dim), dtype=np.float32)
         by_length = sorted(range(len(contents)), key=lambda place: len(contents[place]))
         for start in range(0, len(contents), TEXTS_AT_ONCE):
             some = by_length[start : start + TEXTS_AT_ONCE]
-            rows[some] = self._rows("encode", [contents[place] for place in some])
+            rows[some] = self._rows("encode", card, [contents[place] for place in some])
         return rows
 
-    def encode_query(self, contents: Sequence[str]) -> Floats:
+    def encode_query(self, card: EncoderCard, contents: Sequence[str]) -> Floats:
         """The same of what people type."""
-        return self._rows("encode_query", contents)
+        return self._rows("encode_query", card, contents)
 
-    @property
-    def image_card(self) -> EncoderCard:
-        """What the vectors of pictures mean."""
-        card = self._image_card
-        if card is None:
-            told = orjson.loads(self._ask("image card", ()))
-            card = self._image_card = EncoderCard.from_json(told)
-        return card
-
-    def see(self, picture: bytes, crop: Crop | None = None) -> Floats:
+    def see(self, card: EncoderCard, picture: bytes, crop: Crop | None = None) -> Floats:
         """(dim,) the unit vector of a picture's file, or of a part of it. Raises ContentError for no picture."""
-        asked = (b64encode(picture).decode(), *map(str, crop or ()))
+        asked = (_written(card), b64encode(picture).decode(), *map(str, crop or ()))
         return np.frombuffer(self._ask("see", asked), np.float32)
 
-    def depict(self, text: str) -> Floats:
+    def depict(self, card: EncoderCard, text: str) -> Floats:
         """(dim,) the unit vector of words among pictures. Raises EncoderError where the encoder reads none."""
-        return np.frombuffer(self._ask("depict", (text,)), np.float32)
+        return np.frombuffer(self._ask("depict", (_written(card), text)), np.float32)
 
     def regions(self, picture: bytes) -> list[Region]:
         """Things in a picture, the surest first; none without a detection model."""
@@ -193,10 +218,8 @@ class Shared:
         return [Region(label, score, tuple(crop)) for label, score, crop in told]
 
     def answer(self) -> None:
-        """Load the encoder and answer all who ask, until this process ends: what it was made for."""
-        encoding = Beside(self._settings, patient=True)
-        if self._settings.text_model != "none":
-            encoding.prepare()
+        """Answer all who ask, until this process ends: what it was made for."""
+        encoding = Beside(self._settings, self._vectors, patient=True)
         while True:
             asking = self._listening.accept()
             say = partial(_say, encoding)
@@ -206,8 +229,9 @@ class Shared:
         """Nobody is answered any more."""
         self._listening.close()
 
-    def _rows(self, what: str, texts: Sequence[str]) -> Floats:
-        return np.frombuffer(self._ask(what, texts), np.float32).reshape(len(texts), -1)
+    def _rows(self, what: str, card: EncoderCard, texts: Sequence[str]) -> Floats:
+        said = self._ask(what, (_written(card), *texts))
+        return np.frombuffer(said, np.float32).reshape(len(texts), card.dim)
 
     def _ask(self, what: str, texts: Sequence[str]) -> bytes:
         """A question that was lost with the process that had it is put once more to the next one."""
@@ -236,36 +260,37 @@ class Shared:
     def _hang_up(self) -> None:
         if self._connection is not None:
             self._connection.close()
-        # the next one may have loaded other models
-        self._connection = self._card = self._image_card = None
+        self._connection = None
 
 
-def _say(encoding: Encoding, what: str, texts: Sequence[str]) -> bytes:
-    """What is asked over a connection."""
+def _written(card: EncoderCard) -> str:
+    return orjson.dumps(card.to_json()).decode()
+
+
+def _say(encoding: Encoding, what: str, said: Sequence[str]) -> bytes:
+    """What is asked over a connection; but for `regions`, the card comes first."""
+    if what == "regions":
+        return orjson.dumps(encoding.regions(b64decode(said[0])), default=tuple)
+    card, rest = EncoderCard.from_json(orjson.loads(said[0])), said[1:]
     match what:
-        case "image card":
-            return orjson.dumps(encoding.image_card.to_json())
+        case "prepare":
+            encoding.prepare(card)
+            return b""
         case "see":
-            picture, *edges = texts
+            picture, *edges = rest
             crop = cast(Crop, tuple(map(float, edges))) if edges else None
-            return encoding.see(b64decode(picture), crop).tobytes()
+            return encoding.see(card, b64decode(picture), crop).tobytes()
         case "depict":
-            return encoding.depict(texts[0]).tobytes()
-        case "regions":
-            return orjson.dumps(encoding.regions(b64decode(texts[0])), default=tuple)
+            return encoding.depict(card, rest[0]).tobytes()
+        case "encode":
+            return encoding.encode(card, rest).tobytes()
         case _:
-            return of_texts(encoding, what, texts)
+            return encoding.encode_query(card, rest).tobytes()
 
 
-def _ready(settings: EmbeddingSettings) -> TextEncoder:
+def _ready(encoder: TextEncoder) -> TextEncoder:
     """With all that is made when first used."""
-    try:
-        encoder = load_text_encoder(settings)
-        assert encoder is not None, "nobody asks where there is no model"
-        encoder.encode_query(["a"])
-    except EncoderError as error:
-        log.error("search is switched off: %s", error)
-        raise
+    encoder.encode_query(["a"])
     return encoder
 
 

@@ -91,6 +91,8 @@ class Live:
         """Load what is published, unless that is done, then go on looking in the background."""
         if self._served is None:
             self.prepare()
+        if self._served is not None:
+            self._prepare_search(self._served.recommender)
         self._thread.start()
 
     def stop(self) -> None:
@@ -195,11 +197,14 @@ class Live:
         self._refused, self._refused_at, self._trouble = published, datetime.now(UTC), why
 
     def _use(self, manifest: Manifest, artefacts: Artefacts) -> None:
-        """Warm the new one up, then swap."""
+        """Warm the new one up, then swap. The first one waits for no encoder: slates come first."""
         recommender = Recommender.of(artefacts, self._settings.ranking)
         events = self._settings.events.taking(recommender.events)
         weighing = Weighing.of(tuple(events.weights), events)
         _warm_up(recommender, weighing)
+        first = self._served is None
+        if not first:
+            self._searching.prepare([space.card for space in artefacts.spaces.values()])
         with self._lock:
             before = self._served.manifest.origin if self._served else None
             if manifest.origin != before:  # else all that was withdrawn since then is known
@@ -216,9 +221,14 @@ class Live:
                 weighing,
                 tuple(telling_types(events)),
             )
-        if "text" in artefacts.spaces:
-            self._searching.prepare()
+        if first and self._thread.is_alive():  # before, nobody may be there to answer
+            self._prepare_search(recommender)
         log.info("serving snapshot %s", manifest.id)
+
+    def _prepare_search(self, recommender: Recommender) -> None:
+        """In the background."""
+        cards = [space.card for space in recommender.spaces.values()]
+        threading.Thread(target=self._searching.prepare, args=(cards,), daemon=True).start()
 
 
 def _warm_up(recommender: Recommender, weighing: Weighing) -> None:

@@ -6,11 +6,12 @@
     items    --their own vectors, signed-->     text and image
         each kind of content: the sum, brought to unit length
 
-A snapshot whose contents were encoded otherwise than the settings ask cannot be searched, and says so.
+Who encodes is named by the card of the space, not by the settings: those are for the next rebuild.
 """
 
+import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -25,6 +26,8 @@ from recsys.identity import Floats
 from recsys.index.space import Space
 from recsys.serving.encoding import Encoding
 from recsys.serving.schemas import Compared
+
+log = logging.getLogger(__name__)
 
 REMEMBERED = 2_000
 """Searches whose vectors are kept: people search for the same things."""
@@ -49,24 +52,20 @@ class Searching:
         self._read = lru_cache(REMEMBERED)(self._read_anew)
 
     @property
-    def reads(self) -> bool:
-        """Whether there is a text encoder."""
-        return self._settings.text_model != "none"
-
-    @property
-    def sees(self) -> bool:
-        """Whether there is an image encoder."""
-        return self._settings.image_model != "none"
-
-    @property
     def detects(self) -> bool:
         """Whether there is a detection model."""
-        return self.sees and self._settings.detection_model != "none"
+        return self._settings.detection_model != "none"
 
-    def prepare(self) -> None:
-        """Have the text encoder loaded, in the background; what goes wrong is told to those who search."""
-        if self.reads:
-            self.encoding.prepare()
+    def prepare(self, cards: Iterable[EncoderCard]) -> None:
+        """Wait until the encoders of these are loaded that somebody would wait for.
+
+        What goes wrong is told here, and to those who search.
+        """
+        for card in cards:
+            try:
+                self.encoding.prepare(card)
+            except EncoderError as error:
+                log.error("%ss cannot be searched: %s", card.modality, error)
 
     def sought(
         self,
@@ -113,58 +112,42 @@ class Searching:
         if by != "blend":
             return [by]
         image = spaces.get("image")
-        both = image is not None and image.card.shared_space and self.sees
+        both = image is not None and image.card.shared_space
         return (["text"] if "text" in spaces or not both else []) + (["image"] if both else [])
 
     def _words(self, text: str, kind: str, spaces: Mapping[str, Space]) -> Floats:
         space = self._space(kind, spaces)
+        if kind == "image" and not space.card.shared_space:
+            raise EncoderError(
+                f"words cannot be compared with pictures: {space.card.model} reads none; set "
+                "embedding.image_model to one of the CLIP family (its hub id, or a folder), then `recsys rebuild`"
+            )
         with self._place():
-            self._check(kind, space)
-            if kind == "image" and not space.card.shared_space:
-                raise EncoderError(
-                    f"words cannot be compared with pictures: {space.card.model} reads none; set "
-                    "embedding.image_model to one of the CLIP family (its hub id, or a folder), then `recsys rebuild`"
-                )
-            found = self._read(text, kind, space.card)
+            found = self._read(text, space.card)
         vector: Floats = space.encode_query(found[None, :])[0]
         return vector
 
     def _looks(self, picture: bytes, crop: Crop | None, spaces: Mapping[str, Space]) -> Floats:
         space = self._space("image", spaces)
         with self._place():
-            self._check("image", space)
-            found = self.encoding.see(picture, crop)
+            found = self.encoding.see(space.card, picture, crop)
         vector: Floats = space.encode_query(found[None, :])[0]
         return vector
 
     def _space(self, kind: str, spaces: Mapping[str, Space]) -> Space:
         if kind not in spaces:
+            setting = f"embedding.{kind}_model"
+            value = getattr(self._settings, f"{kind}_model")
             raise EncoderError(
-                f"this snapshot has no {kind}s to search: check {self._setting(kind)}, then `recsys rebuild`"
+                f"this snapshot has no {kind}s to search: check {setting} = {value!r}, then `recsys rebuild`"
             )
         return spaces[kind]
 
-    def _check(self, kind: str, space: Space) -> None:
-        """Raises EncoderError for a space that the encoder of now did not make."""
-        if kind == "text":
-            card = self.encoding.card if self.reads else None
+    def _read_anew(self, text: str, card: EncoderCard) -> Floats:
+        if card.modality == "text":
+            vector: Floats = self.encoding.encode_query(card, [text])[0]
         else:
-            card = self.encoding.image_card if self.sees else None
-        if card != space.card:
-            more = " and embedding.text_fields" if kind == "text" else ""
-            raise EncoderError(
-                f"the snapshot's {kind}s were encoded by {space.card.model} ({space.card.template}), which is not what "
-                f"{self._setting(kind)}{more} ask for: set them back, or `recsys rebuild`"
-            )
-
-    def _setting(self, kind: str) -> str:
-        return f"embedding.{kind}_model = {getattr(self._settings, f'{kind}_model')!r}"
-
-    def _read_anew(self, text: str, kind: str, _: EncoderCard) -> Floats:
-        if kind == "text":
-            vector: Floats = self.encoding.encode_query([text])[0]
-        else:
-            vector = self.encoding.depict(text)
+            vector = self.encoding.depict(card, text)
         vector.setflags(write=False)
         return vector
 

@@ -20,7 +20,7 @@ from fastapi import FastAPI
 
 from recsys.forks import Lifeline
 from recsys.refresh import Refresher, Watch, keep_fresh
-from recsys.serving.encoding import Shared
+from recsys.serving.encoding import Reading, Shared
 from recsys.serving.slates import Services
 
 log = logging.getLogger(__name__)
@@ -49,8 +49,7 @@ def run(application: FastAPI, encoding: Shared, listening: socket.socket, worker
     waiting: list[Duty] = []
     if services.settings.serving.refresh_seconds:
         waiting.append(partial(_refresh, services))
-    if services.searching.reads or services.searching.sees:
-        waiting.append(encode)
+    waiting.append(encode)
     waiting += [partial(_answer, application, listening)] * workers  # they come first
     asked_to_stop = False
     running: dict[int, Duty] = {}
@@ -99,8 +98,8 @@ def _refresh(services: Services) -> None:
     os.nice(NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     every, counted = services.settings.serving.refresh_seconds, services.metrics
-    encoding = services.searching.encoding if services.searching.reads else None
-    refresher = Refresher(services.engine, services.settings, encoding)
+    read = partial(Reading, services.searching.encoding)
+    refresher = Refresher(services.engine, services.settings, read)
     keep_fresh(refresher, every, Watch(counted.refreshes.inc, counted.refreshes_failed.inc))
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,8 @@ from recsys.catalogue.database import connect, writing
 from recsys.catalogue.events import Event, append_events
 from recsys.catalogue.items import Item, delete_item, patch_item, upsert_items
 from recsys.config import EmbeddingSettings, PreferenceSettings, Settings, SnapshotSettings
+from recsys.embedding.encoder import EncoderCard
+from recsys.embedding.finding import text_encoder_of
 from recsys.embedding.text import TextEncoder, load_text_encoder
 from recsys.errors import EncoderError, RebuildRunning, Superseded
 from recsys.hashes import sha256
@@ -77,7 +80,7 @@ def snapshots(home: Path) -> Snapshots:
 
 @pytest.fixture
 def refresher(engine: Engine, settings: Settings, encoder: TextEncoder) -> Refresher:
-    return Refresher(engine, settings, encoder)
+    return Refresher(engine, settings, lambda _: encoder)
 
 
 def put(engine: Engine, *items: Item) -> None:
@@ -540,11 +543,12 @@ def test_what_cannot_be_refreshed_leaves_the_old_snapshot_is_told_once_and_tried
 ) -> None:
     base = snapshots.current_id()
     put(engine, RAKE)
-    other = settings.model_copy(
-        update={"embedding": EmbeddingSettings(text_model="/no/such/folder")}
-    )
-    refresher = Refresher(engine, other)
-    with pytest.raises(EncoderError, match=r"embedding\.text_model"):
+
+    def gone(card: EncoderCard) -> TextEncoder:
+        return text_encoder_of(replace(card, revision="another"), settings.embedding, Path())
+
+    refresher = Refresher(engine, settings, gone)
+    with pytest.raises(EncoderError, match=r"encodes otherwise by now"):
         refresher.refresh()
     failures = 0
 
@@ -560,13 +564,21 @@ def test_what_cannot_be_refreshed_leaves_the_old_snapshot_is_told_once_and_tried
     assert len([r for r in caplog.records if "not refreshed" in r.getMessage()]) == 1
 
 
-def test_an_encoder_that_is_not_the_snapshots_is_refused(
-    engine: Engine, settings: Settings, snapshots: Snapshots
+def test_a_new_item_is_encoded_as_the_snapshots_items_were_whatever_the_settings_say(
+    engine: Engine,
+    settings: Settings,
+    snapshots: Snapshots,
+    encoder: TextEncoder,
+    tiny_reader: Path,
 ) -> None:
-    base = snapshots.current_id()
+    """Another model and other fields are for the next rebuild."""
     put(engine, RAKE)
-    fields = EmbeddingSettings(text_fields=("title",))
-    refresher = Refresher(engine, settings.model_copy(update={"embedding": fields}))
-    with pytest.raises(EncoderError, match=r"embedding\.text_fields"):
-        refresher.refresh()
-    assert snapshots.current_id() == base
+    other = EmbeddingSettings(text_model=str(tiny_reader), text_fields=("title",))
+    refreshed(Refresher(engine, settings.model_copy(update={"embedding": other})))
+    _, artefacts = snapshots.load_current()
+    space, (place,) = artefacts.spaces["text"], artefacts.items.ids.ordinals([RAKE.id])  # type: ignore[list-item]
+    expected = space.encode_query(encoder.encode(["Long plain rake. Garden"]))[0]
+    np.testing.assert_allclose(space.rows[place], expected, atol=1e-2)
+    assert space.card == encoder.card
+    title = space.encode_query(encoder.encode(["Long plain rake"]))[0]
+    assert np.abs(space.rows[place] - title).max() > 0.05, "else the fields told nothing"

@@ -45,7 +45,7 @@ def world(tmp_path: Path) -> tuple[Settings, Artefacts]:
 
 @pytest.fixture
 def server(world: tuple[Settings, Artefacts]) -> Iterator[tuple[int, int]]:
-    """(process, port) of `recsys serve` on the world's first snapshot: one worker, and the parent that keeps it."""
+    """(process, port) of `recsys serve` on the world's first snapshot: the parent of one worker, and of who encodes."""
     settings, artefacts = world
     worlds.publish(settings.home, artefacts)
     own = {
@@ -161,7 +161,7 @@ def test_ten_thousand_requests_during_three_swaps_a_rollback_and_a_prune(
     assert not visitors.failures
     assert visitors.answers.total() >= REQUESTS
     assert set(visitors.answers) == set(published)
-    (worker,) = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    worker, _ = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     assert mapped(worker) == {published[-2]}
 
 

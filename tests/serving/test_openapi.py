@@ -135,7 +135,7 @@ def _space(slate: dict) -> int:
     return sum(item["item_id"].startswith("space") for item in slate["items"][:8])
 
 
-def test_search_with_another_encoder_than_the_snapshots_names_the_setting(
+def test_search_where_the_snapshots_encoder_is_not_to_be_had_names_the_setting(
     settings: Settings, artefacts: Artefacts
 ) -> None:
     engine = connect(settings)

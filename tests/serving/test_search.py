@@ -55,6 +55,7 @@ NAMES = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
 class Gallery:
     client: httpx.Client
     artefacts: Artefacts
+    home: Path
 
     def search(self, **ask: object) -> list[str]:
         return [place["item_id"] for place in self.reply(**ask)["items"]]
@@ -91,7 +92,7 @@ def opened(home: Path, embedding: EmbeddingSettings) -> Iterator[Gallery]:
     engine.dispose()
     _, artefacts = Snapshots(home / "snapshots").load_current()
     with running(settings) as client:
-        yield Gallery(client, artefacts)
+        yield Gallery(client, artefacts, home)
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +186,20 @@ def test_words_find_pictures_as_sentence_transformers_itself_would(
         assert gallery.search(text=words, by="image") == gallery.order("image", vector)
     seen = unit_rows(model.encode([photo("lime disc")]))[0]
     assert gallery.search(picture=sent(photo("lime disc"))) == gallery.order("image", seen)
+
+
+def test_pictures_are_searched_with_the_snapshots_encoder_whatever_the_settings_say(
+    gallery: Gallery, offline: Gallery
+) -> None:
+    for shop, other in ((gallery, "offline"), (gallery, "none"), (offline, "none")):
+        embedding = EmbeddingSettings(text_model="none", image_model=other, precision="float32")
+        with running(Settings(home=shop.home, embedding=embedding)) as client:
+            served = Gallery(client, shop.artefacts, shop.home)
+            picture = sent(photo("red bars"))
+            assert served.search(picture=picture) == shop.search(picture=picture)
+            if shop is gallery:
+                words = {"text": "a red disc", "by": "image"}
+                assert served.search(**words) == shop.search(**words)
 
 
 def test_an_encoder_that_reads_no_words_names_the_setting(offline: Gallery) -> None:
