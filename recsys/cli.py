@@ -52,7 +52,11 @@ snapshots_app = typer.Typer(
     help="List, verify, roll back and prune what was built.", no_args_is_help=True
 )
 app.add_typer(imports, name="import")
+encoders_app = typer.Typer(
+    help="Compare encoders before one takes over from another.", no_args_is_help=True
+)
 app.add_typer(snapshots_app, name="snapshots")
+app.add_typer(encoders_app, name="encoders")
 
 _chosen: dict[str, Path | None] = {"config": None}
 
@@ -614,6 +618,29 @@ def prune(
     with snapshots.rebuilding():
         gone = snapshots.prune(keep or settings.snapshots.keep)
     out.print(f"deleted {len(gone)}: {', '.join(gone)}" if gone else "nothing to delete")
+
+
+MODEL = "What embedding.text_model or embedding.image_model takes: a hub id, a folder, or offline"
+
+
+@encoders_app.command()
+def compare(
+    one: Annotated[str, typer.Argument(metavar="A", help=MODEL)],
+    other: Annotated[str, typer.Argument(metavar="B", help=MODEL)],
+    kind: Annotated[Literal["text", "image"], typer.Option(help="Which encoder it is")] = "text",
+) -> None:
+    """Embed the catalogue with both, and tell how alike their neighbours are and which suggests better.
+
+    On the same held-out events. Nothing is published; the next rebuild with either embeds nothing again.
+    """
+    from recsys.encoders import compare as run
+    from recsys.encoders import told
+
+    settings = _settings()
+    with _database(settings) as engine, Bars(out, err) as bars:
+        comparison = run(engine, settings, kind, one, other, bars)
+    _tell(comparison.problems, settings)
+    out.print(told(comparison))
 
 
 @app.command()

@@ -33,7 +33,18 @@ from recsys.ranking.block import Block, alike
 from recsys.ranking.recommender import Recommender
 from recsys.threads import one_blas_thread
 
-__all__ = ["Evaluation", "backtest"]
+__all__ = ["Evaluation", "Sitting", "backtest", "sit"]
+
+
+@dataclass(frozen=True, eq=False)
+class Sitting:
+    """A test that was taken."""
+
+    exam: Exam
+    """As it was put."""
+    slates: Slates
+    """What was answered; empty where it would have told nothing."""
+    evaluation: Evaluation
 
 
 def backtest(
@@ -56,16 +67,34 @@ def backtest(
     last: what it learned is taken over while it holds (`basis`), and of the baselines popularity alone is asked.
     Equal inputs give an equal outcome, but for `seconds`.
     """
+    data = (items, spaces, priors, log, settings)
+    return sit(*data, progress, plan, start, beside, last).evaluation
+
+
+def sit(
+    items: ItemTable,
+    spaces: Mapping[str, Space],
+    priors: Mapping[str, ContentPrior],
+    log: EventLog,
+    settings: Settings,
+    progress: Callable[[str], None] | None = None,
+    plan: Plan | None = None,
+    start: Found | None = None,
+    beside: bool = True,
+    last: Evaluation | None = None,
+    alone: str | None = None,
+) -> Sitting:
+    """The same, with what was asked and answered. alone: a source of the blend that is asked by itself as well."""
     past = Past(items, spaces, priors, settings)
     steps = _Steps(progress)
     with steps("making the questions"):
         plan = _with_new_items(plan or make_plan(log, items, settings), len(items), settings)
     outcome = _nothing_yet(past, log, plan)
     if reason := _too_little(log, plan.test, settings):
-        return outcome.model_copy(update={"reason": reason})
+        return Sitting(plan.test, {}, outcome.model_copy(update={"reason": reason}))
     learned, basis = _learned(past, log, plan, start, last, steps)
     past, test = past.having(learned.found), _as_served(plan.test, learned)
-    slates, preference = _answer(past, test, learned, beside, basis.builds > 0, steps)
+    slates, preference = _answer(past, test, learned, beside, basis.builds > 0, alone, steps)
     with steps("measuring"):
         known = np.bincount(test.known.item, minlength=len(items)) > 0
         models = judge(test, slates, _shelf(past, preference), known, settings.evaluation)
@@ -84,7 +113,7 @@ def backtest(
         "difference": difference,
         "seconds": steps.seconds,
     }
-    return outcome.model_copy(update=found)
+    return Sitting(test, slates, outcome.model_copy(update=found))
 
 
 @dataclass(frozen=True)
@@ -154,7 +183,13 @@ def _learned(
 
 
 def _answer(
-    past: Past, exam: Exam, learned: Learned, beside: bool, few: bool, steps: _Steps
+    past: Past,
+    exam: Exam,
+    learned: Learned,
+    beside: bool,
+    few: bool,
+    alone: str | None,
+    steps: _Steps,
 ) -> tuple[Slates, Preference]:
     """Let the blend, and every baseline beside it, answer every question. few: of the baselines, popularity alone."""
     with steps("fitting models for test"):
@@ -162,6 +197,9 @@ def _answer(
     with steps("asking the blend"):
         recommender = past.recommender(preference, learned.weights, learned.ranker)
         slates = {BLEND: _slates(recommender, exam.questions)}
+    if alone is not None:
+        with steps(f"asking {alone} alone"):
+            slates[by_itself(alone)] = _slates(recommender, _put_to(alone, exam.questions))
     if not beside:
         return slates, preference
     popular = preference.popularity.popular
@@ -173,6 +211,16 @@ def _answer(
         scorers = fit_baselines(exam.known, preference, past.content, past.settings)
     with steps("asking the baselines"), one_blas_thread():  # their products are too small to share
         return slates | baseline_slates(scorers, popular, past.items, queries), preference
+
+
+def by_itself(source: str) -> str:
+    """The model that a source of the blend is where nothing else speaks."""
+    return f"{source} alone"
+
+
+def _put_to(source: str, questions: Sequence[Question]) -> list[Question]:
+    only = frozenset({source})
+    return [replace(each, query=replace(each.query, sources=only)) for each in questions]
 
 
 def _train_only(past: Past, plan: Plan, learned: Learned, steps: _Steps) -> dict[str, Estimate]:

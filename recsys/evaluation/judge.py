@@ -1,6 +1,6 @@
 """Slates and what was liked -> figures: every model on every group of queries, and how far apart they are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,6 +102,37 @@ def judge_alone(
     """One model's metrics on the main questions, of which the slate has a row each."""
     everybody = Group(np.arange(len(exam.main)), [question.targets for question in exam.main])
     return measure(everybody, {BLEND: slate}, shelf, settings)[BLEND].metrics
+
+
+def gains(
+    exam: Exam,
+    one: Slates,
+    other: Slates,
+    known: Mask,
+    settings: EvaluationSettings,
+    slices: Sequence[str] = (ALL, COLD_ITEMS, COLD_ALONE),
+) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """Slice -> model -> metric -> what the other slates have more than the one, query by query.
+
+    Both of the same questions; models and slices that only one knows, or nobody was asked for, are absent.
+    """
+    found: dict[str, dict[str, dict[str, Estimate]]] = {}
+    for name, group in groups(exam, known).items():
+        if name not in slices or not len(group.rows):
+            continue
+        of_one, of_other = (
+            {
+                (model, metric): values
+                for model, slate in slates.items()
+                for metric, values in accuracy(slate[group.rows], group.targets).items()
+            }
+            for slates in (one, other)
+        )
+        vectors = {key: of_other[key] - values for key, values in of_one.items() if key in of_other}
+        found[name] = {model: {} for model, _ in vectors}
+        for (model, metric), e in estimates(vectors, settings.bootstrap, settings.seed).items():
+            found[name][model][metric] = e
+    return found
 
 
 def differences(exam: Exam, slates: Slates, settings: EvaluationSettings) -> dict[str, Estimate]:
