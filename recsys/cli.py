@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import os
 import socket
 import sys
@@ -641,6 +642,51 @@ def compare(
         comparison = run(engine, settings, kind, one, other, bars)
     _tell(comparison.problems, settings)
     out.print(told(comparison))
+
+
+@app.command()
+def adapt(
+    kind: Annotated[Literal["text", "image"], typer.Option(help="Which encoder it is")] = "text",
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=WEIGHT]",
+            help="brand, categories or attributes.NAME, and how much it counts; repeat for several",
+            show_default="what the same people like",
+        ),
+    ] = None,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Go back to whitening alone, from the next rebuild on")
+    ] = False,
+) -> None:
+    """Teach an encoder what belongs together here, and keep that if held-out events or items show a gain.
+
+    The next rebuild uses it. Teach again when the catalogue or the taste of its people has become another.
+    """
+    from recsys import adapting
+
+    settings = _settings()
+    if forget:
+        known = adapting.forget(settings, kind)
+        out.print("forgotten: the next rebuild whitens" if known else "there was nothing to forget")
+        return
+    with _database(settings) as engine, Bars(out, err) as bars:
+        lesson = adapting.adapt(engine, settings, kind, _weighed(by or []), bars)
+    out.print(adapting.told(lesson))
+
+
+def _weighed(given: list[str]) -> dict[str, float]:
+    """Name -> weight; 1 where none is given. Raises InputError."""
+    found: dict[str, float] = {}
+    for each in given:
+        name, _, weight = each.partition("=")
+        try:
+            found[name] = float(weight or 1)
+        except ValueError:
+            found[name] = 0
+        if not 0 < found[name] < math.inf:
+            raise InputError(f"--by {each}: expected NAME or NAME=WEIGHT, a number above 0")
+    return found
 
 
 @app.command()

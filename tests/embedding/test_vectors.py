@@ -14,9 +14,10 @@ from PIL import Image
 from recsys.embedding.encoder import EncoderCard, unit_rows
 from recsys.embedding.image import LiteEncoder
 from recsys.embedding.pictures import Fetched, Pictures
+from recsys.embedding.projection import Projection
 from recsys.embedding.store import VectorStore, content_key
 from recsys.embedding.text import TextEncoder
-from recsys.embedding.vectors import Embedded, VectorTable, Whitening, embed_items
+from recsys.embedding.vectors import Embedded, VectorTable, embed_items
 from recsys.identity import IdMap, ItemId
 
 PICTURES = Pictures(Path(), Fetched(Path("nowhere")))
@@ -274,7 +275,7 @@ def test_whitening_follows_its_formula() -> None:
     spread, directions = np.linalg.eigh(centred.T @ centred / 400)
     ridge = (0.1 + 5 * 6 / 400) * spread.mean()
     expected = centred @ directions / np.sqrt(spread + ridge) @ directions.T
-    whitened = Whitening.fit(rows).apply(rows)
+    whitened = Projection.whitening(rows).apply(rows)
     np.testing.assert_allclose(whitened, unit_rows(expected), atol=1e-4)
     assert whitened.dtype == np.float32
 
@@ -282,28 +283,28 @@ def test_whitening_follows_its_formula() -> None:
 def test_whitening_takes_out_what_all_rows_share() -> None:
     rows = unit_rows(np.random.default_rng(0).normal(size=(3_000, 16)) + 3)
     assert (rows @ rows.T).mean() > 0.8
-    whitened = Whitening.fit(rows).apply(rows)
+    whitened = Projection.whitening(rows).apply(rows)
     assert abs((whitened @ whitened.T).mean()) < 0.01
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_whitening_of_fewer_than_two_rows_changes_nothing(count: int) -> None:
     rows = np.eye(count, 5, dtype=np.float32)
-    np.testing.assert_array_equal(Whitening.fit(rows).apply(rows), rows)
+    np.testing.assert_array_equal(Projection.whitening(rows).apply(rows), rows)
 
 
 def test_whitening_keeps_neighbours_when_rows_are_fewer_than_numbers() -> None:
     random = np.random.default_rng(0)
     centres = random.normal(size=(10, 64))
     rows = unit_rows(np.repeat(centres, 4, axis=0) + 0.5 * random.normal(size=(40, 64)))
-    whitened = Whitening.fit(rows).apply(rows)
+    whitened = Projection.whitening(rows).apply(rows)
     cosine = whitened @ whitened.T - 2 * np.eye(40)
     assert (cosine.argmax(axis=1) // 4 == np.arange(40) // 4).mean() > 0.9
 
 
 def test_identical_rows_are_whitened_to_finite_ones() -> None:
     rows = unit_rows(np.ones((4, 8)))
-    assert np.isfinite(Whitening.fit(rows).apply(rows)).all()
+    assert np.isfinite(Projection.whitening(rows).apply(rows)).all()
 
 
 def test_two_jobs_at_once_embed_each_content_once(tmp_path: Path) -> None:

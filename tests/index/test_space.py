@@ -201,18 +201,18 @@ def test_a_space_made_from_the_last_is_as_good_as_one_built_anew(kind: str, tmp_
 @pytest.mark.parametrize("kind", KINDS)
 def test_days_of_small_changes_leave_no_trace_of_what_went(kind: str) -> None:
     ids, made = built(SHOP, kind)
-    then, matrix = SHOP, made.whitening.matrix
+    then, matrix = SHOP, made.projection.matrix
     for day in range(2):
         then = changed(then, seed=day)
         ids, made = built(then, kind, (ids, made))
     assert made.changed == 230
-    np.testing.assert_array_equal(made.whitening.matrix, matrix)
+    np.testing.assert_array_equal(made.projection.matrix, matrix)
     assert recall(made) == 1.0 if kind == "exact" else recall(made) >= 0.95
     then = changed(then, seed=2)  # more than a tenth, all together
     ids, made = built(then, kind, (ids, made))
     assert made.changed == 0
     np.testing.assert_array_equal(made.rows, built(then, kind)[1].rows)
-    assert not np.array_equal(made.whitening.matrix, matrix)
+    assert not np.array_equal(made.projection.matrix, matrix)
     assert recall(made) == 1.0 if kind == "exact" else recall(made) >= 0.95
 
 

@@ -22,8 +22,8 @@ from recsys.catalogue.database import connect, migrate, writing
 from recsys.catalogue.importing import FeedOptions, import_file
 from recsys.catalogue.items import Item, upsert_items
 from recsys.config import EmbeddingSettings, EvaluationSettings, PreferenceSettings, Settings
+from recsys.embedding.projection import Projection
 from recsys.embedding.text import load_text_encoder
-from recsys.embedding.vectors import Whitening
 from recsys.encoders import NEAREST, Comparison, compare, sentences
 from recsys.errors import BuildError
 from recsys.identity import Floats, ItemId
@@ -221,7 +221,7 @@ def comparison(imported: Path, readers: tuple[str, str], tmp_path_factory: pytes
 def nearest(model: str, texts: Sequence[str]) -> list[set[int]]:
     """By brute force."""
     raw = encoded(model, texts)
-    rows = Whitening.fit(raw).apply(raw)
+    rows = Projection.whitening(raw).apply(raw)
     likeness = rows @ rows.T
     np.fill_diagonal(likeness, -np.inf)
     return [set(np.argsort(-row)[:NEAREST].tolist()) for row in likeness]
@@ -348,7 +348,7 @@ def test_picture_encoders_are_compared_alike(tmp_path: Path, tiny_clip: Path) ->
         upsert_items(connection, items, datetime.now(UTC))
     found = compare(engine, settings, "image", "offline", str(tiny_clip), Silent())
     engine.dispose()
-    assert [side.card.dim for side in found.sides] == [1280, 24]
+    assert [side.card.dim for side in found.sides] == [2816, 24]
     assert found.items == 19 and 0 < found.overlap < 1
     assert list(found.problems) == ["19"] and found.problems[ItemId("19")].count("19.png") == 1
 

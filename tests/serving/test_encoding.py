@@ -168,7 +168,7 @@ def test_what_is_no_picture_is_a_problem_of_who_sent_it(kind: Kind, tmp_path: Pa
     for _ in range(2):
         with pytest.raises(ContentError, match="not a readable picture"):
             encoding.see(card, b"no picture")
-    assert encoding.see(card, file_of(noise(), "PNG")).shape == (1280,)
+    assert encoding.see(card, file_of(noise(), "PNG")).shape == (2816,)
 
 
 @KINDS
