@@ -291,7 +291,30 @@ def rebuild(
     embedded = sum(each.embedded for each in outcome.vectors.values())
     reused = sum(each.reused for each in outcome.vectors.values())
     out.print(f"{embedded} contents embedded, {reused} reused from earlier builds")
+    if twice := manifest.counts["near_duplicates"]:
+        out.print(f"{twice:,} items are near-duplicates of others: `recsys duplicates` lists them")
     out.print(f"published snapshot [bold]{manifest.id}[/]; report: {report}", soft_wrap=True)
+
+
+@app.command()
+def duplicates(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a line of JSON for each group instead of a table")
+    ] = False,
+) -> None:
+    """List the near-duplicates in the snapshot being served: of each group, a slate shows one item."""
+    _, artefacts = _snapshots(_settings()).load_current()
+    found = artefacts.facts.duplicates
+    table = Table("items", "titles", box=None, header_style="dim", pad_edge=False)
+    for number in range(len(found.ends) - 1):
+        items = found.of_group(number)
+        ids, titles = artefacts.items.id_texts.of(items), artefacts.items.title_texts.of(items)
+        if as_json:
+            print(json.dumps({"items": ids, "titles": titles}, ensure_ascii=False))  # noqa: T201 - plain, for other programs to read
+        else:
+            table.add_row(escape("\n".join(ids)), escape("\n".join(titles)), end_section=True)
+    if not as_json:
+        out.print(table)
 
 
 def _tell_problems(vectors: "Mapping[str, Embedded]", settings: Settings) -> None:

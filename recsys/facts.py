@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from recsys.catalogue.item_table import ItemTable
 from recsys.compiling import compiled, fixed
 from recsys.identity import Floats, Mask, Ordinals
+from recsys.index.duplicates import Duplicates, near_duplicates
 from recsys.index.space import Space
 from recsys.preference.models import Preference
 from recsys.preference.sparse import read_array, write_array
@@ -83,6 +84,9 @@ lent to it, 0 for a new item, towards 1. judged_by: bit s for a source that know
 MATRICES = ("cooccurrence", "transitions", "linear")
 """Of item-to-item weights."""
 
+COMPOSED = ("groups", "duplicates")
+"""Fields of `Facts` that are several arrays."""
+
 
 @dataclass(frozen=True, eq=False)
 class Facts:
@@ -101,6 +105,7 @@ class Facts:
     trending: Ordinals
     """What gains and is available, by how much."""
     groups: "Groups"
+    duplicates: Duplicates
 
     @classmethod
     def of(cls, items: ItemTable, spaces: Mapping[str, Space], preference: Preference) -> "Facts":
@@ -128,6 +133,7 @@ class Facts:
             best_first(popular * items.available),
             best_first(trend * items.available),
             Groups.of(items),
+            near_duplicates(items, spaces),
         )
 
     def equals(self, other: "Facts") -> bool:
@@ -142,19 +148,25 @@ class Facts:
             write_array(array, folder / f"{name}.npy")
 
     def _parts(self) -> dict[str, NDArray[Any]]:
-        own = {name: array for name, array in vars(self).items() if name != "groups"}
-        groups = self.groups._asdict().items()
-        return own | {f"groups.{name}": np.asarray(value) for name, value in groups}
+        own = {name: array for name, array in vars(self).items() if name not in COMPOSED}
+        for name in COMPOSED:
+            parts = getattr(self, name)._asdict().items()
+            own |= {f"{name}.{part}": np.asarray(value) for part, value in parts}
+        return own
 
     @classmethod
     def load(cls, folder: Path) -> "Facts":
         """Read what `write` wrote; the arrays stay in their files until they are touched."""
-        own = [each.name for each in fields(cls) if each.name != "groups"]
-        read: Any = {name: fixed(read_array(folder / f"{name}.npy")) for name in own}
-        ends, codes, brands, total = (
-            fixed(read_array(folder / f"groups.{name}.npy")) for name in Groups._fields
-        )
-        return cls(**read, groups=Groups(ends, codes, brands.item(), total.item()))
+
+        def read(*names: str) -> list[NDArray[Any]]:
+            return [fixed(read_array(folder / f"{name}.npy")) for name in names]
+
+        names = [each.name for each in fields(cls) if each.name not in COMPOSED]
+        own: Any = dict(zip(names, read(*names), strict=True))
+        ends, codes, brands, total = read(*(f"groups.{part}" for part in Groups._fields))
+        duplicates = read(*(f"duplicates.{part}" for part in Duplicates._fields))
+        groups = Groups(ends, codes, brands.item(), total.item())
+        return cls(**own, groups=groups, duplicates=Duplicates(*duplicates))
 
 
 class Groups(NamedTuple):

@@ -461,6 +461,7 @@ def describe(
         counts={
             "items": len(world.items),
             "available": int(on_sale(world.items, built_at, np.arange(len(world.items))).sum()),
+            "near_duplicates": len(artefacts.facts.duplicates.items),
             "actors": len(world.log.actors),
             "events": len(world.log),
             "events_of_unknown_items": world.log.unknown_items,

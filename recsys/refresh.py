@@ -159,7 +159,7 @@ class Refresher:
             for name in KEPT_BESIDE
             if name in sealed.manifest.files
         }
-        manifest = describe(sealed.manifest, artefacts.items, now)
+        manifest = describe(sealed.manifest, artefacts, now)
         manifest = self._snapshots.seal(artefacts, manifest, extras, sealed)
         folder = self._snapshots.folder / manifest.id
         made = Sealed(folder, manifest, Artefacts.read(folder))  # mapped, as it is served
@@ -301,11 +301,13 @@ def differing(items: ItemTable, found: ItemTable, now: datetime) -> Iterator[dic
             yield row
 
 
-def describe(last: Manifest, items: ItemTable, now: datetime) -> Manifest:
+def describe(last: Manifest, artefacts: Artefacts, now: datetime) -> Manifest:
     """The manifest of a refresh, before the files are known."""
+    items = artefacts.items
     counts = {
         "items": len(items),
         "available": int(on_sale(items, now, np.arange(len(items))).sum()),
+        "near_duplicates": len(artefacts.facts.duplicates.items),
     }
     return last.model_copy(
         update={

@@ -1,7 +1,7 @@
-"""Keep near-duplicates apart, and no brand or category too frequent.
+"""Keep what is alike apart, near-duplicates out, and no brand or category too frequent.
 
-Likeness: maximal marginal relevance (Carbonell & Goldstein 1998) over item vectors. Quotas: at most so many items
-of one brand or of one category in a slate.
+Likeness: maximal marginal relevance (Carbonell & Goldstein 1998) over item vectors. Near-duplicates: one of a group.
+Quotas: at most so many items of one brand or of one category in a slate.
 """
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from recsys.compiling import fixed
 from recsys.facts import Groups
 from recsys.identity import Floats
+from recsys.index.duplicates import Duplicates
 from recsys.ranking import kernels
 from recsys.ranking.block import Lists
 from recsys.ranking.candidates import Quota
@@ -19,6 +20,8 @@ Items = kernels.Items
 
 NO_GROUPS = (fixed(np.zeros(1, np.int64)), fixed(np.empty(0, np.int32)), np.empty(0, np.int32))
 
+NO_DUPLICATES = fixed(np.empty(0, np.int32))
+
 
 def choose(
     items: Lists,
@@ -28,9 +31,11 @@ def choose(
     near: Near,
     groups: Groups | None,
     quota: Quota,
+    duplicates: Duplicates | None,
 ) -> tuple[Lists, Floats, Floats]:
     """Choose at most `limit` of each list one by one, each time the best after its penalty that the quota allows.
 
+    Of near-duplicates only the best of a list is a candidate for a place; None: every item is one.
     parts: (p, m) of the items' scores. The penalty is strength * (best score - worst score among the candidates for
     a place) * largest cosine to what was chosen before, never negative; nothing for an item without a vector. Gives
     positions among the m, best first, their parts (with the penalties behind them, where there is a strength), and
@@ -52,6 +57,7 @@ def choose(
         ends,
         codes,
         most_of,
+        duplicates.group if duplicates else NO_DUPLICATES,
     )
     return Lists(starts, chosen), told, total
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from recsys.catalogue.item_table import ItemTable
 from recsys.identity import NOTHING, Mask, Ordinals
+from recsys.index.duplicates import Duplicates
 from recsys.ranking import kernels
 from recsys.ranking.block import Block, Lists
-from recsys.ranking.candidates import Where
+from recsys.ranking.candidates import Query, Where
 
 REMEMBERED = 64
 """Conditions whose masks are kept, the latest ones: a byte for each item of the catalogue."""
@@ -28,6 +29,8 @@ class Sieve:
 
     items: ItemTable
     conditions: "Conditions"
+    duplicates: Duplicates | None = None
+    """Those of what is excluded or on the page are excluded too, unless the items to rank are given. None: nobody's."""
 
     def allowed(self, block: Block) -> "list[Allowed]":
         """What meets the condition of each query of a block."""
@@ -40,7 +43,7 @@ class Sieve:
         """
         queries = block.queries
         withdrawn = Lists.of([query.withdrawn for query in queries])
-        excluded = Lists.of([_joined(query.exclude, query.context) for query in queries])
+        excluded = Lists.of([self._excluded(query) for query in queries])
         seen = Lists.of([query.seen for query in queries])
         return kernels.Forbidden(
             withdrawn.starts,
@@ -51,6 +54,12 @@ class Sieve:
             seen.items,
             np.array([some.address for some in allowed]),
         )
+
+    def _excluded(self, query: Query) -> Ordinals:
+        given = _joined(query.exclude, query.context)
+        if self.duplicates and len(given) and query.rerank is None:
+            return self.duplicates.with_others(given)
+        return given
 
     def keep(self, block: Block, found: Lists) -> Lists:
         """What every filter lets pass of any items."""

@@ -1365,6 +1365,50 @@ def spread_out(
 
 
 @compiled
+def distinct(starts: Ordinals, items: Ordinals, alike: Items) -> Ordinals:
+    """(q,) items of each list of distinct ones, where those of one group count once. alike: as for `choose`."""
+    found = np.empty(len(starts) - 1, dtype=np.int64)
+    for n in range(len(found)):
+        found[n] = starts[n + 1] - starts[n]
+        groups, count = np.empty(found[n], dtype=np.int32), 0
+        for k in range(starts[n], starts[n + 1]):
+            groups[count] = alike[items[k]]
+            count += alike[items[k]] != FREE
+        groups = np.sort(groups[:count])
+        for k in range(1, count):
+            found[n] -= groups[k] == groups[k - 1]
+    return found
+
+
+@compiled
+def _best_of_groups(starts: Ordinals, items: Ordinals, totals: Floats, alike: Items) -> None:
+    """Leave the finite total of the best item of each group alone, in each list; those of its others become NaN."""
+    longest = 0
+    for n in range(len(starts) - 1):
+        longest = max(longest, starts[n + 1] - starts[n])
+    places = np.empty(_size(longest, longest), dtype=np.int32)
+    groups, best = np.empty(longest, dtype=np.int32), np.empty(longest, dtype=np.int64)
+    grouped = np.empty(longest, dtype=np.int64)
+    bits = totals.view(np.int32)
+    for n in range(len(starts) - 1):
+        count = 0
+        for k in range(starts[n], starts[n + 1]):
+            grouped[count] = k
+            count += (alike[items[k]] != FREE) & np.isfinite(totals[k])
+        size, met = _size(count, count), 0
+        places[:size] = FREE
+        for k in grouped[:count]:
+            at = _entry(places, 0, size, groups, 0, met, alike[items[k]])
+            if at == met:
+                best[at], met = k, met + 1
+                continue
+            worse = k
+            if _key(bits[k], items[k]) < _key(bits[best[at]], items[best[at]]):
+                best[at], worse = k, best[at]
+            totals[worse] = np.nan
+
+
+@compiled
 def choose(
     starts: Ordinals,
     items: Ordinals,
@@ -1377,13 +1421,20 @@ def choose(
     group_ends: Ordinals,
     groups: Items,
     most_of: Items,
+    alike: Items,
 ) -> tuple[Ordinals, Ordinals, Floats, Floats]:
-    """The best of each list, apart from one another: see `diversity.choose`. most: how many compete for its places."""
+    """The best of each list, apart from one another: see `diversity.choose`.
+
+    most: how many compete for its places. alike: (n,) the group of near-duplicates of an item, `FREE` for none;
+    empty: all compete.
+    """
     count = parts.shape[0]
     totals = np.zeros(len(items), dtype=np.float32)
     for p in range(count):
         for k in range(len(items)):
             totals[k] += parts[p, k]
+    if len(alike):
+        _best_of_groups(starts, items, totals, alike)
     ends, chosen = best_of_lists(starts, items, totals, most)
     penalties = np.empty(0, dtype=np.float32)
     if strength != 0 or len(most_of):

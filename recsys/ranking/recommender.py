@@ -21,6 +21,7 @@ from recsys.catalogue.times import to_us
 from recsys.config import EventSettings, RankingSettings
 from recsys.facts import PLACES, SOURCES, Groups
 from recsys.identity import ABSENT, NOTHING, Floats, Mask, Ordinals
+from recsys.index.duplicates import Duplicates
 from recsys.index.space import Space
 from recsys.lookup import Lookup
 from recsys.ranking import kernels
@@ -86,6 +87,7 @@ class Recommender:
     """Item id -> ordinal."""
     knowledge: Knowledge
     groups: Groups
+    duplicates: Duplicates
     sources: frozenset[str]
     """Those of which the snapshot knows something."""
     sieve: Sieve
@@ -103,13 +105,15 @@ class Recommender:
     @classmethod
     def of(cls, artefacts: Artefacts, settings: RankingSettings) -> "Recommender":
         """Join what a build made."""
+        facts = artefacts.facts
         return cls(
             artefacts.items,
             Lookup.over(artefacts.items.id_texts),
             knowledge_of(artefacts),
-            artefacts.facts.groups,
+            facts.groups,
+            facts.duplicates,
             known_sources(artefacts),
-            Sieve(artefacts.items, Conditions(artefacts.items)),
+            Sieve(artefacts.items, Conditions(artefacts.items), facts.duplicates),
             STARTING_WEIGHTS | dict(artefacts.weights),
             artefacts.spaces,
             settings,
@@ -119,7 +123,10 @@ class Recommender:
         )
 
     def recommend(self, query: Query) -> Slate:
-        """Always `query.limit` items when the catalogue has that many to show (a re-rank: of those given)."""
+        """Always `query.limit` items when the catalogue has that many to show (a re-rank: of those given).
+
+        Near-duplicates count once: a slate shows one of them, but for a re-rank.
+        """
         return self.answer(Block((query,))).slate(0)
 
     def answer(self, block: Block) -> Slates:
@@ -321,7 +328,10 @@ class Recommender:
         spread = query.diversity if self.spaces else 0.0
         groups = self.groups if query.quota else None
         near = self.knowledge.text if "text" in self.spaces else self.knowledge.image
-        chosen, parts, total = choose(items, parts, query.limit, spread, near, groups, query.quota)
+        duplicates = self.duplicates if query.rerank is None else None
+        chosen, parts, total = choose(
+            items, parts, query.limit, spread, near, groups, query.quota, duplicates
+        )
         ranked = _Ranked(chosen, (*names, "diversity") if spread else names, parts, total)
         return _spelled_out(ranked, lifts, failed) if lifts else ranked
 
@@ -345,24 +355,34 @@ class Recommender:
         self, block: Block, found: Found, voices: "Voices", allowed: Sequence[Allowed]
     ) -> Found:
         """Fill up from the whole catalogue, in the order of `FALLBACK`, where too little was left."""
-        limit = block.first.limit
-        if min(map(found.items.count, range(len(block)))) >= limit:
+        limit, there = block.first.limit, self._distinct(found.items)
+        if min(there) >= limit:
             return found
         filled = [
-            self._filled(query, some, its) if len(some) < limit else (some, {})
-            for query, some, its in zip(block.queries, found.items, allowed, strict=True)
+            self._filled(query, some, its, limit - count) if count < limit else (some, {})
+            for query, some, its, count in zip(
+                block.queries, found.items, allowed, there, strict=True
+            )
         ]
         every = [("filled", items) for items, _ in filled]
         wider = self._search(block, voices, NOBODY, allowed, None, every)
         counts = [count for _, count in filled]
         return replace(found, items=wider.items, said=wider.said, widened=counts)
 
+    def _distinct(self, found: Lists) -> list[int]:
+        """Items of each list, near-duplicates counted once."""
+        if self.duplicates:
+            alike = self.duplicates.group
+            counts: list[int] = kernels.distinct(found.starts, found.items, alike).tolist()
+            return counts
+        return [found.count(n) for n in range(len(found))]
+
     def _filled(
-        self, query: Query, kept: Ordinals, allowed: Allowed
+        self, query: Query, kept: Ordinals, allowed: Allowed, missing: int
     ) -> tuple[Ordinals, dict[str, int]]:
-        """With as many more items as are wanted, and where they came from."""
+        """With as many more items as are missing, and where they came from."""
         every = allowed.items if query.where else np.arange(len(self.items))
-        others = Lists.of([np.setdiff1d(every, kept)])
+        others = Lists.of([np.setdiff1d(every, self.duplicates.with_others(kept))])
         rest = self.sieve.keep(Block((query,)), others).items
         facts, at = self.knowledge.facts[rest], to_us(query.at)
         trusted = at <= self.knowledge.trending.until or query.sources is not None
@@ -376,7 +396,8 @@ class Recommender:
         for place, name in reversed(list(enumerate(FALLBACK))):
             known = values[name] > 0
             origin[known], value[known] = place, values[name][known]
-        chosen = np.lexsort((rest, -value, origin))[: query.limit - len(kept)]
+        order = np.lexsort((rest, -value, origin))
+        chosen = order[self.duplicates.first_of_each(rest[order])[:missing]]
         names = (*FALLBACK, "catalogue")
         counts = {name: int((origin[chosen] == place).sum()) for place, name in enumerate(names)}
         more = np.concatenate([kept, rest[chosen]])

@@ -152,12 +152,21 @@ def whole(slates: Slates) -> list[Page]:
 def follow(question: Query, shown: Sequence[int], recommender: Recommender) -> Page:
     """The page after what is shown: the slate that is longer by it, without it.
 
-    So nothing comes twice, whatever has become of the viewer, and where nothing has, the pages are the one slate.
+    So nothing comes twice, nor a near-duplicate of it, whatever has become of the viewer, and where nothing has, the
+    pages are the one slate.
     A quota counts what is shown; kinds that have their full number are left out by condition.
     """
     if not shown:
         return whole(recommender.answer(Block((question,))))[0]
-    room, before = _Room(question.quota, recommender.items), set(shown)
+    room, before = _Room(question.quota, recommender.items), set[int]()
+
+    def show(some: Sequence[int]) -> None:
+        alike = np.array(some, dtype=np.int64)
+        if question.rerank is None:
+            alike = recommender.duplicates.with_others(alike)
+        before.update(alike.tolist())
+
+    show(shown)
     room.fill(shown)
     pieces, texts = list[Piece](), list[bytes]()
     left, rank = question.limit, len(shown) + 1
@@ -172,7 +181,7 @@ def follow(question: Query, shown: Sequence[int], recommender: Recommender) -> P
         pieces.append((slates, 0, taken))
         if taken:
             texts += in_json(slates, Lists.of([np.array(taken)]), rank)
-        before.update(found[place] for place in taken)
+        show([found[place] for place in taken])
         left, rank = left - len(taken), rank + len(taken)
         if left == 0 or all(fitting):
             return Page(pieces, b",".join(texts))

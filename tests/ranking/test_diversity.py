@@ -25,7 +25,7 @@ def diversify(
     scores: Floats, vectors: Floats, limit: int, strength: float
 ) -> tuple[Ordinals, Floats]:
     every, near = Lists.of([np.arange(len(scores))]), in_codes(vectors)
-    picks, parts, _ = choose(every, scores[None], limit, strength, near, None, Quota())
+    picks, parts, _ = choose(every, scores[None], limit, strength, near, None, Quota(), None)
     return picks.items, parts[1] if strength else np.zeros(len(picks.items))
 
 
@@ -130,7 +130,7 @@ def test_a_quota_is_kept_and_costs_nothing_else(seed: int, quota: Quota) -> None
     scores = np.sort(rng.normal(size=n).astype(np.float32))[::-1].copy()
     place = np.argsort(items)  # of each item: the best first is the order of `items`
     every = Lists.of([np.arange(n)])
-    picks, _, _ = choose(every, scores[place][None], 8, 0.0, NO_CONTENT, groups, quota)
+    picks, _, _ = choose(every, scores[place][None], 8, 0.0, NO_CONTENT, groups, quota, None)
     taken: Counter[int] = Counter()
     expected = []
     most = {code: quota.brand if code < 4 else quota.category for code in range(9)}

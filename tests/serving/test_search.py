@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,10 +70,14 @@ class Gallery:
         space = self.artefacts.spaces[kind]
         return self.near(kind, space.encode_query(vector[None, :])[0])
 
-    def near(self, kind: str, whitened: Floats) -> list[str]:
-        space = self.artefacts.spaces[kind]
+    def near(self, kind: str, whitened: Floats, without: Collection[str] = ()) -> list[str]:
+        """The first of those that look the same: to a tiny model of random weights, bars do as crosses do."""
+        space, alike = self.artefacts.spaces[kind], self.artefacts.facts.duplicates
+        ids = self.artefacts.items.ids
         nearest = np.argsort(-(space.rows @ whitened), kind="stable")
-        return self.artefacts.items.ids.external(nearest)
+        out = alike.with_others(ids.ordinals(list(without)))  # type: ignore[arg-type]
+        nearest = nearest[~np.isin(nearest, out)]
+        return ids.external(nearest[alike.first_of_each(nearest)])
 
 
 def opened(home: Path, embedding: EmbeddingSettings) -> Iterator[Gallery]:
@@ -216,9 +220,10 @@ def test_like_this_less_like_that(gallery: Gallery) -> None:
         for kind in ("text", "image"):
             rows = gallery.artefacts.spaces[kind].rows
             vector = sum(w * rows[ids.ordinals([name])[0]] for name, w in weights.items())
-            nearest = [one for one in gallery.near(kind, vector) if one not in weights]
+            nearest = gallery.near(kind, vector, weights)
             assert gallery.search(items=wanted, by=kind) == nearest
-        assert set(gallery.search(items=wanted)) == set(NAMES) - set(weights)
+        shown = gallery.search(items=wanted)
+        assert len(set(shown)) == len(shown) == len(nearest) and not set(shown) & set(weights)
 
 
 @pytest.mark.parametrize("weights", [(1, -1), (0.1, 0.2, -0.3), (0,)])
@@ -283,7 +288,8 @@ def test_things_in_a_picture_are_proposed_and_can_be_searched_by(gallery: Galler
     assert regions and all(0 <= edge <= 1 for region in regions for edge in region["crop"])
     assert [r["score"] for r in regions] == sorted((r["score"] for r in regions), reverse=True)
     again = gallery.reply(picture=picture, crop=regions[0]["crop"])
-    assert len(again["items"]) == 18 and "regions" not in again
+    assert len(again["items"]) == len(gallery.reply(text="red")["items"]) > 9
+    assert "regions" not in again
 
 
 def test_pages_go_on_with_a_picture(gallery: Gallery) -> None:
