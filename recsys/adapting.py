@@ -1,14 +1,16 @@
 """An encoder learns what belongs together in this catalogue: by what the same people like, or by attributes.
 
-    events before the validation window --Teaching--> a metric; its floor by the validation, its worth by the test
-    attributes of half of the items     --Teaching--> a metric; its worth by the other half
+    events before the validation window --Teaching--> a metric, chosen by the validation, measured by the test
+    attributes of half of the items     --Teaching--> a metric, chosen by some of them, measured by the other half
+
+What counts is what it says of items that it never saw: those it learned of it may know by heart.
 
 What is taught is kept where it beats whitening by more than its interval, and then is a part of the encoder: the next
 rebuild projects with it. One by events is kept as it was measured and never sees what came later: else the evaluations
 of builds, which ask about the newest events, would be flattered.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,10 +32,10 @@ from recsys.embedding.projection import Projection, Teaching
 from recsys.embedding.text import load_text_encoder
 from recsys.embedding.vectors import VectorTable
 from recsys.errors import BuildError, InputError
-from recsys.evaluation.exam import LIMIT, Question
+from recsys.evaluation.exam import LIMIT, Exam
 from recsys.evaluation.metrics import Vector, accuracy, estimates
 from recsys.evaluation.result import HEADLINE, Estimate
-from recsys.evaluation.split import by_time
+from recsys.evaluation.split import make_plan
 from recsys.evaluation.words import interval
 from recsys.identity import ABSENT, Floats, Mask, Ordinals
 from recsys.index.space import RIDGE
@@ -41,8 +43,12 @@ from recsys.preference.interactions import interactions
 from recsys.ranking.block import best_of
 from recsys.rebuild import Progress, World, embed, read_world
 
-FLOORS = (0.003, 0.01, 0.03, 0.1, 0.3)
-"""Of a metric by events: the validation chooses. Of one by attributes it is the least."""
+RIDGES = (0.3, 3.0, 30.0)
+FLOORS = (0.01, 0.1, 1.0, 10.0)
+"""Of a metric: what is held out for choosing chooses."""
+
+HIDDEN = 0.2
+"""Share of the items that nothing is learned of where it is measured what likeness says of new ones."""
 
 NEWEST = 20
 """Likes of a history that are looked at."""
@@ -51,19 +57,25 @@ MOST_ASKED = 2_000
 """People asked in a window."""
 
 FEW = 500
-"""Enough of them to choose a floor by."""
+"""Enough of them to choose by."""
 
-FEWEST_ASKED = 50
+FEWEST_ASKED = 100
 """With fewer, an interval says nothing."""
+
+FEWEST_HIDDEN = 50
+"""Items: with fewer, who asks is many and what is found is few, and the interval of the many is not that of the few."""
 
 NEAREST = 10
 """Neighbours that are looked at for an attribute."""
 
-LEARNED_FROM = "learned from"
-"""The window before the validation: the metric knows its events."""
+NEW, KNOWN = "items it never saw", "items it learned from"
+"""What is suggested, of such items alone."""
 
-ALL_TOGETHER = "all, among themselves"
-"""Attributes, each as much as it counts."""
+AMONG_THEMSELVES, AMONG_ALL = "among themselves", "among all"
+"""Where the neighbours of items that it never saw are looked for."""
+
+EVERYTHING = "all attributes"
+"""Each as much as it counts."""
 
 RAW, WHITENED, TAUGHT, GAIN = "raw", "whitened", "taught", "gain"
 """Models; the last is taught minus whitened, question by question."""
@@ -156,34 +168,84 @@ def _only(present: Mask, rows: Floats) -> Floats:
 
 
 def _by_events(pupil: _Pupil, world: World, settings: Settings) -> tuple[Projection, Lesson]:
-    plan = by_time(world.log, world.items, settings)
-    validation, test = (
-        _with_content(exam.main, pupil.present) for exam in (plan.rehearsal, plan.test)
-    )
-    if min(len(validation), len(test)) < FEWEST_ASKED:
-        raise BuildError(
-            f"{len(validation)} and {len(test)} people can be asked about the newest events, at least {FEWEST_ASKED} "
-            "are needed: import more events, or teach by attributes (--by)"
-        )
-    teaching = Teaching.of(
-        pupil.whitening, pupil.white, [(1.0, _people(plan.rehearsal.known, world.items, settings))]
-    )
-    made = [teaching.projection(floor) for floor in FLOORS]
-    some = validation[:: max(1, len(validation) // FEW)]
-    reached = [float(_ndcg(pupil.projected(each), pupil.present, some).mean()) for each in made]
-    taught = made[int(np.argmax(reached))]
-    asked = {"validation": validation, "test": test}
-    if plan.earlier:
-        asked = {LEARNED_FROM: _with_content(plan.earlier.main, pupil.present)} | asked
-    rows = {RAW: pupil.raw, WHITENED: pupil.white, TAUGHT: pupil.projected(taught)}
-    figures = {
-        part: _figures(
-            {name: _ndcg(some, pupil.present, questions) for name, some in rows.items()}, settings
-        )
-        for part, questions in asked.items()
-        if questions
+    """Chosen and measured by what is hidden from it; then taught of all items, of the same events."""
+    n = len(world.items)
+    hidden = np.random.default_rng(settings.evaluation.seed).random(n) < HIDDEN
+    plan = make_plan(world.log, world.items, settings)
+    learned, told = plan.forgetting(hidden).rehearsal.known, plan.rehearsal.known
+    validation = _Asked.about(plan.rehearsal, hidden, pupil.present)
+    test = {
+        NEW: _Asked.about(plan.test, hidden, pupil.present),
+        KNOWN: _Asked.about(plan.test, ~hidden, pupil.present),
     }
-    return taught, _lesson(pupil.card, figures, "test", len(test))
+    if len(validation.among) < FEWEST_HIDDEN:
+        raise BuildError(
+            f"{pupil.present.sum()} items have a {pupil.card.modality} vector, at least {FEWEST_HIDDEN / HIDDEN:.0f} "
+            "are needed: import more items, or teach by attributes (--by)"
+        )
+    if min(len(validation), len(test[NEW])) < FEWEST_ASKED:
+        raise BuildError(
+            f"{len(validation)} and {len(test[NEW])} people liked a hidden item among the newest events, at least "
+            f"{FEWEST_ASKED} are needed: import more events, or teach by attributes (--by)"
+        )
+    few = validation.every(max(1, len(validation) // FEW))
+    groups = [(1.0, _people(learned, world.items, settings))]
+    best, ridge, floor = _chosen(pupil, groups, lambda rows: float(_ndcg(rows, few).mean()))
+    rows = {RAW: pupil.raw, WHITENED: pupil.white, TAUGHT: pupil.projected(best)}
+    figures = {
+        part: _figures({name: _ndcg(some, asked) for name, some in rows.items()}, settings)
+        for part, asked in test.items()
+        if len(asked)
+    }
+    everything = [(1.0, _people(told, world.items, settings))]
+    taught = Teaching.of(pupil.whitening, pupil.white, everything, ridge).projection(floor)
+    return taught, _lesson(pupil.card, figures, NEW, len(test[NEW]))
+
+
+def _chosen(
+    pupil: _Pupil, groups: Sequence[tuple[float, csr_array]], worth: Callable[[Floats], float]
+) -> tuple[Projection, float, float]:
+    """The best of all, with its ridge and its floor."""
+    found: list[tuple[float, Projection, float, float]] = []
+    for ridge in RIDGES:
+        teaching = Teaching.of(pupil.whitening, pupil.white, groups, ridge)
+        for floor in FLOORS:
+            made = teaching.projection(floor)
+            found.append((worth(pupil.projected(made)), made, ridge, floor))
+    return max(found, key=lambda each: each[0])[1:]
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """Questions about some of the items, which likeness can answer."""
+
+    likes: list[Ordinals]
+    """The newest of each person."""
+    seen: list[Ordinals]
+    targets: list[Ordinals]
+    among: Ordinals
+    """What may be suggested."""
+
+    @classmethod
+    def about(cls, exam: Exam, some: Mask, present: Mask) -> "_Asked":
+        """Of those who then liked some of these. some: (n,)"""
+        found = cls([], [], [], np.flatnonzero(some & present))
+        for question in exam.main[:: max(1, len(exam.main) // MOST_ASKED)]:
+            history = question.query.history
+            likes = history.items[(history.weights > 0) & present[history.items]][:NEWEST]
+            targets = question.targets[some[question.targets] & present[question.targets]]
+            if len(likes) and len(targets):
+                found.likes.append(likes)
+                found.seen.append(np.setdiff1d(question.query.seen, targets))
+                found.targets.append(targets)
+        return found
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def every(self, nth: int) -> "_Asked":
+        """Fewer of them."""
+        return _Asked(self.likes[::nth], self.seen[::nth], self.targets[::nth], self.among)
 
 
 def _people(log: EventLog, items: ItemTable, settings: Settings) -> csr_array:
@@ -192,30 +254,17 @@ def _people(log: EventLog, items: ItemTable, settings: Settings) -> csr_array:
     return interactions(log, len(items), settings.events, longest).matrix
 
 
-def _with_content(questions: Sequence[Question], present: Mask) -> list[Question]:
-    """Those that likeness can answer: a liked item with a vector is known, and one is to be found."""
-    return [
-        question
-        for question in questions[:: max(1, len(questions) // MOST_ASKED)]
-        if present[question.targets].any() and len(_liked(question, present))
-    ]
-
-
-def _liked(question: Question, present: Mask) -> Ordinals:
-    history = question.query.history
-    return history.items[(history.weights > 0) & present[history.items]][:NEWEST]
-
-
-def _ndcg(rows: Floats, present: Mask, questions: Sequence[Question]) -> Vector:
-    """(q,) NDCG@10 of what is most alike any of the newest likes, of all that has not been seen."""
-    slates = np.full((len(questions), LIMIT), ABSENT, dtype=np.int64)
-    for n, question in enumerate(questions):
-        likeness = (rows[_liked(question, present)] @ rows.T).max(axis=0)
-        likeness[~present] = -np.inf
-        likeness[question.query.seen] = -np.inf
+def _ndcg(rows: Floats, asked: _Asked) -> Vector:
+    """(q,) NDCG@10 of what is the most alike the newest likes, any of them and all, of what has not been seen."""
+    slates = np.full((len(asked), LIMIT), ABSENT, dtype=np.int64)
+    there = rows[asked.among]
+    for n, (likes, seen) in enumerate(zip(asked.likes, asked.seen, strict=True)):
+        cosines = rows[likes] @ there.T
+        likeness = cosines.max(axis=0) + cosines.mean(axis=0)
+        likeness[np.isin(asked.among, seen)] = -np.inf
         best = best_of(likeness, LIMIT)
-        slates[n, : len(best)] = best
-    return accuracy(slates, [question.targets for question in questions])[HEADLINE]
+        slates[n, : len(best)] = asked.among[best]
+    return accuracy(slates, asked.targets)[HEADLINE]
 
 
 def _by_attributes(
@@ -227,37 +276,47 @@ def _by_attributes(
         raise BuildError(f"{len(able)} items have a vector, at least {2 * FEWEST_ASKED} are needed")
     drawn = np.random.default_rng(settings.evaluation.seed).permutation(able)
     half, others = np.sort(drawn[: len(drawn) // 2]), np.sort(drawn[len(drawn) // 2 :])
-    measured = _attribute_teaching(pupil, values, attributes, half).projection(FLOORS[0])
-    rows = {WHITENED: pupil.white, TAUGHT: pupil.projected(measured), RAW: pupil.raw}
+    choosing = half[::4]
+
+    _, ridge, floor = _chosen(
+        pupil,
+        _groups(values, attributes, np.setdiff1d(half, choosing)),
+        lambda rows: float(_mean(_agreeing(rows, choosing, choosing, values), attributes).mean()),
+    )
+    measured, taught = (
+        Teaching.of(
+            pupil.whitening, pupil.white, _groups(values, attributes, items), ridge
+        ).projection(floor)
+        for items in (half, able)
+    )
+    models = {RAW: pupil.raw, WHITENED: pupil.white, TAUGHT: pupil.projected(measured)}
     figures: dict[str, Figures] = {}
-    for among, where in (("among themselves", others), ("among all", able)):
-        agreed = {name: _agreeing(some, others, where, values) for name, some in rows.items()}
+    for where, among in ((AMONG_THEMSELVES, others), (AMONG_ALL, able)):
+        found = {name: _agreeing(rows, others, among, values) for name, rows in models.items()}
         for name in attributes:
-            part = {model: each[name] for model, each in agreed.items()}
-            figures[f"{name}, {among}"] = _figures(part, settings)
-        if among == "among themselves":
-            both = {
-                model: np.average(list(each.values()), axis=0, weights=list(attributes.values()))
-                for model, each in agreed.items()
-            }
-            figures[ALL_TOGETHER] = _figures(both, settings)
-    taught = _attribute_teaching(pupil, values, attributes, able).projection(FLOORS[0])
-    return taught, _lesson(pupil.card, figures, ALL_TOGETHER, len(others))
+            alone = {model: each[name] for model, each in found.items()}
+            figures[f"{name}, {where}"] = _figures(alone, settings)
+        together = {model: _mean(each, attributes) for model, each in found.items()}
+        figures[f"{EVERYTHING}, {where}"] = _figures(together, settings)
+    return taught, _lesson(pupil.card, figures, f"{EVERYTHING}, {AMONG_THEMSELVES}", len(others))
 
 
-def _attribute_teaching(
-    pupil: _Pupil,
-    values: Mapping[str, csr_array],
-    weights: Mapping[str, float],
-    items: Ordinals,
-) -> Teaching:
-    """By these items alone."""
-    known = np.zeros(len(pupil.present), dtype=np.float32)
-    known[items] = 1
-    groups = [
-        (weights[name], csr_array(some.multiply(known[None, :]))) for name, some in values.items()
-    ]
-    return Teaching.of(pupil.whitening, pupil.white, groups)
+def _mean(found: Mapping[str, Vector], weights: Mapping[str, float]) -> Vector:
+    """(q,) over attributes, each as much as it counts."""
+    total = sum(weights[name] * values for name, values in found.items())
+    return np.asarray(total / sum(weights.values()))
+
+
+def _groups(
+    values: Mapping[str, csr_array], weights: Mapping[str, float], items: Ordinals
+) -> list[tuple[float, csr_array]]:
+    """Of these items alone."""
+    found = []
+    for name, members in values.items():
+        known = np.zeros(members.shape[1], dtype=np.float32)
+        known[items] = 1
+        found.append((weights[name], csr_array(members.multiply(known[None, :]))))
+    return found
 
 
 def _values(items: ItemTable, name: str) -> csr_array:
@@ -320,10 +379,14 @@ def _meaning(lesson: Lesson) -> str:
     )
     if not lesson.kept:
         return f"Not kept: {measured} is no gain beyond chance. Whitening stays, or what was taught before."
-    seen = lesson.figures.get(LEARNED_FROM)
-    overfit = (
-        f" On what it learned from it gained {interval(seen[GAIN], '+.4f')}: what is more there was learned by heart."
-        if seen
+    known = lesson.figures.get(KNOWN)
+    heart = (
+        f" That is {_share(lesson.figures[lesson.decided_by])} more; of {KNOWN} it is {_share(known)} more."
+        if known
         else ""
     )
-    return f"Kept: {measured}.{overfit} The next `recsys rebuild` uses it."
+    return f"Kept: {measured}.{heart} The next `recsys rebuild` uses it."
+
+
+def _share(figures: Figures) -> str:
+    return f"{figures[GAIN].value / max(figures[WHITENED].value, 1e-9):.0%}"

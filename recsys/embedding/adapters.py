@@ -5,6 +5,7 @@ Another encoder, or the same one of other fields of the texts, has adapters of i
 
 import os
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -20,11 +21,11 @@ def adapter_of(card: EncoderCard, vectors: Path) -> Projection | None:
     """
     path = _path(card, vectors)
     try:
-        with np.load(path, allow_pickle=False) as found:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
             adapter = Projection(found["mean"], found["matrix"], str(found["taught"]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise EncoderError(
             f"{path} is not a readable adapter ({error}): run `recsys adapt` again, or delete it"
         ) from None

@@ -22,9 +22,6 @@ MOST_DIRECTIONS = 512
 BLOCK = 8_192
 """Rows looked at together."""
 
-GROUP_RIDGE = 0.1
-"""Of the regression that looks for what groups share, in mean variances of a direction."""
-
 GROUP_POWER = 0.25
 """Groups count by their size to the power of 1 - 2 times this, and so do items by the number of their groups."""
 
@@ -81,27 +78,31 @@ class Teaching:
     base: Projection
     """What the rows had gone through."""
     strength: Wide
-    """(k,) eigenvalues of the metric, the largest of them 1, none negative."""
+    """(k,) eigenvalues of the metric, none negative: in it the mean taught item has the squared length 1."""
     directions: Wide
     """(k, k) its eigenvectors."""
 
     @classmethod
     def of(
-        cls, base: Projection, rows: Floats, groups: Sequence[tuple[float, csr_array]]
+        cls,
+        base: Projection,
+        rows: Floats,
+        groups: Sequence[tuple[float, csr_array]],
+        ridge: float,
     ) -> "Teaching":
         """rows: (n, k) as the base gives them, zero for an item without a vector.
 
-        groups: how much they count, and (g, n) how much each item belongs to each group, 0 or more.
+        groups: how much they count, and (g, n) how much each item belongs to each group, 0 or more. ridge: of the
+        regression, in mean variances of a direction; the more, the less is learned by heart.
         """
         total = np.zeros((rows.shape[1], rows.shape[1]))
         for weight, members in groups:
-            total += weight * _metric(rows, members)
-        strength, directions = np.linalg.eigh(total)
-        strength = np.maximum(strength, 0)
-        return cls(base, strength / max(strength[-1], np.finfo(np.float64).tiny), directions)
+            total += weight * _metric(rows, members, ridge)
+        strength, directions = np.linalg.eigh(total / sum(weight for weight, _ in groups))
+        return cls(base, np.maximum(strength, 0), directions)
 
     def projection(self, floor: float) -> Projection:
-        """Distances by the metric. floor: how much of a direction stays that says nothing of groups, 0 to 1."""
+        """Distances by the metric, and by the floor, above 0, as they were; the mean item has 1 of the metric."""
         most = min(len(self.strength), MOST_DIRECTIONS)
         scale = np.sqrt(self.strength + floor)[-most:]
         turned = self.directions[:, -most:] * scale
@@ -112,22 +113,22 @@ class Teaching:
         return Projection(self.base.mean, matrix, digest.hexdigest())
 
 
-def _metric(rows: Floats, members: csr_array) -> Wide:
-    """(k, k), of such a size that the mean item has the squared length 1 in it."""
+def _metric(rows: Floats, members: csr_array, ridge: float) -> Wide:
+    """(k, k), of such a size that the mean item has the squared length 1 in it, its pair with itself counted."""
     members = _evened_out(members)
     taught = np.flatnonzero((members.sum(axis=0) > 0) & rows.any(axis=1))
     members, centred = members[:, taught], rows[taught].astype(np.float64)
     centred -= centred.mean(axis=0)
     gram = centred.T @ centred
-    ridge = GROUP_RIDGE * gram.trace() / len(gram)
-    P = np.linalg.inv(gram + max(ridge, np.finfo(np.float64).tiny) * np.eye(len(gram)))
+    ridge = max(ridge * gram.trace() / len(gram), np.finfo(np.float64).tiny)
+    P = np.linalg.inv(gram + ridge * np.eye(len(gram)))
     own = members.multiply(members).sum(axis=0)
     between = np.zeros_like(gram)
     for start in range(0, members.shape[0], BLOCK):
         sums = members[start : start + BLOCK] @ centred
         between += sums.T @ sums
     metric: Wide = P @ (between - centred.T @ (own[:, None] * centred)) @ P
-    size = np.vdot(metric, gram) / max(len(taught), 1)
+    size = np.vdot(P @ between @ P, gram) / max(len(taught), 1)
     return np.asarray((metric + metric.T) / (2 * max(size, np.finfo(np.float64).tiny)))
 
 

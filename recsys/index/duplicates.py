@@ -25,7 +25,7 @@ from recsys.index.space import BLOCK, Space
 THE_SAME_PICTURE = 0.99
 """Cosine from which two pictures are one, whatever is told of them."""
 
-LOOKS_ALIKE = 0.97
+LOOKS_ALIKE = 0.98
 """Of items that are not told apart: above it a picture encoded or scaled anew, below it another colour of a thing."""
 
 TOLD_APART = 0.2
