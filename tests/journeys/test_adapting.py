@@ -21,7 +21,9 @@ from recsys.rebuild import read_world, rebuild
 from recsys.serving.app import create_app
 from recsys.snapshot import Snapshots
 
-MATERIALS = ["oak", "steel", "glass", "leather", "bamboo", "marble", "wool", "brass", "cotton", "clay"]
+MATERIALS = (
+    "oak", "steel", "glass", "leather", "bamboo", "marble", "wool", "brass", "cotton", "clay",
+)  # fmt: skip
 
 THINGS = [
     "chair",
