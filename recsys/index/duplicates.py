@@ -22,11 +22,14 @@ from recsys.identity import ABSENT, Floats, Mask, Ordinals
 from recsys.index.exact import blocks
 from recsys.index.space import BLOCK, Space
 
-THE_SAME_PICTURE = 0.99
+THE_SAME_PICTURE = 0.998
 """Cosine from which two pictures are one, whatever is told of them."""
 
 LOOKS_ALIKE = 0.98
 """Of items that are not told apart: above it a picture encoded or scaled anew, below it another colour of a thing."""
+
+TAUGHT_ALIKE = 0.999
+"""The same where an encoder was taught what belongs together, which then is nearer than it looks."""
 
 TOLD_APART = 0.2
 """Cosine below which two texts are of different things, as those of pictures that show nothing but a title."""
@@ -91,7 +94,8 @@ def near_duplicates(items: ItemTable, spaces: Mapping[str, Space]) -> Duplicates
     pairs = [np.empty((2, 0), dtype=np.int64)]
     text, image = spaces.get("text"), spaces.get("image")
     if image:
-        alike, cosines = _pairs(image, LOOKS_ALIKE, np.where(image.present, 0, ABSENT))
+        least = TAUGHT_ALIKE if image.projection.taught else LOOKS_ALIKE
+        alike, cosines = _pairs(image, least, np.where(image.present, 0, ABSENT))
         shown = _joined(count, alike)
         shared = np.bincount(shown)[shown] > MOST
         few = ~shared[alike[0]]
