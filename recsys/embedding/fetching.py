@@ -75,6 +75,7 @@ def fetch(
     """
     missing = wanted(locations, pictures)
     if missing:
+        pictures.fetched.tidy()
         asyncio.run(_fetch_all(missing, pictures.fetched, settings, progress))
 
 

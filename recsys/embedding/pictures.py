@@ -10,6 +10,7 @@ import json
 import os
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from recsys.errors import ContentError
 
 MOST_BYTES = 200_000_000
 """Of one picture or video: it is read whole."""
+
+ABANDONED = 3_600
+"""Seconds after which nobody writes to a draft any more."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,13 @@ class Fetched:
             return ""
         why = told.get("problem") or "it has not been fetched: `recsys rebuild` does"
         return f"{address}: {why}"
+
+    def tidy(self) -> None:
+        """Take away drafts that were left by who was killed."""
+        for draft in self._folder.glob("*.part"):
+            with suppress(FileNotFoundError):
+                if time.time() - draft.stat().st_mtime > ABANDONED:
+                    draft.unlink()
 
     @contextmanager
     def draft(self) -> Iterator[IO[bytes]]:

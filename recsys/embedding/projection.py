@@ -25,6 +25,9 @@ BLOCK = 8_192
 GROUP_POWER = 0.25
 """Groups count by their size to the power of 1 - 2 times this, and so do items by the number of their groups."""
 
+SAME = 1e-12
+"""Variance of unit rows up to which they are all the same."""
+
 Wide = NDArray[np.float64]
 
 
@@ -44,14 +47,14 @@ class Projection:
         """Partial ZCA: `V diag(1/sqrt(s + ridge * mean(s))) V'` of the covariance `V diag(s) V'`.
 
         The ridge is `eps + 5 * dim / n`: a covariance of few rows is mostly chance, and fully evened out
-        it would push all items equally far apart. Fewer than two rows change nothing. The scale is
+        it would push all items equally far apart. Rows that are all the same change nothing. The scale is
         left out, since `apply` gives unit rows. Of more than `most` directions the widest are kept (PCA).
         """
         count, dim = rows.shape
-        if count < 2:
-            return cls(np.zeros(dim, np.float32), np.eye(dim, min(dim, most), dtype=np.float32))
-        mean = rows.mean(axis=0, dtype=np.float64)
+        mean = rows.mean(axis=0, dtype=np.float64) if count else np.zeros(dim)
         covariance = _covariance(rows, mean)
+        if covariance.trace() < SAME:
+            return cls(np.zeros(dim, np.float32), np.eye(dim, min(dim, most), dtype=np.float32))
         spread, directions = _widest(covariance, most)
         ridge = (eps + 5 * dim / count) * covariance.trace() / dim
         shrink = np.sqrt(ridge / np.maximum(spread + ridge, np.finfo(np.float64).tiny))
@@ -159,4 +162,4 @@ def _covariance(rows: Floats, mean: Wide) -> Wide:
     for start in range(0, len(rows), BLOCK):
         centred = rows[start : start + BLOCK] - mean
         total += centred.T @ centred
-    return total / len(rows)
+    return total / max(len(rows), 1)

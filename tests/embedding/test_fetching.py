@@ -1,5 +1,6 @@
 """Pictures from addresses, whatever stands there."""
 
+import os
 import re
 import resource
 import socket
@@ -60,6 +61,17 @@ def test_what_is_fetched_is_kept_and_not_asked_for_again(shop: Shop, pictures: P
     assert shop.hosts == {shop.place}
     fetch([address], pictures, settings(shop))
     assert shop.asked["/photo.png"] == 1
+
+
+def test_a_draft_that_was_left_behind_goes(shop: Shop, pictures: Pictures) -> None:
+    folder = pictures.root / "pictures"
+    folder.mkdir()
+    left, current = folder / "left.part", folder / "current.part"
+    for draft, age in ((left, 7_200), (current, 60)):
+        draft.write_bytes(b"half")
+        os.utime(draft, (time.time() - age,) * 2)
+    fetch([f"http://{shop.place}/photo.png"], pictures, settings(shop))
+    assert current.exists() and not left.exists()
 
 
 def test_a_redirect_is_followed(shop: Shop, pictures: Pictures) -> None:

@@ -44,6 +44,13 @@ def test_items_that_nobody_told_of_are_nearer_to_their_kind() -> None:
     assert after > 0.7
 
 
+def test_rows_that_are_all_the_same_stay_what_they_are() -> None:
+    """As where every item has the same placeholder: it is like itself, and no chance makes a difference of it."""
+    (row,) = unit_rows(np.random.default_rng(0).normal(size=(1, 24)).astype(np.float32))
+    same = np.repeat(row[None], 7, axis=0)
+    np.testing.assert_allclose(Projection.whitening(same).apply(same), same, atol=1e-6)
+
+
 def test_the_metric_is_that_of_all_pairs_of_a_group() -> None:
     """n x n, one pair after another, without an item's pair with itself."""
     rows, _ = shop(60, 6)
