@@ -172,7 +172,7 @@ class FetchingSettings(Section):
 
     seconds: float = Field(default=20.0, gt=0)
     """What one picture may take, redirects included."""
-    megabytes: float = Field(default=50.0, gt=0)
+    megabytes: float = Field(default=50.0, gt=0, le=200)
     """What one picture or video may have."""
     tries: Positive = 3
     """How often it is tried, with longer and longer pauses between, where a server or the network fails."""
@@ -263,7 +263,7 @@ class PreferenceSettings(Section):
     image_fading: Rate = 0.05
     """The fading of a taste when pictures are compared."""
     lend_neighbours: Positive = 10
-    """Content neighbours that lend their behaviour to a cold item."""
+    """Content neighbours of each kind, text and image, that lend their behaviour to a cold item."""
     lend_until: float = Field(default=5.0, gt=0)
     """Interactions at which borrowed and own behaviour weigh the same."""
     popular_days: Days = 30.0

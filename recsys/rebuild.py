@@ -42,6 +42,7 @@ from recsys.evaluation.split import TEST, Plan, by_parts
 from recsys.gate import floors, gate, probe
 from recsys.identity import Floats, IdMap, ItemId
 from recsys.index.space import Space, build_space
+from recsys.preference.categories import categories_of
 from recsys.preference.cold import ContentPrior
 from recsys.preference.models import Preference, fit_preference
 from recsys.ranking.filters import on_sale
@@ -415,6 +416,7 @@ def fit(
         content.priors,
         settings.model_copy(update=update),
         _named(progress, "fitting on all events: "),
+        categories_of(world.items),
     )
     popularity = replace(preference.popularity, as_of=to_us(at))
     hides_seen = (

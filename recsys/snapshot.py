@@ -46,7 +46,7 @@ from recsys.locks import only_one
 from recsys.preference.models import Preference
 from recsys.threads import available_cores
 
-FORMAT = 9
+FORMAT = 10
 """Raised whenever an older reader could misread a newer folder."""
 
 LIBRARIES = (

@@ -125,7 +125,7 @@ def test_another_format_is_refused_with_what_to_do(
     current = publish(snapshots, artefacts, 0)
     path = snapshots.folder / current / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
-    with pytest.raises(SnapshotError, match="has format 99, this version reads 9: rebuild"):
+    with pytest.raises(SnapshotError, match="has format 99, this version reads 10: rebuild"):
         snapshots.load(current)
 
 

@@ -11,6 +11,7 @@ from recsys.config import EventSettings, PreferenceSettings, Settings
 from recsys.evaluation.exam import Question
 from recsys.identity import Floats
 from recsys.index.space import Space
+from recsys.preference.categories import categories_of
 from recsys.preference.cold import ContentPrior
 from recsys.preference.models import Preference, fit_preference
 from recsys.ranking.blend import Example
@@ -52,7 +53,9 @@ class Past:
 
     def fit(self, known: EventLog) -> Preference:
         """The models that a rebuild would have made, had these been all events."""
-        return fit_preference(known, len(self.items), self.priors, self.settings)
+        return fit_preference(
+            known, len(self.items), self.priors, self.settings, categories=categories_of(self.items)
+        )
 
     def recommender(
         self, preference: Preference, weights: Weights, ranker: str | None = None

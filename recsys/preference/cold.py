@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, diags_array
+from scipy.sparse import coo_array, csr_array, diags_array
 
 from recsys.config import PreferenceSettings
 from recsys.identity import Floats, Ordinals
@@ -37,6 +37,18 @@ SAMPLED = 2_000
 """Items of which the average lender is worked out, where a few are to be lent to."""
 
 
+WELL_KNOWN = 20_000
+"""Items at the most that say what tells best where they lead to."""
+
+ALL_COUNT = 30
+"""Items of which the whole catalogue counts as many in each category."""
+
+TINY = np.finfo(np.float64).tiny
+
+LEAST_SHARE = 1e-6
+"""A kind of content without a share lends where there is no other."""
+
+
 @dataclass(frozen=True)
 class ContentPrior:
     """What one kind of content (text or image) says of the items, as the models of taste use it."""
@@ -49,19 +61,61 @@ class ContentPrior:
     """(n, k) their similarity; -inf where absent."""
 
 
+def fit_shares(
+    W: Sparse,
+    support: Floats,
+    priors: Sequence[ContentPrior],
+    categories: Sparse | None,
+    settings: PreferenceSettings,
+) -> Floats:
+    """(n, kinds) how much each item borrows by each kind of content, adding up to 1.
+
+    W: (n, n) without anything lent. categories: (n, categories), of `categories_of`; None: there are none.
+    Least squares, none below 0: a well-known item's own row from the rows that its neighbours of each kind would lend
+    it. All items of a category count together, and the less there are, the more all of the catalogue.
+    """
+    n, kinds = len(support), len(priors)
+    even = np.full((n, kinds), 1 / max(kinds, 1), dtype=np.float32)
+    known = np.flatnonzero((support >= settings.lend_until) & (np.diff(W.indptr) > 0))
+    if kinds < 2 or not len(known):
+        return even
+    some = known[:: -(-len(known) // WELL_KNOWN)]
+    own = W[some]
+    lent = [
+        _lenders(some, support, [prior], np.ones((n, 1), np.float32), settings) @ W
+        for prior in priors
+    ]
+    size = np.asarray(own.multiply(own).sum(axis=1), dtype=np.float64)
+    both = np.empty((len(some), kinds, kinds + 1))
+    for i, one in enumerate(lent):
+        for j, other in enumerate([*lent, own]):
+            both[:, i, j] = one.multiply(other).sum(axis=1) / size
+    sums = np.zeros((n, kinds, kinds + 1))
+    if categories is not None:
+        told = categories[some].T @ both.reshape(len(some), -1)
+        sums += np.asarray(categories @ told).reshape(sums.shape)
+    sums += ALL_COUNT * both.mean(axis=0)
+    gram, wanted = sums[:, :, :kinds], sums[:, :, kinds:]
+    ridge = 1e-6 * np.trace(gram, axis1=1, axis2=2)[:, None, None] + TINY
+    shares = np.linalg.solve(gram + ridge * np.eye(kinds), wanted)[:, :, 0].clip(min=0)
+    total = shares.sum(axis=1, keepdims=True)
+    return np.where(total > 0, shares / np.maximum(total, 1e-12), even).astype(np.float32)
+
+
 def lend(
     W: Sparse,
     support: Floats,
     priors: Sequence[ContentPrior],
+    shares: Floats,
     settings: PreferenceSettings,
     growth: float,
 ) -> Sparse:
     """(n, n) W with borrowed rows and columns mixed in; rows first, pruned before their columns spread.
 
-    support: (n,) people who like each item. growth: power of popularity that is in a column of W.
-    An item borrows by the first prior in which it has a lender.
+    support: (n,) people who like each item. shares: of `fit_shares`. growth: power of popularity that is in a
+    column of W.
     """
-    T = _lenders(np.arange(len(support)), support, priors, settings)
+    T = _lenders(np.arange(len(support)), support, priors, shares, settings)
     n0, k = settings.lend_until, settings.cooccurrence_neighbours
     own = np.where(np.diff(T.indptr) > 0, support / (support + n0), 1.0)
     level = np.minimum(1, (support + n0) / (_lending(T, support) + n0)) ** growth
@@ -75,6 +129,7 @@ def lend_to(
     items: Ordinals,
     support: Floats,
     priors: Sequence[ContentPrior],
+    shares: Floats,
     settings: PreferenceSettings,
     growth: float,
     k: int,
@@ -86,9 +141,9 @@ def lend_to(
     k: entries kept per row.
     """
     n0 = settings.lend_until
-    T = _lenders(items, support, priors, settings)
+    T = _lenders(items, support, priors, shares, settings)
     some = np.arange(0, len(support), max(1, len(support) // SAMPLED))
-    lender = _lending(_lenders(some, support, priors, settings), support)
+    lender = _lending(_lenders(some, support, priors, shares, settings), support)
     level = min(1.0, n0 / (lender + n0)) ** growth
     W = without(W, items)
     W = with_rows(W, items, loudest_first(strongest_product(T, W, k)))
@@ -98,6 +153,19 @@ def lend_to(
     entries = (come.data[gains], (place, items[come.col[gains]]))
     heard = strongest(W[who] + coo_array(entries, (len(who), W.shape[1])), k)
     return with_rows(W, who, loudest_first(heard))
+
+
+def shares_of_new(
+    shares: Floats,
+    items: Ordinals,
+    support: Floats,
+    priors: Sequence[ContentPrior],
+    settings: PreferenceSettings,
+) -> Floats:
+    """(items, kinds) those of their neighbours, on average; the average of all where they have none."""
+    even = np.ones_like(shares)
+    found: Floats = np.asarray(_lenders(items, support, priors, even, settings) @ shares)
+    return np.where(found.sum(axis=1, keepdims=True) > 0, found, shares.mean(axis=0))
 
 
 def _lending(T: Sparse, support: Floats) -> float:
@@ -116,20 +184,24 @@ def _lenders(
     items: Ordinals,
     support: Floats,
     priors: Sequence[ContentPrior],
+    shares: Floats,
     settings: PreferenceSettings,
 ) -> Sparse:
-    """(items, n) each row adds up to 1, or is empty where nothing similar has behaviour."""
+    """(items, n) each row adds up to 1, or is empty where nothing similar has behaviour. shares: (n, priors)"""
     shape = (len(items), len(support))
-    columns = np.zeros((len(items), settings.lend_neighbours), dtype=np.int64)
-    weights = np.zeros((len(items), settings.lend_neighbours))
-    for prior in priors:
-        lacking = np.flatnonzero(~weights.any(axis=1))
-        best, weight = _nearest(prior, items[lacking], support, settings)
-        columns[lacking, : best.shape[1]] = best
-        weights[lacking, : best.shape[1]] = weight
-    weights /= np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    ends = np.arange(len(items) + 1) * settings.lend_neighbours
-    return strongest(assemble(weights.ravel(), columns.ravel(), ends, shape), len(support))
+    columns, weights = [], []
+    for prior, share in zip(priors, shares[items].T, strict=True):
+        near, weight = _nearest(prior, items, support, settings)
+        weight *= np.maximum(share, LEAST_SHARE)[:, None] / np.maximum(
+            weight.sum(axis=1, keepdims=True), TINY
+        )
+        columns.append(near)
+        weights.append(weight)
+    near, weight = np.concatenate(columns, axis=1), np.concatenate(weights, axis=1)
+    weight /= np.maximum(weight.sum(axis=1, keepdims=True), TINY)
+    row = np.repeat(np.arange(len(items)), near.shape[1])
+    T = csr_array(coo_array((weight.ravel(), (row, near.ravel())), shape))
+    return strongest(assemble(T.data, T.indices, T.indptr, shape), near.shape[1])
 
 
 def _nearest(

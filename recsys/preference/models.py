@@ -14,7 +14,13 @@ import numpy as np
 from recsys.catalogue.event_log import EventLog
 from recsys.config import EventSettings, PreferenceSettings, Settings
 from recsys.identity import Floats, Ordinals
-from recsys.preference.cold import ContentPrior, lend, lend_to
+from recsys.preference.cold import (
+    ContentPrior,
+    fit_shares,
+    lend,
+    lend_to,
+    shares_of_new,
+)
 from recsys.preference.cooccurrence import fit_cooccurrence
 from recsys.preference.factors import Factors, fit_factors
 from recsys.preference.interactions import interactions
@@ -55,6 +61,8 @@ class Preference:
     popularity: Popularity
     support: Floats
     """(n,) people who like each item."""
+    shares: Floats
+    """(n, kinds of content) how much is lent to each item by each of `KINDS` that there is, adding up to 1."""
     settings: PreferenceSettings
     """What all this was fitted with, and how a taste fades when it is asked."""
     events: EventSettings
@@ -101,6 +109,11 @@ class Preference:
         support = np.append(self.support, np.zeros(count - n, dtype=np.float32))
         priors = [spaces[kind] for kind in KINDS if kind in spaces]
 
+        shares = np.append(self.shares, np.zeros((count - n, len(priors)), np.float32), axis=0)
+        new = items[items >= n]
+        if priors and len(new):
+            shares[new] = shares_of_new(shares[:n], new, support, priors, self.settings)
+
         own, k = self.settings, self.settings.cooccurrence_neighbours
         growth, onward = _growths(own)
         lends = {"cooccurrence": (growth, k), "transitions": (onward, k)}
@@ -108,7 +121,7 @@ class Preference:
             lends["linear"] = (0.0, own.linear_neighbours)
         models: dict[str, Any] = {name: grown(W, count) for name, (W, _) in self.rows.items()}
         for name in models.keys() & lends.keys() if priors else ():
-            models[name] = lend_to(models[name], items, support, priors, own, *lends[name])
+            models[name] = lend_to(models[name], items, support, priors, shares, own, *lends[name])
         return replace(
             self,
             **models,
@@ -116,6 +129,7 @@ class Preference:
             returns=np.append(self.returns, np.full(count - n, self._usual_returns)),
             popularity=self.popularity.grown(count),
             support=support,
+            shares=shares,
         )
 
     @property
@@ -131,6 +145,7 @@ class Preference:
         write_sparse(self.cooccurrence, folder, "cooccurrence")
         write_array(self.returns, folder / "returns.npy")
         write_array(self.support, folder / "support.npy")
+        write_array(self.shares, folder / "shares.npy")
         write_array(self.popularity.popular, folder / "popular.npy")
         write_array(self.popularity.trending, folder / "trending.npy")
         write_array(np.array(self.popularity.as_of), folder / "as_of.npy")
@@ -157,6 +172,7 @@ class Preference:
                 as_of=int(read_array(folder / "as_of.npy")),
             ),
             support=read_array(folder / "support.npy"),
+            shares=read_array(folder / "shares.npy"),
             settings=PreferenceSettings.model_validate_json(
                 (folder / "settings.json").read_text(encoding="utf-8")
             ),
@@ -191,9 +207,11 @@ def fit_preference(
     spaces: Mapping[str, ContentPrior],
     settings: Settings,
     progress: Callable[[str], None] | None = None,
+    categories: Sparse | None = None,
 ) -> Preference:
     """Fit every model to a log. spaces: kind of content ("text", "image") -> what it says of the items.
 
+    categories: (n, categories) what may differ in which kind of content tells more; None: nothing does.
     progress is called with the name of each step as it starts. The same log and settings give the same models.
     """
     tell = progress or (lambda step: None)
@@ -207,12 +225,13 @@ def fit_preference(
     tell("transitions")
     order = sequences(log, n_items, settings.events, own.longest_history)
     transitions = fit_transitions(order, own)
+    shares = fit_shares(cooccurrence, found.support, priors, categories, own)
     if priors:
         tell("lending to cold items")
         growth, onward = _growths(own)
-        cooccurrence = lend(cooccurrence, found.support, priors, own, growth)
+        cooccurrence = lend(cooccurrence, found.support, priors, shares, own, growth)
         if transitions is not None:
-            transitions = lend(transitions, found.support, priors, own, onward)
+            transitions = lend(transitions, found.support, priors, shares, own, onward)
     tell("linear model")
     linear = fit_linear(found.matrix, contents, own)
     tell("factors")
@@ -227,6 +246,7 @@ def fit_preference(
         fit_returns(order),
         popularity,
         found.support,
+        shares,
         settings=own,
         events=settings.events,
     )

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from recsys.catalogue.item_table import ALWAYS, ItemTable
 from recsys.identity import Floats, Ordinals
+from recsys.preference.categories import categories_of
 from recsys.preference.interactions import DAY
 from recsys.preference.popularity import Popularity
-from recsys.preference.sparse import Sparse, assemble
+from recsys.preference.sparse import Sparse
 from recsys.ranking.blend import standardise
 from recsys.ranking.candidates import Candidates, Query
 
@@ -44,7 +45,7 @@ class Features:
         return cls(
             items.shown_from,
             np.log(with_price).astype(np.float32),
-            _categories(items),
+            categories_of(items),
             popular / (popular.mean() or np.float32(1)),
             np.nan_to_num(popularity.trending),
         )
@@ -96,10 +97,3 @@ def _mean_of_known(values: Floats) -> np.float32:
     """NaN where none is known."""
     known = values[np.isfinite(values)]
     return known.mean() if len(known) else np.float32(np.nan)
-
-
-def _categories(items: ItemTable) -> Sparse:
-    rows, codes, count = items.category_codes
-    counts = np.bincount(rows, minlength=len(items))
-    ends = np.concatenate([[0], np.cumsum(counts)])
-    return assemble(1 / counts[rows], codes, ends, (len(items), max(1, count)))

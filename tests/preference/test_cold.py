@@ -5,7 +5,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from recsys.config import PreferenceSettings
-from recsys.preference.cold import ContentPrior, lend, lend_to
+from recsys.preference.cold import ContentPrior, fit_shares, lend, lend_to, shares_of_new
 from recsys.preference.sparse import score
 
 SETTINGS = PreferenceSettings(lend_until=5.0, lend_neighbours=2)
@@ -31,9 +31,14 @@ def prior(near, similarity):
 TWIN = prior({6: [2], 2: [6]}, {6: [0.9], 2: [0.9]})
 
 
-def lent(*priors, support=SUPPORT, settings=SETTINGS, growth=0.0):
+def even(priors, n=8):
+    return np.full((n, len(priors)), 1 / len(priors), dtype=np.float32)
+
+
+def lent(*priors, support=SUPPORT, settings=SETTINGS, growth=0.0, shares=None):
     """Without growth, popularity is not in the weights, and nothing needs to be taken back."""
-    return lend(csr_array(W), support, priors, settings, growth)
+    shares = even(priors) if shares is None else shares
+    return lend(csr_array(W), support, priors, shares, settings, growth)
 
 
 def liking(matrix, item):
@@ -90,11 +95,76 @@ def test_new_items_do_not_lend_to_one_another():
     assert got.toarray() == pytest.approx(W)
 
 
-def test_the_second_kind_of_content_serves_only_where_the_first_has_no_lender():
+def test_each_kind_of_content_lends_by_its_share():
+    text, image = TWIN, prior({6: [4]}, {6: [0.9]})
+    got = lent(text, image, shares=np.tile(np.float32([0.75, 0.25]), (8, 1)))
+    assert liking(got, 0)[6] == pytest.approx(0.75)
+    assert liking(got, 3)[6] == pytest.approx(0.25)
+
+
+def test_a_kind_without_a_share_serves_only_where_the_first_has_no_lender():
     text, image = TWIN, prior({6: [4], 7: [4]}, {6: [1.0], 7: [1.0]})
-    got = lent(text, image)
-    assert liking(got, 3)[6] == 0
+    got = lent(text, image, shares=np.tile(np.float32([1, 0]), (8, 1)))
+    assert liking(got, 3)[6] == pytest.approx(0, abs=1e-5)
     assert liking(got, 3)[7] == pytest.approx(1)
+
+
+def two_worlds(n=240, likeness=0.9):
+    """Items of one category go with those that read alike, items of the other with those that look alike.
+
+    Blocks of twelve items lead to one another. Each item's neighbours by the kind that tells are of its own block,
+    by the other kind of another one.
+    """
+    rng = np.random.default_rng(0)
+    block = np.arange(n) // 12
+    matrix = (block[:, None] == block[None, :]).astype(np.float32)
+    np.fill_diagonal(matrix, 0)
+    reads = np.arange(n) < n // 2
+
+    def neighbours(telling):
+        near = np.empty((n, 4), dtype=np.int32)
+        for item in range(n):
+            same = (block == block[item]) == telling[item]
+            near[item] = rng.choice(np.flatnonzero(same & (np.arange(n) != item)), 4, replace=False)
+        return ContentPrior(None, near, np.full((n, 4), likeness, dtype=np.float32))
+
+    categories = csr_array(np.stack([reads, ~reads], axis=1).astype(np.float32))
+    return csr_array(matrix), [neighbours(reads), neighbours(~reads)], categories, reads
+
+
+def test_what_tells_where_items_lead_to_is_found_for_each_category():
+    matrix, priors, categories, reads = two_worlds()
+    support = np.full(len(reads), 20, dtype=np.float32)
+    shares = fit_shares(matrix, support, priors, categories, SETTINGS)
+    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
+    assert shares[reads, 0].min() > 0.8
+    assert shares[~reads, 1].min() > 0.8
+    nothing = csr_array((len(reads), 1), dtype=np.float32)
+    overall = fit_shares(matrix, support, priors, nothing, SETTINGS)
+    np.testing.assert_allclose(overall, 0.5, atol=0.1)
+
+
+def test_a_category_of_few_items_hardly_differs_from_all():
+    matrix, priors, categories, reads = two_worlds()
+    support = np.where(reads, 20, 0).astype(np.float32)
+    support[-3:] = 20
+    shares = fit_shares(matrix, support, priors, categories, SETTINGS)
+    assert shares[~reads, 0].min() > 0.6, "three items say less than all that read alike"
+
+
+def test_where_nobody_is_known_each_kind_has_the_same_share():
+    matrix, priors, categories, reads = two_worlds()
+    shares = fit_shares(matrix, np.zeros(len(reads)), priors, categories, SETTINGS)
+    np.testing.assert_allclose(shares, 0.5)
+
+
+def test_an_item_that_comes_later_has_the_shares_of_its_neighbours():
+    shares = np.tile(np.float32([0.2, 0.8]), (8, 1))
+    shares[2] = [0.9, 0.1]
+    priors = [TWIN, prior({}, {})]
+    got = shares_of_new(shares, np.array([6, 7]), SUPPORT, priors, SETTINGS)
+    np.testing.assert_allclose(got[0], shares[2], rtol=1e-5)
+    np.testing.assert_allclose(got[1], shares.mean(axis=0), rtol=1e-5)
 
 
 def test_no_more_weights_are_kept_than_set_and_none_leads_to_itself():
@@ -111,16 +181,18 @@ def test_items_that_come_later_are_lent_what_those_known_from_the_start_are(grow
     """Exactly so where the lenders are well known: what is lent to them is next to nothing."""
     support = np.where(SUPPORT > 0, 1e6, 0).astype(np.float32)
     settings = SETTINGS.model_copy(update={"lend_until": 1e-3})
-    whole = lend(csr_array(W), support, [TWIN], settings, growth)
-    without_it = lend(csr_array(W), support, [prior({}, {})], settings, growth)
-    later = lend_to(without_it, np.array([6, 7]), support, [TWIN], settings, growth, 200)
+    whole = lend(csr_array(W), support, [TWIN], even([TWIN]), settings, growth)
+    without_it = lend(csr_array(W), support, [prior({}, {})], even([TWIN]), settings, growth)
+    later = lend_to(
+        without_it, np.array([6, 7]), support, [TWIN], even([TWIN]), settings, growth, 200
+    )
     np.testing.assert_allclose(later.toarray(), whole.toarray(), rtol=1e-5, atol=1e-12)
 
 
 def test_lending_anew_forgets_what_was_lent_before():
     lent_once = lent(TWIN)
     other = prior({6: [4], 4: [6]}, {6: [0.9], 4: [0.9]})
-    got = lend_to(lent_once, np.array([6]), SUPPORT, [other], SETTINGS, 0.0, 200)
+    got = lend_to(lent_once, np.array([6]), SUPPORT, [other], even([other]), SETTINGS, 0.0, 200)
     assert liking(got, 3)[6] > 0
     assert liking(got, 0)[6] == 0
     assert not liking(got, 6)[:3].any()
@@ -130,5 +202,7 @@ def test_lending_anew_forgets_what_was_lent_before():
 
 
 def test_an_item_that_comes_later_takes_the_place_of_the_weakest():
-    got = lend_to(lent(prior({}, {})), np.array([6]), SUPPORT, [TWIN], SETTINGS, 0.0, 2)
+    got = lend_to(
+        lent(prior({}, {})), np.array([6]), SUPPORT, [TWIN], even([TWIN]), SETTINGS, 0.0, 2
+    )
     assert (np.diff(got.indptr) <= 2).all()
