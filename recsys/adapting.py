@@ -68,7 +68,7 @@ FEWEST_HIDDEN = 50
 NEAREST = 10
 """Neighbours that are looked at for an attribute."""
 
-NEW, KNOWN = "items it never saw", "items it learned from"
+NEW, KNOWN, ANY = "items it never saw", "items it learned from", "all items"
 """What is suggested, of such items alone."""
 
 AMONG_THEMSELVES, AMONG_ALL = "among themselves", "among all"
@@ -78,7 +78,7 @@ EVERYTHING = "all attributes"
 """Each as much as it counts."""
 
 RAW, WHITENED, TAUGHT, GAIN = "raw", "whitened", "taught", "gain"
-"""Models; the last is taught minus whitened, question by question."""
+"""Models; the last is how much better the last of the others is than the one before, question by question."""
 
 Figures = Mapping[str, Estimate]
 """Model -> its figure."""
@@ -95,7 +95,12 @@ class Lesson:
     """Which of these."""
     asked: int
     """Questions there."""
-    kept: bool
+
+    @property
+    def kept(self) -> bool:
+        """Whether the gain is more than its interval."""
+        low = self.figures[self.decided_by][GAIN].low
+        return low is not None and low > 0
 
 
 def adapt(
@@ -110,15 +115,8 @@ def adapt(
     attributes: brand, categories or attributes.NAME -> how much it counts; none: by events. Raises BuildError where
     there is too little to learn from, InputError for an attribute that no item has.
     """
-    check_schema(engine)
-    world = read_world(engine, progress)
-    embedding = settings.embedding.model_copy(
-        update={f"{other}_model": "none" for other in ("text", "image") if other != kind}
-    )
-    found = embed(world.items, settings.model_copy(update={"embedding": embedding}), progress)
-    if kind not in found or len(found[kind].table.ids) < 2:
-        raise BuildError(f"fewer than two items have a {kind} vector: there is nothing to teach")
-    pupil = _Pupil.of(world.items, found[kind].table)
+    world, table = read_vectors(engine, settings, kind, progress)
+    pupil = Pupil.of(world.items, table)
     progress.task("teaching")
     taught, lesson = (
         _by_attributes(pupil, world.items, attributes, settings)
@@ -130,6 +128,21 @@ def adapt(
     return lesson
 
 
+def read_vectors(
+    engine: Engine, settings: Settings, kind: Modality, progress: Progress
+) -> tuple[World, VectorTable]:
+    """The world, and what an encoder makes of its items. Raises BuildError where it has a vector of fewer than two."""
+    check_schema(engine)
+    world = read_world(engine, progress)
+    embedding = settings.embedding.model_copy(
+        update={f"{other}_model": "none" for other in ("text", "image") if other != kind}
+    )
+    found = embed(world.items, settings.model_copy(update={"embedding": embedding}), progress)
+    if kind not in found or len(found[kind].table.ids) < 2:
+        raise BuildError(f"fewer than two items have a {kind} vector: there is nothing to teach")
+    return world, found[kind].table
+
+
 def forget(settings: Settings, kind: Modality) -> bool:
     """Whether the encoder of the settings had been taught anything."""
     vectors = settings.home / "vectors"
@@ -139,7 +152,7 @@ def forget(settings: Settings, kind: Modality) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class _Pupil:
+class Pupil:
     """Vectors of all items, as they are and whitened."""
 
     card: EncoderCard
@@ -152,7 +165,8 @@ class _Pupil:
     """(n, dim)"""
 
     @classmethod
-    def of(cls, items: ItemTable, table: VectorTable) -> "_Pupil":
+    def of(cls, items: ItemTable, table: VectorTable) -> "Pupil":
+        """Those of a store, of the items that are in the catalogue."""
         raw, present = table.aligned(items.ids)
         ridge = RIDGE[table.card.modality]
         whitening = Projection.whitening(table.rows, ridge, most=table.card.dim)
@@ -167,56 +181,8 @@ def _only(present: Mask, rows: Floats) -> Floats:
     return np.where(present[:, None], rows, np.float32(0))
 
 
-def _by_events(pupil: _Pupil, world: World, settings: Settings) -> tuple[Projection, Lesson]:
-    """Chosen and measured by what is hidden from it; then taught of all items, of the same events."""
-    n = len(world.items)
-    hidden = np.random.default_rng(settings.evaluation.seed).random(n) < HIDDEN
-    plan = make_plan(world.log, world.items, settings)
-    learned, told = plan.forgetting(hidden).rehearsal.known, plan.rehearsal.known
-    validation = _Asked.about(plan.rehearsal, hidden, pupil.present)
-    test = {
-        NEW: _Asked.about(plan.test, hidden, pupil.present),
-        KNOWN: _Asked.about(plan.test, ~hidden, pupil.present),
-    }
-    if len(validation.among) < FEWEST_HIDDEN:
-        raise BuildError(
-            f"{pupil.present.sum()} items have a {pupil.card.modality} vector, at least {FEWEST_HIDDEN / HIDDEN:.0f} "
-            "are needed: import more items, or teach by attributes (--by)"
-        )
-    if min(len(validation), len(test[NEW])) < FEWEST_ASKED:
-        raise BuildError(
-            f"{len(validation)} and {len(test[NEW])} people liked a hidden item among the newest events, at least "
-            f"{FEWEST_ASKED} are needed: import more events, or teach by attributes (--by)"
-        )
-    few = validation.every(max(1, len(validation) // FEW))
-    groups = [(1.0, _people(learned, world.items, settings))]
-    best, ridge, floor = _chosen(pupil, groups, lambda rows: float(_ndcg(rows, few).mean()))
-    rows = {RAW: pupil.raw, WHITENED: pupil.white, TAUGHT: pupil.projected(best)}
-    figures = {
-        part: _figures({name: _ndcg(some, asked) for name, some in rows.items()}, settings)
-        for part, asked in test.items()
-        if len(asked)
-    }
-    everything = [(1.0, _people(told, world.items, settings))]
-    taught = Teaching.of(pupil.whitening, pupil.white, everything, ridge).projection(floor)
-    return taught, _lesson(pupil.card, figures, NEW, len(test[NEW]))
-
-
-def _chosen(
-    pupil: _Pupil, groups: Sequence[tuple[float, csr_array]], worth: Callable[[Floats], float]
-) -> tuple[Projection, float, float]:
-    """The best of all, with its ridge and its floor."""
-    found: list[tuple[float, Projection, float, float]] = []
-    for ridge in RIDGES:
-        teaching = Teaching.of(pupil.whitening, pupil.white, groups, ridge)
-        for floor in FLOORS:
-            made = teaching.projection(floor)
-            found.append((worth(pupil.projected(made)), made, ridge, floor))
-    return max(found, key=lambda each: each[0])[1:]
-
-
 @dataclass(frozen=True, eq=False)
-class _Asked:
+class Asked:
     """Questions about some of the items, which likeness can answer."""
 
     likes: list[Ordinals]
@@ -227,7 +193,7 @@ class _Asked:
     """What may be suggested."""
 
     @classmethod
-    def about(cls, exam: Exam, some: Mask, present: Mask) -> "_Asked":
+    def about(cls, exam: Exam, some: Mask, present: Mask) -> "Asked":
         """Of those who then liked some of these. some: (n,)"""
         found = cls([], [], [], np.flatnonzero(some & present))
         for question in exam.main[:: max(1, len(exam.main) // MOST_ASKED)]:
@@ -243,9 +209,92 @@ class _Asked:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def every(self, nth: int) -> "_Asked":
+    def every(self, nth: int) -> "Asked":
         """Fewer of them."""
-        return _Asked(self.likes[::nth], self.seen[::nth], self.targets[::nth], self.among)
+        return Asked(self.likes[::nth], self.seen[::nth], self.targets[::nth], self.among)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """What an encoder may learn of, and what it is then asked."""
+
+    learned: csr_array
+    """(people, n) what each likes, before the validation window and of what is not hidden."""
+    told: csr_array
+    """The same with what is hidden."""
+    validation: Asked
+    """About what is hidden."""
+    test: Mapping[str, Asked]
+    """`NEW` is hidden, `KNOWN` is not, and `ANY`; where nobody can be asked there is none."""
+
+    @classmethod
+    def of(cls, pupil: Pupil, world: World, settings: Settings) -> "HeldOut":
+        """Raises BuildError where too little can be asked."""
+        n = len(world.items)
+        hidden = np.random.default_rng(settings.evaluation.seed).random(n) < HIDDEN
+        plan = make_plan(world.log, world.items, settings)
+        learned, told = plan.forgetting(hidden).rehearsal.known, plan.rehearsal.known
+        parts = {NEW: hidden, KNOWN: ~hidden, ANY: np.ones(n, dtype=bool)}
+        validation = Asked.about(plan.rehearsal, hidden, pupil.present)
+        test = {name: Asked.about(plan.test, some, pupil.present) for name, some in parts.items()}
+        if len(validation.among) < FEWEST_HIDDEN:
+            raise BuildError(
+                f"{pupil.present.sum()} items have a {pupil.card.modality} vector, at least "
+                f"{FEWEST_HIDDEN / HIDDEN:.0f} are needed: import more items, or teach by attributes (--by)"
+            )
+        if min(len(validation), len(test[NEW])) < FEWEST_ASKED:
+            raise BuildError(
+                f"{len(validation)} and {len(test[NEW])} people liked a hidden item among the newest events, at "
+                f"least {FEWEST_ASKED} are needed: import more events, or teach by attributes (--by)"
+            )
+        return cls(
+            _people(learned, world.items, settings),
+            _people(told, world.items, settings),
+            validation,
+            {name: asked for name, asked in test.items() if len(asked)},
+        )
+
+    @property
+    def few(self) -> Asked:
+        """Enough of the validation to choose by."""
+        return self.validation.every(max(1, len(self.validation) // FEW))
+
+    def figures(self, rows: Mapping[str, Floats], settings: Settings) -> dict[str, Figures]:
+        """Of each part. rows: model -> (n, k), the one that is to be judged last."""
+        return {
+            part: compared({name: ndcg(some, asked) for name, some in rows.items()}, settings)
+            for part, asked in self.test.items()
+        }
+
+
+def _by_events(pupil: Pupil, world: World, settings: Settings) -> tuple[Projection, Lesson]:
+    """Chosen and measured by what is hidden from it; then taught of all items, of the same events."""
+    held_out = HeldOut.of(pupil, world, settings)
+    best, ridge, floor = chosen_by_events(pupil, held_out)
+    rows = {RAW: pupil.raw, WHITENED: pupil.white, TAUGHT: pupil.projected(best)}
+    everything = [(1.0, held_out.told)]
+    taught = Teaching.of(pupil.whitening, pupil.white, everything, ridge).projection(floor)
+    figures = held_out.figures(rows, settings)
+    return taught, Lesson(pupil.card, figures, NEW, len(held_out.test[NEW]))
+
+
+def chosen_by_events(pupil: Pupil, held_out: HeldOut) -> tuple[Projection, float, float]:
+    """The best that was taught nothing of what is hidden, with its ridge and its floor."""
+    few = held_out.few
+    return _chosen(pupil, [(1.0, held_out.learned)], lambda rows: float(ndcg(rows, few).mean()))
+
+
+def _chosen(
+    pupil: Pupil, groups: Sequence[tuple[float, csr_array]], worth: Callable[[Floats], float]
+) -> tuple[Projection, float, float]:
+    """The best of all, with its ridge and its floor."""
+    found: list[tuple[float, Projection, float, float]] = []
+    for ridge in RIDGES:
+        teaching = Teaching.of(pupil.whitening, pupil.white, groups, ridge)
+        for floor in FLOORS:
+            made = teaching.projection(floor)
+            found.append((worth(pupil.projected(made)), made, ridge, floor))
+    return max(found, key=lambda each: each[0])[1:]
 
 
 def _people(log: EventLog, items: ItemTable, settings: Settings) -> csr_array:
@@ -254,7 +303,7 @@ def _people(log: EventLog, items: ItemTable, settings: Settings) -> csr_array:
     return interactions(log, len(items), settings.events, longest).matrix
 
 
-def _ndcg(rows: Floats, asked: _Asked) -> Vector:
+def ndcg(rows: Floats, asked: Asked) -> Vector:
     """(q,) NDCG@10 of what is the most alike the newest likes, any of them and all, of what has not been seen."""
     slates = np.full((len(asked), LIMIT), ABSENT, dtype=np.int64)
     there = rows[asked.among]
@@ -268,7 +317,7 @@ def _ndcg(rows: Floats, asked: _Asked) -> Vector:
 
 
 def _by_attributes(
-    pupil: _Pupil, items: ItemTable, attributes: Mapping[str, float], settings: Settings
+    pupil: Pupil, items: ItemTable, attributes: Mapping[str, float], settings: Settings
 ) -> tuple[Projection, Lesson]:
     values = {name: _values(items, name) for name in attributes}
     able = np.flatnonzero(pupil.present)
@@ -295,10 +344,10 @@ def _by_attributes(
         found = {name: _agreeing(rows, others, among, values) for name, rows in models.items()}
         for name in attributes:
             alone = {model: each[name] for model, each in found.items()}
-            figures[f"{name}, {where}"] = _figures(alone, settings)
+            figures[f"{name}, {where}"] = compared(alone, settings)
         together = {model: _mean(each, attributes) for model, each in found.items()}
-        figures[f"{EVERYTHING}, {where}"] = _figures(together, settings)
-    return taught, _lesson(pupil.card, figures, f"{EVERYTHING}, {AMONG_THEMSELVES}", len(others))
+        figures[f"{EVERYTHING}, {where}"] = compared(together, settings)
+    return taught, Lesson(pupil.card, figures, f"{EVERYTHING}, {AMONG_THEMSELVES}", len(others))
 
 
 def _mean(found: Mapping[str, Vector], weights: Mapping[str, float]) -> Vector:
@@ -350,43 +399,42 @@ def _agreeing(
     return found
 
 
-def _figures(values: Mapping[str, Vector], settings: Settings) -> Figures:
-    gain = {GAIN: values[TAUGHT] - values[WHITENED]}
+def compared(values: Mapping[str, Vector], settings: Settings) -> Figures:
+    """With the gain of the last model over the one before."""
+    *_, before, last = values.values()
+    gain = {GAIN: last - before}
     return estimates({**values, **gain}, settings.evaluation.bootstrap, settings.evaluation.seed)
 
 
-def _lesson(card: EncoderCard, figures: Mapping[str, Figures], by: str, asked: int) -> Lesson:
-    low = figures[by][GAIN].low
-    return Lesson(card, figures, by, asked, kept=low is not None and low > 0)
-
-
-def told(lesson: Lesson) -> RenderableType:
-    """Figures, and what they mean."""
+def told(lesson: Lesson, then: str = "The next `recsys rebuild` uses it.") -> RenderableType:
+    """Figures, and what they mean. then: what is to be done with what was kept."""
+    models = [name for name in lesson.figures[lesson.decided_by] if name != GAIN]
     grid = Table(box=box.SIMPLE_HEAD, header_style="dim")
     grid.add_column("")
-    for name in (RAW, WHITENED, TAUGHT, "taught - whitened"):
+    for name in (*models, f"{models[-1]} - {models[-2]}"):
         grid.add_column(name, justify="right")
     for part, figures in lesson.figures.items():
-        models = [f"{figures[name].value:.4f}" for name in (RAW, WHITENED, TAUGHT)]
-        grid.add_row(part, *models, interval(figures[GAIN], "+.4f"))
-    return Group(grid, Text(_meaning(lesson)))
+        values = [f"{figures[name].value:.4f}" for name in models]
+        grid.add_row(part, *values, interval(figures[GAIN], "+.4f"))
+    return Group(grid, Text(_meaning(lesson, models[-2], then)))
 
 
-def _meaning(lesson: Lesson) -> str:
+def _meaning(lesson: Lesson, before: str, then: str) -> str:
     gain = lesson.figures[lesson.decided_by][GAIN]
     measured = (
         f"{interval(gain, '+.4f')} on {lesson.asked:,} held-out questions ({lesson.decided_by})"
     )
     if not lesson.kept:
-        return f"Not kept: {measured} is no gain beyond chance. Whitening stays, or what was taught before."
+        return f"Not kept: {measured} is no gain beyond chance. What was before stays."
     known = lesson.figures.get(KNOWN)
     heart = (
-        f" That is {_share(lesson.figures[lesson.decided_by])} more; of {KNOWN} it is {_share(known)} more."
+        f" That is {_share(lesson.figures[lesson.decided_by], before)} more; of {KNOWN} it is "
+        f"{_share(known, before)} more."
         if known
         else ""
     )
-    return f"Kept: {measured}.{heart} The next `recsys rebuild` uses it."
+    return f"Kept: {measured}.{heart} {then}"
 
 
-def _share(figures: Figures) -> str:
-    return f"{figures[GAIN].value / max(figures[WHITENED].value, 1e-9):.0%}"
+def _share(figures: Figures, before: str) -> str:
+    return f"{figures[GAIN].value / max(figures[before].value, 1e-9):.0%}"

