@@ -5,7 +5,8 @@ folder -> Interactions, Texts -> database (never the test) -> World, Content -> 
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,13 +79,11 @@ class Outcome:
 
 def measure(found: Interactions, wanted: Wanted, settings: Settings, progress: Progress) -> Outcome:
     """Raises FeedError for data of which too little can be asked, InputError for a home in other use."""
-    settings = _at(settings, wanted, len(found.users))
+    settings = in_home(settings, wanted.folder, wanted.home, len(found.users))
     texts = find_texts(wanted.folder, found, everything=found.protocol == "time")
     engine = connect(settings)
     try:
-        migrate(engine)
-        with tempfile.TemporaryDirectory() as scratch:
-            feeder = Feeder(engine, settings, Path(scratch))
+        with feeding(engine, settings) as feeder:
             progress.task("importing items")
             refused = feeder.items(found, texts, picture_template(wanted.folder))
             items = read_world(engine, progress).items
@@ -119,13 +118,39 @@ def read(folder: Path, protocol: Protocol | None) -> Interactions:
     return found if protocol == "time" else found.without_ratings()
 
 
-def _at(settings: Settings, wanted: Wanted, users: int) -> Settings:
+def in_home(settings: Settings, folder: Path, home: Path, users: int) -> Settings:
     """In this home, with this folder's pictures, and everybody asked."""
     evaluation = settings.evaluation.model_copy(update={"max_queries": users})
-    embedding = settings.embedding.model_copy(update={"image_root": wanted.folder.resolve()})
-    update = {"home": wanted.home, "evaluation": evaluation, "embedding": embedding}
-    in_home = {"database": DatabaseSettings(url=SecretStr(""))}
-    return settings.model_copy(update=update | in_home)
+    embedding = settings.embedding.model_copy(update={"image_root": folder.resolve()})
+    update = {"home": home, "evaluation": evaluation, "embedding": embedding}
+    database = {"database": DatabaseSettings(url=SecretStr(""))}
+    return settings.model_copy(update=update | database)
+
+
+@contextmanager
+def feeding(engine: Engine, settings: Settings) -> Iterator[Feeder]:
+    """What fills a database, whose tables are made."""
+    migrate(engine)
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Feeder(engine, settings, Path(scratch))
+
+
+@contextmanager
+def whole_world(
+    found: Interactions, folder: Path, settings: Settings, progress: Progress
+) -> Iterator[Engine]:
+    """A database of all items and of all events, in the settings' home."""
+    engine = connect(settings)
+    try:
+        with feeding(engine, settings) as feeder:
+            progress.task("importing")
+            texts = find_texts(folder, found, everything=found.protocol == "time")
+            feeder.items(found, texts, picture_template(folder))
+            ids = read_world(engine, progress).items.ids
+            feeder.events(whole_log(found, ids), ids)
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def _plan(found: Interactions, log: EventLog, items: ItemTable, settings: Settings) -> Plan:
