@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recsys.catalogue.conditions import Condition
 from recsys.catalogue.times import MICROSECOND, to_us
 from recsys.identity import NOTHING, Floats, ItemId, Mask, Ordinals
 from recsys.ranking.reasons import CONTEXT, Deeds, deeds
@@ -82,6 +83,11 @@ class Where:
     attributes: tuple[tuple[str, tuple[str, ...]], ...] = ()
     without_categories: tuple[str, ...] = ()
     without_brands: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, condition: Condition) -> "Where":
+        """A condition as people write it."""
+        return cls(**(condition.model_dump() | {"attributes": tuple(condition.attributes.items())}))
 
     def __bool__(self) -> bool:
         return self is not ANYTHING and self != ANYTHING

@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from recsys.catalogue.conditions import LONGEST_LIST, Condition, Names
 from recsys.catalogue.events import Event
 from recsys.catalogue.fields import Id, Moment
 from recsys.catalogue.items import Item
@@ -31,9 +32,6 @@ T = TypeVar("T")
 
 LARGEST_BULK = 10_000
 """Items, events or candidates in one call."""
-
-LONGEST_LIST = 1_000
-"""Context items, excluded items, and values of a condition in one call."""
 
 DEEPEST = 1_000
 """Items that the pages of a chain show together before it ends."""
@@ -56,38 +54,8 @@ class Model(BaseModel):
     )
 
 
-Names = Annotated[tuple[str, ...], Field(max_length=LONGEST_LIST)]
-Values = Annotated[tuple[str, ...], Field(min_length=1, max_length=LONGEST_LIST)]
 Ids = Annotated[tuple[Id, ...], Field(max_length=LONGEST_LIST)]
 Limit = Annotated[int, Field(ge=1)]
-
-
-class Condition(Model):
-    """Items must meet every part that is given; within a part, any of the values will do."""
-
-    categories: Names = ()
-    """In one of these; names must match exactly."""
-    brands: Names = ()
-    price_min: float | None = None
-    """An item without a price meets no bound."""
-    price_max: float | None = None
-    attributes: dict[str, Values] = {}
-    """Attribute -> accepted values, compared as text."""
-    without_categories: Names = ()
-    without_brands: Names = ()
-
-    @model_validator(mode="after")
-    def _leaves_something(self) -> Self:
-        low, high = self.price_min, self.price_max
-        if low is not None and high is not None and low > high:
-            raise ValueError(
-                f"price_min {low:g} is above price_max {high:g}: nothing can meet both"
-            )
-        return self
-
-    def rule(self) -> Where:
-        """The condition as ranking knows it."""
-        return Where(**(self.model_dump() | {"attributes": tuple(self.attributes.items())}))
 
 
 class BoostBy(Model):
@@ -99,7 +67,7 @@ class BoostBy(Model):
 
     def rule(self) -> Boost:
         """The boost as ranking knows it."""
-        return Boost(self.where.rule(), self.by)
+        return Boost(Where.of(self.where), self.by)
 
 
 class AtMost(Model):
@@ -152,7 +120,7 @@ class Conditioned(Ask):
 
     def condition(self) -> Where:
         """What the items must meet."""
-        return self.where.rule()
+        return Where.of(self.where)
 
     def boosted(self) -> tuple[Boost, ...]:
         """What is lifted or buried."""
