@@ -1,5 +1,6 @@
 """Rules in the database: kept, changed, forgotten, and told apart from what they were a moment ago."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -7,6 +8,7 @@ from sqlalchemy import BigInteger, Connection, Table, delete, insert, select, ty
 
 from recsys.catalogue.rule import KeptRule, Rule
 from recsys.catalogue.tables import RuleRow
+from recsys.catalogue.times import to_us
 from recsys.errors import UnknownRule
 
 RULES = cast(Table, RuleRow.__table__)
@@ -56,6 +58,11 @@ def rules_stamp(connection: Connection) -> Stamp:
     """That of the rules as they are now: soon asked, also each second."""
     stamp = select(RULES.c.id, type_coerce(RULES.c.updated_at, BigInteger)).order_by(RuleRow.id)
     return tuple((key, updated) for key, updated in connection.execute(stamp))
+
+
+def stamp_of(rules: Sequence[KeptRule]) -> Stamp:
+    """That of rules as they were read."""
+    return tuple((rule.id, to_us(rule.updated_at)) for rule in rules)
 
 
 def _unknown(rule_id: int) -> UnknownRule:

@@ -297,10 +297,13 @@ class SimilarPlacement(_Placement):
     """Left out: as the rebuild learned."""
 
 
+ListKind = Literal["popular", "trending", "new"]
+
+
 class ListPlacement(_Placement):
     """A list that is the same for everybody, but for what earlier placements show."""
 
-    kind: Literal["popular", "trending", "new"]
+    kind: ListKind
 
 
 Placement = Annotated[
