@@ -84,7 +84,7 @@ class Rule(BaseModel):
             raise ValueError(f"ends_at {self.ends_at} is not after starts_at {self.starts_at}")
         return self
 
-    def state(self, now: datetime) -> State:
+    def state_at(self, now: datetime) -> State:
         """Whether it holds at this moment."""
         if self.ends_at is not None and self.ends_at <= now:
             return "ended"

@@ -70,7 +70,7 @@ class Rules:
         return np.unique(found)
 
     def _at(self, moment: datetime) -> Rulings:
-        now = [rule for rule in self._kept if rule.state(moment) == "in force"]
+        now = [rule for rule in self._kept if rule.state_at(moment) == "in force"]
         made: dict[tuple[int, ...], Ruling | None] = {(): None}
         rulings: dict[Placement, Ruling | None] = {}
         for placement in PLACEMENTS:

@@ -186,7 +186,7 @@ class Live:
     def _ruled(self, recommender: Recommender) -> Rules | None:
         """The rules as they are now, over what is to be served."""
         now = datetime.now(UTC)
-        if all(rule.state(now) == "ended" for rule in self._rules):
+        if all(rule.state_at(now) == "ended" for rule in self._rules):
             return None
         about = (recommender.items, recommender.lookup, recommender.duplicates)
         rules = Rules(*about, self._rules)

@@ -148,15 +148,10 @@ def search(ask: Annotated[SearchBody, Depends(uploads.search_asked)], within: Wi
     """
     served = within.live.served()
     check_events(ask.events, ("body", "events"), within.settings.events)
-    like = [(int(_page(served, each.item_id, within)[0]), each.weight) for each in ask.items]
-    spaces, picture = served.recommender.spaces, ask.shown
-    sought = within.searching.sought(spaces, ask.by, ask.text.strip(), picture, ask.crop, like)
     who = viewer(served, within.histories, (ask.user_id, ask.session_id), ask.events)
-    question = query(ask, ask.limit, who, ask.hide_seen, served, within, "search")
-    own = np.array([item for item, _ in like], dtype=np.int64)
-    question = replace(question, sought=sought, exclude=np.concatenate([question.exclude, own]))
+    question = sought(ask, who, served, within)
     more: dict[str, Any] = {}
-    begins = ask.crop is None and ask.cursor is None
+    picture, begins = ask.shown, ask.crop is None and ask.cursor is None
     if picture is not None and begins and within.searching.detects:
         more["regions"] = [region._asdict() for region in within.searching.regions(picture)]
     return answer(question, ask, ("search", ""), served, within, more=more)
@@ -177,7 +172,7 @@ def fill_placements(
     filled: list[dict[str, Any]] = []
     for placement in ask.placements:
         try:
-            question = _wanted(placement, who, served, within)
+            question = wanted(placement, who, served, within)
         except InputError as error:
             kind = "unknown_item" if isinstance(error, UnknownItem) else "invalid_request"
             filled.append({"name": placement.name, "items": []} | error_body(kind, str(error)))
@@ -222,7 +217,17 @@ async def _standing(source: ListKind, request: Request) -> Response:
     return await reply(Wish((None, None), question), ask, (source, ""), within)
 
 
-def _wanted(placement: Placement, who: Viewer, served: Served, within: Services) -> Query:
+def sought(ask: SearchBody, who: Viewer, served: Served, within: Services) -> Query:
+    """What a search asks. Raises QueryError, UnknownItem, and what the encoder does."""
+    like = [(int(_page(served, each.item_id, within)[0]), each.weight) for each in ask.items]
+    spaces, said = served.recommender.spaces, (ask.text.strip(), ask.shown, ask.crop)
+    meant = within.searching.sought(spaces, ask.by, *said, like)
+    question = query(ask, ask.limit, who, ask.hide_seen, served, within, "search")
+    own = np.array([item for item, _ in like], dtype=np.int64)
+    return replace(question, sought=meant, exclude=np.concatenate([question.exclude, own]))
+
+
+def wanted(placement: Placement, who: Viewer, served: Served, within: Services) -> Query:
     """What a placement asks. Raises QueryError, UnknownItem."""
     match placement:
         case RecommendPlacement():

@@ -24,6 +24,8 @@ from recsys.catalogue.conditions import LONGEST_LIST, Condition, Names
 from recsys.catalogue.events import Event
 from recsys.catalogue.fields import Id, Moment
 from recsys.catalogue.items import Item
+from recsys.catalogue.rule import KeptRule, Rule, State
+from recsys.catalogue.rule import Placement as RulePlacement
 from recsys.embedding.decoding import Crop
 from recsys.identity import ItemId
 from recsys.ranking.candidates import ANY_NUMBER, ANYTHING, Boost, Quota, Where
@@ -434,6 +436,91 @@ class PlacementsReply(Model):
     snapshot: str
     """What was built, and is served now."""
     placements: list[Filled]
+
+
+class RuleReply(KeptRule):
+    """A rule, and what it comes to."""
+
+    state: State
+    """Whether it holds now."""
+    matches: int | None
+    """Items of the snapshot that it is about, on offer or not; null while there is no snapshot."""
+    unknown: list[str]
+    """Those of its items that are not in the catalogue."""
+
+
+class RuleList(Model):
+    """All rules, the oldest first."""
+
+    rules: list[RuleReply]
+
+
+class PreviewBody(Model):
+    """A rule that is not kept yet, and what to try it on: one of a user, an item, words, a list, or nothing."""
+
+    rule: Rule
+    """Its dates do not count."""
+    in_place_of: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+    """The id of a kept rule that it is to replace."""
+    user_id: Id | None = None
+    """For this viewer; with an item or words, to the viewer's taste."""
+    item_id: Id | None = None
+    """On the page of this item: what is similar to it."""
+    text: Annotated[str, Field(max_length=10_000)] = ""
+    """In a search for these words."""
+    kind: ListKind | None = None
+    """In a list that is the same for everybody."""
+    limit: Limit = 10
+
+    @property
+    def placement(self) -> RulePlacement:
+        """What kind of slate it is tried on."""
+        if self.text.strip():
+            return "search"
+        return "similar" if self.item_id is not None else self.kind or "recommendations"
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        asked = {"item_id": self.item_id, "text": self.text.strip(), "kind": self.kind}
+        given = [name for name, value in asked.items() if value]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are different slates: give one of them")
+        return self
+
+
+class Previewed(Model):
+    """One of the two slates."""
+
+    items: list[Place]
+    account: Account
+
+
+class Moved(Model):
+    """An item of both slates at another rank."""
+
+    item_id: str
+    before: Annotated[int, Field(alias="from")]
+    after: Annotated[int, Field(alias="to")]
+
+
+class PreviewReply(Model):
+    """The slate without the rule and with it, and what is different."""
+
+    snapshot: str
+    placement: RulePlacement
+    applies: bool
+    """Whether the rule is about such slates; if not, they are the same."""
+    matches: int
+    """As of any rule."""
+    unknown: list[str]
+    """As of any rule."""
+    without: Previewed
+    with_: Annotated[Previewed, Field(alias="with")]
+    came: list[str]
+    """Items that only the slate with the rule shows."""
+    went: list[str]
+    """Items that only the slate without it shows."""
+    moved: list[Moved]
 
 
 class ItemCounts(Model):

@@ -136,8 +136,8 @@ def test_a_rule_that_contradicts_itself_is_refused(given: dict, message: str) ->
 
 def test_a_rule_holds_from_its_start_until_its_end() -> None:
     moments = (NOW - timedelta.resolution, NOW, LATER - timedelta.resolution, LATER)
-    assert [FULL.state(at) for at in moments] == ["scheduled", "in force", "in force", "ended"]
-    assert {PIN.state(at) for at in moments} == {"in force"}
+    assert [FULL.state_at(at) for at in moments] == ["scheduled", "in force", "in force", "ended"]
+    assert {PIN.state_at(at) for at in moments} == {"in force"}
 
 
 def test_a_rule_is_about_all_slates_or_those_it_names_and_a_pin_about_no_search_unless_named() -> (
