@@ -4,17 +4,35 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, cast
 
+import orjson
+from pydantic import ValidationError
 from sqlalchemy import BigInteger, Connection, Table, delete, insert, select, type_coerce, update
 
+from recsys.catalogue.fields import explain
 from recsys.catalogue.rule import KeptRule, Rule
 from recsys.catalogue.tables import RuleRow
 from recsys.catalogue.times import to_us
-from recsys.errors import UnknownRule
+from recsys.errors import InputError, UnknownRule
 
 RULES = cast(Table, RuleRow.__table__)
 
 Stamp = tuple[tuple[int, int], ...]
 """Of all rules, in order, id and `updated_at` in microseconds: another one tells that rules have changed."""
+
+
+def rules_of(text: bytes, name: str) -> list[Rule]:
+    """The rules in a JSON text: one, or a list. name: of where it comes from. Raises InputError."""
+    try:
+        said = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise InputError(f"{name} is not JSON ({error}): give a rule, or a list of them") from None
+    rules = list[Rule]()
+    for n, one in enumerate(said if isinstance(said, list) else [said], start=1):
+        try:
+            rules.append(Rule.model_validate(one))
+        except ValidationError as error:
+            raise InputError(f"{name}, rule {n}: {explain(error)}") from None
+    return rules
 
 
 def add_rule(connection: Connection, rule: Rule, now: datetime) -> KeptRule:
