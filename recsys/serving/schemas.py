@@ -334,7 +334,7 @@ class Place(Model):
     rank: int
     """From 1, and on over the pages of a chain."""
     score: float
-    """Comparable within this slate only."""
+    """Comparable within this slate only; 0 for an item that a rule has put into its place."""
     reason: str
     title: str
     """The id of an item without a title."""
