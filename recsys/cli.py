@@ -845,7 +845,12 @@ def as_toml(settings: Settings) -> str:
         if isinstance(getattr(settings, name), Section):
             lines += [f"[{name}]"]
             for key, value in section.items():
-                lines += [f"# {docs[f'{name}.{key}']}", f"{key} = {_toml(value)}", ""]
+                said = f"{key} = {_toml(value)}"
+                if (name, key) == ("serving", "admin_key") and value:
+                    said = (
+                        f"# {key} is set, and not shown"  # a file with stars in it would set them
+                    )
+                lines += [f"# {docs[f'{name}.{key}']}", said, ""]
     return "\n".join(lines)
 
 

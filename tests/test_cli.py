@@ -106,6 +106,16 @@ def test_a_mistake_is_one_clear_message(
     assert not (folder / "slates").exists()
 
 
+def test_the_key_of_administrators_is_not_printed_and_stars_do_not_become_one(
+    recsys: Recsys, tmp_path: Path
+) -> None:
+    printed = recsys("config", RECSYS_SERVING__ADMIN_KEY="a secret").stdout
+    assert "a secret" not in printed
+    assert "admin_key is set, and not shown" in printed
+    (tmp_path / "recsys.toml").write_text(printed)
+    assert 'admin_key = ""' in recsys("config").stdout
+
+
 def test_rules_are_added_listed_and_removed(
     recsys: Recsys, migrated_settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
