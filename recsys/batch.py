@@ -6,7 +6,8 @@
 
 DIR reads as one Parquet dataset. An interrupted run goes on where it stopped, with the users, the snapshot,
 the moment and the events it began with. Items deleted or made unavailable since are left out of what is
-still to be written; another limit, other users or other settings begin a new run.
+still to be written, and rules are as they are by then, those that were in force at the moment; another limit, other
+users or other settings begin a new run.
 """
 
 import gc
@@ -37,6 +38,7 @@ from recsys.catalogue.events import read_events, user_ids
 from recsys.catalogue.fields import distinct
 from recsys.catalogue.items import gone_since
 from recsys.catalogue.recommendations import Recommendation, replace_recommendations
+from recsys.catalogue.rules import read_rules
 from recsys.catalogue.times import to_us
 from recsys.config import Settings
 from recsys.errors import BatchError, InputError, SnapshotError
@@ -44,9 +46,10 @@ from recsys.forks import Lifeline
 from recsys.identity import NOTHING, Floats, IdMap, Ordinals, UserId
 from recsys.locks import only_one
 from recsys.ranking.block import Block, alike
-from recsys.ranking.candidates import Query
+from recsys.ranking.candidates import Query, Ruling
 from recsys.ranking.reasons import PHRASES
 from recsys.ranking.recommender import Recommender
+from recsys.ranking.rules import Rules
 from recsys.ranking.slates import Slates
 from recsys.ranking.viewer import viewers_of
 from recsys.snapshot import Snapshots
@@ -222,10 +225,12 @@ class Scorer:
         recommender: Recommender,
         log: EventLog,
         withdrawn: Ordinals,
+        ruling: Ruling | None,
         settings: Settings,
         run: Run,
     ) -> None:
         self._recommender, self._log, self._withdrawn = recommender, log, withdrawn
+        self._ruling = ruling
         self._settings, self._run = settings, run
         self._actors, self._by_actor = IdMap(log.actors), ByActor(log)
         self._weighing = settings.events.taking(recommender.events)
@@ -278,6 +283,8 @@ class Scorer:
                 seen=viewer.seen if hides_seen else NOTHING,
                 withdrawn=self._withdrawn,
                 diversity=self._settings.ranking.diversity,
+                ruling=self._ruling,
+                pins=self._ruling.pins if self._ruling else (),
             )
             for viewer in viewers_of(self._log, events, self._weighing)
         ]
@@ -365,9 +372,12 @@ def _scorer(engine: Engine, settings: Settings, run: Run) -> Scorer:
     with reading(engine) as connection:
         log = read_events(connection, ids, until_us=to_us(run.at))
         gone = gone_since(connection, manifest.built_at - OVERLAP, run.at)
+        kept = read_rules(connection)
     withdrawn = ids.ordinals(gone)
     recommender = Recommender.of(artefacts, settings.ranking)
-    return Scorer(recommender, log, withdrawn[withdrawn >= 0], settings, run)
+    rules = Rules(recommender.items, recommender.lookup, recommender.duplicates, kept)
+    ruling = rules.at(run.at, "recommendations")
+    return Scorer(recommender, log, withdrawn[withdrawn >= 0], ruling, settings, run)
 
 
 def _fresh_run(

@@ -7,9 +7,10 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from recsys.catalogue.columns import Kind
     from recsys.catalogue.importing import FeedOptions, Summary
+    from recsys.catalogue.rule import Rule
     from recsys.embedding.vectors import Embedded
     from recsys.evaluation.result import Evaluation
     from recsys.identity import ItemId
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
 err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 110)
+
+MOST_NAMED = 5
+"""Items of a rule, named on the terminal."""
 
 MOST_TOLD = 20
 """Items with contents that cannot be used, named on the terminal."""
@@ -58,6 +63,11 @@ encoders_app = typer.Typer(
 )
 app.add_typer(snapshots_app, name="snapshots")
 app.add_typer(encoders_app, name="encoders")
+rules_app = typer.Typer(
+    help="List, add and remove what merchandisers boost, bury, pin or exclude.",
+    no_args_is_help=True,
+)
+app.add_typer(rules_app, name="rules")
 
 _chosen: dict[str, Path | None] = {"config": None}
 
@@ -739,6 +749,105 @@ def _weighed(given: list[str]) -> dict[str, float]:
     return found
 
 
+@rules_app.command("list")
+def list_rules(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a line of JSON for each rule instead of a table")
+    ] = False,
+) -> None:
+    """Show all rules, the oldest first: those in force, those to come, and those that have ended."""
+    from recsys.catalogue.database import reading
+    from recsys.catalogue.items import unknown_items
+    from recsys.catalogue.rules import read_rules
+
+    with _database(_settings()) as engine, reading(engine) as connection:
+        kept = read_rules(connection)
+        unknown = set(unknown_items(connection, [item for rule in kept for item in rule.items]))
+    now = datetime.now(UTC)
+    heads = ("id", "name", "rule", "items", "slates", "from", "until", "")
+    table = Table(*heads, box=None, header_style="dim", pad_edge=False)
+    for rule in kept:
+        state, missing = rule.state_at(now), [item for item in rule.items if item in unknown]
+        if as_json:
+            said = rule.model_dump(mode="json") | {"state": state, "unknown": missing}
+            said["where"] = rule.where and rule.where.model_dump(mode="json", exclude_defaults=True)
+            print(json.dumps(said, ensure_ascii=False))  # noqa: T201 - plain, for other programs to read
+            continue
+        table.add_row(
+            *(str(rule.id), escape(rule.name), _says(rule), escape(_about(rule, missing))),
+            *(", ".join(rule.placements) or "all", *map(_day, (rule.starts_at, rule.ends_at))),
+            f"[green]{state}[/]" if state == "in force" else state,
+        )
+    if not as_json:
+        out.print(table if kept else "there are no rules")
+
+
+def _says(rule: "Rule") -> str:
+    return f"{rule.action} {rule.by or rule.place or ''}".rstrip()
+
+
+def _about(rule: "Rule", unknown: Sequence[str]) -> str:
+    """What a rule is about, in a few words."""
+    if rule.where is not None:
+        said = rule.where.model_dump(mode="json", exclude_defaults=True)
+        return ", ".join(f"{name} {_value(value)}" for name, value in said.items())
+    named = ", ".join(rule.items[:MOST_NAMED]) + ", ..." * (len(rule.items) > MOST_NAMED)
+    return f"{named} ({len(unknown)} unknown)" if unknown else named
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _day(moment: datetime | None) -> str:
+    return "-" if moment is None else f"{moment:%Y-%m-%d %H:%M}"
+
+
+@rules_app.command("add")
+def add_rules(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A rule in JSON, or a list of them; - reads standard input"
+        ),
+    ],
+) -> None:
+    """Add rules: all of them, or none if one is wrong. Running servers follow within a second."""
+    from recsys.catalogue.database import check_schema, writing
+    from recsys.catalogue.items import unknown_items
+    from recsys.catalogue.rules import add_rule, rules_of
+
+    name = "standard input" if str(file) == "-" else str(file)
+    said = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    rules = rules_of(said, name)
+    with _database(_settings()) as engine:
+        check_schema(engine)
+        with writing(engine) as connection:
+            kept = [add_rule(connection, rule, datetime.now(UTC)) for rule in rules]
+            unknown = [unknown_items(connection, rule.items) for rule in kept]
+    for rule, missing in zip(kept, unknown, strict=True):
+        out.print(f"added rule [bold]{rule.id}[/]: {escape(rule.name)}", soft_wrap=True)
+        if missing:
+            named = ", ".join(missing[:MOST_NAMED]) + ", ..." * (len(missing) > MOST_NAMED)
+            about = f"{len(missing)} of its {len(rule.items)} items are not in the catalogue"
+            err.print(f"[yellow]rule {rule.id}: {about}: {escape(named)}[/]", soft_wrap=True)
+
+
+@rules_app.command("remove")
+def remove_rule(
+    rule: Annotated[int, typer.Argument(metavar="ID", help="As `recsys rules list` shows it")],
+) -> None:
+    """Remove a rule. Running servers follow within a second."""
+    from recsys.catalogue.database import check_schema, writing
+    from recsys.catalogue.rules import remove_rule as run
+
+    with _database(_settings()) as engine:
+        check_schema(engine)
+        with writing(engine) as connection:
+            run(connection, rule)
+    out.print(f"removed rule [bold]{rule}[/]")
+
+
 @app.command()
 def config() -> None:
     """Print every setting in force as a documented TOML file; passwords are hidden."""
@@ -763,7 +872,12 @@ def as_toml(settings: Settings) -> str:
         if isinstance(getattr(settings, name), Section):
             lines += [f"[{name}]"]
             for key, value in section.items():
-                lines += [f"# {docs[f'{name}.{key}']}", f"{key} = {_toml(value)}", ""]
+                said = f"{key} = {_toml(value)}"
+                if (name, key) == ("serving", "admin_key") and value:
+                    said = (
+                        f"# {key} is set, and not shown"  # a file with stars in it would set them
+                    )
+                lines += [f"# {docs[f'{name}.{key}']}", said, ""]
     return "\n".join(lines)
 
 

@@ -338,9 +338,11 @@ class ServingSettings(Section):
     port: int = Field(default=8000, ge=0, le=65_535)
     """Port to listen on."""
     poll_seconds: float = Field(default=0.5, gt=0)
-    """How often a newly published snapshot and catalogue changes of other processes are looked for."""
+    """How often a new snapshot, and catalogue changes and rules of other processes, are looked for."""
     refresh_seconds: float = Field(default=1.0, ge=0)
     """How often `recsys serve` looks for new and changed items to bring into the snapshot; 0: never."""
+    admin_key: SecretStr = SecretStr("")
+    """What those who change rules send, as `Authorization: Bearer KEY`. Empty: only the server's own machine may."""
 
 
 class Settings(BaseSettings):

@@ -6,7 +6,8 @@
     │   ├── FeedError        a file to import is missing, unreadable or lacks a needed column
     │   ├── ContentError     a text or a picture cannot be embedded
     │   ├── QueryError       a request contradicts itself or asks what this build cannot do
-    │   └── UnknownItem      an item id that is not in the catalogue
+    │   ├── UnknownItem      an item id that is not in the catalogue
+    │   └── UnknownRule      the id of a rule that is not kept
     ├── DatabaseError        the database is unreachable or its schema is not this version's
     ├── EncoderError         a model is missing, or cannot encode this kind of content
     │   └── EncoderLoading   a model is still being loaded
@@ -50,6 +51,10 @@ class QueryError(InputError):
 
 class UnknownItem(InputError):
     """An item id that is not in the catalogue."""
+
+
+class UnknownRule(InputError):
+    """The id of a rule that is not kept."""
 
 
 class DatabaseError(RecsysError):

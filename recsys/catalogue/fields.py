@@ -48,7 +48,7 @@ def _utc(moment: datetime) -> datetime:
         raise ValueError("is outside the years 1 to 9999") from None
 
 
-def _json(value: JsonValue) -> JsonValue:
+def storable_json(value: JsonValue) -> JsonValue:
     """Raises ValueError where a JSON column would lose or refuse something."""
     match value:
         case str():
@@ -59,16 +59,16 @@ def _json(value: JsonValue) -> JsonValue:
             raise ValueError("holds an integer beyond 64 bits: write it as a string")
         case list():
             for part in value:
-                _json(part)
+                storable_json(part)
         case dict():
             for key, part in value.items():
                 _storable(key)
-                _json(part)
+                storable_json(part)
     return value
 
 
 def _attributes(attributes: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    _json(attributes)
+    storable_json(attributes)
     return attributes
 
 

@@ -41,6 +41,7 @@ __all__ = [
     "patch_item",
     "read_items",
     "read_some",
+    "unknown_items",
     "upsert_items",
     "withdrawn_since",
 ]
@@ -108,6 +109,16 @@ def get_items(connection: Connection, ids: Iterable[str]) -> dict[ItemId, Item]:
     """Those of the ids that exist and are not deleted."""
     found = _stored(connection, list(dict.fromkeys(ids)))
     return {ItemId(key): Item.model_construct(**_frozen(row)) for key, row in found.items()}
+
+
+def unknown_items(connection: Connection, ids: Iterable[str]) -> list[str]:
+    """Those of the ids that do not exist or are deleted, each once, in the order given."""
+    asked, found = list(dict.fromkeys(ids)), set[str]()
+    for start in range(0, len(asked), LOOK_UP):
+        some = asked[start : start + LOOK_UP]
+        there = select(ITEMS.c.id).where(ItemRow.id.in_(some), ItemRow.deleted_at.is_(None))
+        found.update(connection.scalars(there))
+    return [key for key in asked if key not in found]
 
 
 def patch_item(

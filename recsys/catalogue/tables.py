@@ -1,4 +1,4 @@
-"""The three tables: what exists, what happened, and the slates of the last batch run."""
+"""The four tables: what exists, what happened, what merchandisers say, and the slates of the last batch run."""
 
 from datetime import datetime
 from typing import Any
@@ -119,6 +119,26 @@ class EventRow(Base):
     value: Mapped[float | None] = mapped_column(Double)
     time: Mapped[datetime] = mapped_column(UtcTime)
     context: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class RuleRow(Base):
+    """What a merchandiser says of some items. An id is never used again: it tells the age, and what was changed."""
+
+    __tablename__ = "rules"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(ARRIVAL, primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(Text)
+    action: Mapped[str] = mapped_column(Text)
+    items: Mapped[list[str]] = mapped_column(JSON)
+    where: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    by: Mapped[float | None] = mapped_column(Double)
+    place: Mapped[int | None] = mapped_column(Integer)
+    placements: Mapped[list[str]] = mapped_column(JSON)
+    starts_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    ends_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
 class RecommendationRow(Base):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recsys.catalogue.conditions import Condition
 from recsys.catalogue.times import MICROSECOND, to_us
 from recsys.identity import NOTHING, Floats, ItemId, Mask, Ordinals
 from recsys.ranking.reasons import CONTEXT, Deeds, deeds
@@ -83,6 +84,11 @@ class Where:
     without_categories: tuple[str, ...] = ()
     without_brands: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, condition: Condition) -> "Where":
+        """A condition as people write it."""
+        return cls(**(condition.model_dump() | {"attributes": tuple(condition.attributes.items())}))
+
     def __bool__(self) -> bool:
         return self is not ANYTHING and self != ANYTHING
 
@@ -114,6 +120,26 @@ ANY_NUMBER = Quota()
 """No quota."""
 
 
+class Pin(NamedTuple):
+    """An item for one place of a slate, from 1."""
+
+    place: int
+    item: int
+    """Its ordinal."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ruling:
+    """What the rules in force say of one kind of slates. Made once for all queries that it is about."""
+
+    hidden: Mask
+    """(n,) True for items that are not to be shown; empty: all may be."""
+    lift: Floats
+    """(n,) added to the score of each item; empty: nothing is."""
+    pins: tuple[Pin, ...]
+    """Those of the oldest rule first."""
+
+
 @dataclass(frozen=True)
 class Query:
     """Everything an answer depends on. No stage reads a clock or a database: the edge does, once."""
@@ -139,6 +165,10 @@ class Query:
     quota: Quota = ANY_NUMBER
     sources: frozenset[str] | None = None
     """Use only these sources; None: all."""
+    ruling: Ruling | None = None
+    """What may not be shown, or is lifted, by a rule; None: no rule is in force."""
+    pins: tuple[Pin, ...] = ()
+    """Items for places of their own, seen or not, where they may be shown at all. None in a re-rank."""
 
     @property
     def seeds(self) -> Seeds:
@@ -188,7 +218,8 @@ class Query:
             return object()
         search = (self.segment, self.where) if self.sought else None
         given = self.rerank is not None
-        return (self.limit, given, search, self.boosts, self.diversity, self.sources)
+        ruled = (self.ruling, self.pins)
+        return (self.limit, given, search, self.boosts, self.diversity, self.sources, ruled)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What must not be shown: availability, exclusions, seen items, the caller's condition."""
+"""What must not be shown: availability, exclusions, seen items, the caller's condition, what rules exclude."""
 
 import threading
 from collections import OrderedDict
@@ -13,7 +13,7 @@ from recsys.identity import NOTHING, Mask, Ordinals
 from recsys.index.duplicates import Duplicates
 from recsys.ranking import kernels
 from recsys.ranking.block import Block, Lists
-from recsys.ranking.candidates import Query, Where
+from recsys.ranking.candidates import Query, Ruling, Where
 
 REMEMBERED = 64
 """Conditions whose masks are kept, the latest ones: a byte for each item of the catalogue."""
@@ -21,6 +21,9 @@ REMEMBERED = 64
 
 FILTERS = ("unavailable", "excluded", "seen", "where")
 """In the order in which they are asked: an item is counted at the first one that refuses it."""
+
+RULED = "rules"
+"""The filter that is asked last; and the part of a score that rules add."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +36,8 @@ class Sieve:
     """Those of what is excluded or on the page are excluded too, unless the items to rank are given. None: nobody's."""
 
     def allowed(self, block: Block) -> "list[Allowed]":
-        """What meets the condition of each query of a block."""
-        return [self.conditions.of(query.where) for query in block.queries]
+        """What meets the condition of each query of a block, and no rule excludes."""
+        return [self.conditions.of(query.where, query.ruling) for query in block.queries]
 
     def forbidden(self, block: Block, allowed: "Sequence[Allowed]") -> kernels.Forbidden:
         """What must not be shown to each query of a block.
@@ -81,7 +84,7 @@ def _joined(one: Ordinals, other: Ordinals) -> Ordinals:
 
 @dataclass(frozen=True, eq=False)
 class Allowed:
-    """What meets a condition."""
+    """What meets a condition, or what no rule excludes, or both."""
 
     mask: Mask
     """(n,); empty: everything is allowed."""
@@ -104,24 +107,33 @@ class Conditions:
     """Conditions on the items of one snapshot, the latest ones remembered: nothing of a snapshot changes."""
 
     items: ItemTable
-    _known: OrderedDict[Where, Allowed] = field(default_factory=OrderedDict)
+    _known: OrderedDict[tuple[Where, Ruling | None], Allowed] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def of(self, where: Where) -> Allowed:
-        """What meets a condition."""
-        if not where:
+    def of(self, where: Where, ruling: Ruling | None = None) -> Allowed:
+        """What meets a condition, without what is hidden by a ruling."""
+        ruling = ruling if hides(ruling) else None
+        if not (where or ruling):
             return EVERYTHING
+        asked = (where, ruling)
         with self._lock:
-            if (found := self._known.get(where)) is not None:
-                self._known.move_to_end(where)
+            if (found := self._known.get(asked)) is not None:
+                self._known.move_to_end(asked)
                 return found
         mask = matches(self.items, where, np.arange(len(self.items)))
+        if ruling is not None:
+            mask &= ~ruling.hidden
         made = Allowed.of(mask)
         with self._lock:
-            self._known[where] = made
+            self._known[asked] = made
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         return made
+
+
+def hides(ruling: Ruling | None) -> bool:
+    """Whether a ruling excludes anything."""
+    return ruling is not None and len(ruling.hidden) > 0
 
 
 def on_sale(items: ItemTable, at: datetime, found: Ordinals) -> Mask:

@@ -46,6 +46,7 @@ _STANDING = {
     "text": Phrase("matches your search"),
     "image": Phrase("looks like what you search for"),
     "boost": Phrase("promoted"),
+    "rules": Phrase("promoted by the shop"),
 }
 SOUGHT = {"text", "image"}
 """Parts that name an item, unless something is sought."""
@@ -53,13 +54,19 @@ SOUGHT = {"text", "image"}
 _PAGE = {"text": Phrase("reads like *", "*"), "image": Phrase("looks like *", "*")}
 _ON_PAGE = Phrase("goes with *", "*")
 _NOTHING = Phrase("from the catalogue")
+_PINNED = Phrase("picked by the shop")
 
 DEEDS = (*_DONE, CONTEXT)
 """What a viewer did with an item, as far as it is told apart; a deed is a position here."""
 
 PHRASES = tuple(
-    dict.fromkeys((*_DONE.values(), *_STANDING.values(), *_PAGE.values(), _ON_PAGE, _NOTHING))
+    dict.fromkeys(
+        (*_DONE.values(), *_STANDING.values(), *_PAGE.values(), _ON_PAGE, _NOTHING, _PINNED)
+    )
 )
+
+PINNED = PHRASES.index(_PINNED)
+"""The reason of an item that a rule has put into its place."""
 
 Deeds = NDArray[np.int32]
 

@@ -30,7 +30,7 @@ from recsys.ranking.block import NO_SEARCH, Block, Lists
 from recsys.ranking.candidates import SEGMENTS, Candidates, Query, Slate
 from recsys.ranking.diversity import choose
 from recsys.ranking.features import Features
-from recsys.ranking.filters import Allowed, Conditions, Sieve, matches
+from recsys.ranking.filters import EVERYTHING, RULED, Allowed, Conditions, Sieve, hides, matches
 from recsys.ranking.knowledge import (
     FINDERS,
     Held,
@@ -39,9 +39,10 @@ from recsys.ranking.knowledge import (
     knowledge_of,
     known_sources,
 )
+from recsys.ranking.pinning import Due, due, with_pins
 from recsys.ranking.ranker import RANKER, Lift, Ranker
 from recsys.ranking.reasons import FALLBACK, phrasing
-from recsys.ranking.slates import Account, Retrieved, Slates
+from recsys.ranking.slates import Account, Retrieved, Ruled, Slates
 from recsys.snapshot import Artefacts
 
 log = logging.getLogger(__name__)
@@ -131,6 +132,8 @@ class Recommender:
 
     def answer(self, block: Block) -> Slates:
         """The slates of all queries of a block, each as if it had been asked alone."""
+        if block.first.pins:
+            return self._with_pins(block)
         failed: list[str] = []
         voices = self._voices_of(block.first.sources)
         found = self._find(block, voices, failed)
@@ -154,7 +157,8 @@ class Recommender:
             block.deeds,
             phrases,
         )
-        account = Account(found.retrieved, found.removed, tuple(failed), found.widened)
+        ruled = partial(self._ruled, block, voices) if hides(block.first.ruling) else None
+        account = Account(found.retrieved, found.removed, tuple(failed), found.widened, ruled)
         said = [voices.told[segment] for segment in block.segments.tolist()]
         places = (ranked.total, ranked.names, ranked.parts, said, phrase, named)
         return Slates(picked, *places, account, self.items)
@@ -168,6 +172,22 @@ class Recommender:
         scores, own = self._judge(block, found, voices, failed)
         said = {name: scores[PLACES[name]] for name in SOURCES if name in self.sources}
         return Candidates(found.items.items, said, own, found.items.starts)
+
+    def due(self, query: Query, shown: Ordinals = NOTHING) -> Due:
+        """What is pinned to the places behind those that earlier pages show."""
+        return self._dues(Block((query,)), shown)[0]
+
+    def _dues(self, block: Block, shown: Ordinals = NOTHING) -> list[Due]:
+        """What is pinned to the places of each query's slate. It may have been seen."""
+        first, asked = block.first, Block([replace(each, seen=NOTHING) for each in block.queries])
+        items = np.array([pin.item for pin in first.pins], dtype=np.int64)
+        allowed = self.sieve.keep(asked, Lists.of([items] * len(block)))
+        return [due(first.pins, some, shown, self.duplicates) for some in allowed]
+
+    def _with_pins(self, block: Block) -> Slates:
+        limit, pins = block.first.limit, len(block.first.pins)
+        longer = [replace(each, pins=(), limit=limit + pins) for each in block.queries]
+        return with_pins(self.answer(Block(longer)), self._dues(block), limit)
 
     @property
     def _learning(self) -> RankingSettings:
@@ -208,10 +228,24 @@ class Recommender:
     def _find(self, block: Block, voices: "Voices", failed: list[str]) -> Found:
         """The candidates: given ones, all that meet a narrow condition, or what the speakers' finders lead to."""
         allowed = self.sieve.allowed(block)
+        found = self._found(block, voices, allowed, failed)
+        return self._widen(block, found, voices, allowed) if block.first.rerank is None else found
+
+    def _found(
+        self, block: Block, voices: "Voices", allowed: Sequence[Allowed], failed: list[str]
+    ) -> Found:
+        """The same, as far as that leads."""
         given = [self._given(*each) for each in zip(block.queries, allowed, strict=True)]
         sought = self._sought(block, allowed[0], failed)
-        found = self._search(block, voices, voices.finders, allowed, sought, given)
-        return self._widen(block, found, voices, allowed) if block.first.rerank is None else found
+        return self._search(block, voices, voices.finders, allowed, sought, given)
+
+    def _ruled(self, block: Block, voices: "Voices") -> Ruled:
+        """What the filters take out if no rule excludes anything, and what rules take of the rest."""
+        ruling = block.first.ruling
+        free = Block([replace(each, ruling=None) for each in block.queries])
+        found = self._found(free, voices, self.sieve.allowed(free), [])
+        hidden = [int(ruling.hidden[some].sum()) if ruling else 0 for some in found.items]
+        return Ruled(found.removed, hidden)
 
     def _given(self, query: Query, allowed: Allowed) -> "Given":
         """What is to be judged in place of what is found, and why."""
@@ -267,7 +301,7 @@ class Recommender:
         if block.first.sought is None:
             return None
         limit = self._per_source(block)
-        among = allowed.items if block.first.where else None
+        among = None if allowed is EVERYTHING else allowed.items
         nothing = [NOTHING] * len(block)
 
         def nearest(kind: str) -> list[Ordinals]:
@@ -345,8 +379,8 @@ class Recommender:
         """All that may be shown: a quota may ask for items that nothing leads to."""
         allowed = self.sieve.allowed(block)
         every = [
-            ("every", some.items if query.where else np.arange(len(self.items)))
-            for query, some in zip(block.queries, allowed, strict=True)
+            ("every", np.arange(len(self.items)) if some is EVERYTHING else some.items)
+            for some in allowed
         ]
         more = self._search(block, voices, NOBODY, allowed, None, every)
         return replace(found, items=more.items, said=more.said)
@@ -381,7 +415,7 @@ class Recommender:
         self, query: Query, kept: Ordinals, allowed: Allowed, missing: int
     ) -> tuple[Ordinals, dict[str, int]]:
         """With as many more items as are missing, and where they came from."""
-        every = allowed.items if query.where else np.arange(len(self.items))
+        every = np.arange(len(self.items)) if allowed is EVERYTHING else allowed.items
         others = Lists.of([np.setdiff1d(every, self.duplicates.with_others(kept))])
         rest = self.sieve.keep(Block((query,)), others).items
         facts, at = self.knowledge.facts[rest], to_us(query.at)
@@ -404,13 +438,17 @@ class Recommender:
         return more, {name: n for name, n in counts.items() if n}
 
     def _boosts(self, block: Block, items: Lists) -> dict[str, Floats]:
-        boosts = block.first.boosts
-        if not boosts:
-            return {}
-        total = np.zeros(len(items.items), dtype=np.float32)
-        for boost in boosts:
-            total += np.float32(boost.by) * matches(self.items, boost.where, items.items)
-        return {"boost": total}
+        """What the request, and what rules, add to the scores."""
+        boosts, ruling = block.first.boosts, block.first.ruling
+        added: dict[str, Floats] = {}
+        if boosts:
+            total = np.zeros(len(items.items), dtype=np.float32)
+            for boost in boosts:
+                total += np.float32(boost.by) * matches(self.items, boost.where, items.items)
+            added["boost"] = total
+        if ruling is not None and len(ruling.lift):
+            added[RULED] = ruling.lift[items.items]
+        return added
 
 
 Given = tuple[str | None, Ordinals]

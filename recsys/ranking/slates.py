@@ -1,6 +1,6 @@
 """What comes out of ranking: the slates of a block as arrays, and any one of them in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,11 +12,20 @@ from recsys.facts import SOURCES
 from recsys.identity import Floats, ItemId, Mask, Ordinals
 from recsys.ranking.block import Lists
 from recsys.ranking.candidates import Slate, Suggestion
-from recsys.ranking.filters import FILTERS
+from recsys.ranking.filters import FILTERS, RULED
 from recsys.ranking.reasons import PHRASES
 
 Retrieved = dict[str, int] | tuple[Mask, NDArray[np.int64]]
 """Why items were looked at, and how many; or (sources,) who found some, and (sources,) how many each."""
+
+
+class Ruled(NamedTuple):
+    """What the filters take out where rules exclude something: rules are asked last."""
+
+    removed: NDArray[np.int64]
+    """(q, len(FILTERS))"""
+    hidden: Sequence[int]
+    """Of each query, items that rules took out."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,8 @@ class Account:
     failed: tuple[str, ...]
     widened: Sequence[Mapping[str, int]] | None
     """For each query, where more items were taken from; None: nowhere."""
+    ruled: Callable[[], Ruled] | None = None
+    """Counts what rules take out, which needs a search of its own; None: they exclude nothing."""
 
     def of(self, n: int) -> "Accounted":
         """That of query n."""
@@ -39,7 +50,9 @@ class Account:
         else:
             found = zip(SOURCES, *(each.tolist() for each in told), strict=True)
             retrieved = {name: count for name, finds, count in found if finds}
-        removed = dict(zip(FILTERS, self.removed[n].tolist(), strict=True))
+        ruled = self.ruled() if self.ruled else Ruled(self.removed, [0] * len(self.removed))
+        removed = dict(zip(FILTERS, ruled.removed[n].tolist(), strict=True))
+        removed[RULED] = ruled.hidden[n]
         widened = dict(self.widened[n]) if self.widened else {}
         return Accounted(retrieved, removed, self.failed, widened)
 

@@ -27,8 +27,9 @@ from recsys.errors import (
     RecsysError,
     SnapshotError,
     UnknownItem,
+    UnknownRule,
 )
-from recsys.serving import intake, operations, routes
+from recsys.serving import intake, operations, routes, rules
 from recsys.serving.addresses import as_sent
 from recsys.serving.asking import Asking
 from recsys.serving.encoding import Beside, Encoding
@@ -49,6 +50,7 @@ BUSY_SECONDS = 3
 
 STATUS: dict[type[RecsysError], tuple[int, str, int | None]] = {
     UnknownItem: (404, "unknown_item", None),
+    UnknownRule: (404, "unknown_rule", None),
     InputError: (422, "invalid_request", None),
     DatabaseError: (503, "database_unavailable", 1),
     NoSnapshot: (503, "no_snapshot", 5),
@@ -60,6 +62,8 @@ STATUS: dict[type[RecsysError], tuple[int, str, int | None]] = {
 """Error -> status, type in the body, seconds to wait before trying again; the nearest class counts."""
 
 HTTP_TYPES = {
+    401: "unauthorized",
+    403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
     410: "cursor_gone",
@@ -67,7 +71,7 @@ HTTP_TYPES = {
     503: "busy",
 }
 
-PARTS = (routes, intake, operations)
+PARTS = (routes, intake, rules, operations)
 
 TAGS = [
     {"name": "Slates", "description": "Recommendations, each with its score and its reason."},
@@ -76,6 +80,10 @@ TAGS = [
         "description": "The catalogue. Slates hide what is withdrawn at once, and know the rest within seconds.",
     },
     {"name": "Events", "description": "What people do. It counts in the very next request."},
+    {
+        "name": "Rules",
+        "description": "What merchandisers boost, bury, pin or exclude. For those who know `serving.admin_key`.",
+    },
     {"name": "Operations", "description": "For those who run it."},
 ]
 

@@ -123,3 +123,72 @@ EVENTS: Examples = {
         ],
     ),
 }
+
+RULE: Examples = {
+    "boost": _example(
+        "More of a category for two weeks",
+        {
+            "name": "Crime weeks",
+            "action": "boost",
+            "by": 1.5,
+            "where": {"categories": ["Crime"], "price_max": 20},
+            "starts_at": "2026-11-01T00:00:00Z",
+            "ends_at": "2026-11-15T00:00:00Z",
+        },
+    )
+}
+
+RULES: Examples = RULE | {
+    "bury": _example(
+        "Less of a brand in recommendations",
+        {
+            "name": "Overstocked elsewhere",
+            "action": "bury",
+            "by": 1,
+            "where": {"brands": ["Studio 1"]},
+            "placements": ["recommendations", "similar"],
+        },
+    ),
+    "pin": _example(
+        "One item on top of what is popular",
+        {
+            "name": "Film of the week",
+            "action": "pin",
+            "items": ["296"],
+            "place": 1,
+            "placements": ["popular"],
+        },
+    ),
+    "exclude": _example(
+        "Recalled: shown nowhere", {"name": "Recall", "action": "exclude", "items": ["sku-1"]}
+    ),
+}
+
+PREVIEW: Examples = {
+    "user": _example(
+        "What a boost does to a user's recommendations",
+        {"rule": RULE["boost"]["value"], "user_id": "42", "limit": 5},
+    ),
+    "item": _example(
+        "What a pin does to an item's page",
+        {
+            "rule": {"name": "With it", "action": "pin", "items": ["50"], "place": 1},
+            "item_id": "296",
+        },
+    ),
+    "search": _example(
+        "What a boost does to a search",
+        {"rule": RULE["boost"]["value"], "text": "robbery", "user_id": "42", "limit": 5},
+    ),
+    "list": _example(
+        "What is popular without a category",
+        {
+            "rule": {
+                "name": "Nothing sad",
+                "action": "exclude",
+                "where": {"categories": ["Drama"]},
+            },
+            "kind": "popular",
+        },
+    ),
+}

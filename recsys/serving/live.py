@@ -1,4 +1,4 @@
-"""What is being served now: the snapshot in use, and what has been withdrawn since it was built.
+"""What is being served now: the snapshot in use, what has been withdrawn since it was built, and the shop's rules.
 
 A background thread looks for a newly published snapshot, loads it beside the old one and swaps one
 reference. A request keeps the `Served` it began with, so none sees half of each; the old one goes when the
@@ -7,7 +7,7 @@ last of its requests ends. A snapshot that cannot be used is refused, and the ol
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -16,13 +16,16 @@ from sqlalchemy import Engine
 
 from recsys.catalogue.database import reading
 from recsys.catalogue.items import gone_since, withdrawn_since
+from recsys.catalogue.rule import KeptRule
+from recsys.catalogue.rules import read_rules, rules_stamp, stamp_of
 from recsys.config import Settings
 from recsys.errors import DatabaseError, NoSnapshot, SnapshotError
 from recsys.identity import ItemId, Ordinals
 from recsys.ranking.block import Block, ends
-from recsys.ranking.candidates import History, Query, Quota, Where
+from recsys.ranking.candidates import History, Pin, Query, Quota, Where
 from recsys.ranking.reasons import deeds
 from recsys.ranking.recommender import Recommender
+from recsys.ranking.rules import Rules
 from recsys.ranking.viewer import Weighing, read_viewers, telling_types
 from recsys.serving.metrics import Metrics
 from recsys.serving.searching import Searching
@@ -57,6 +60,8 @@ class Served:
     """What events weigh."""
     telling: tuple[str, ...]
     """Event types that are read of a history."""
+    rules: Rules | None
+    """Those of merchandisers; None where there is none that holds or will hold."""
 
 
 class Live:
@@ -78,6 +83,7 @@ class Live:
         self._trouble: SnapshotError = NoSnapshot("no snapshot has been looked for yet")
         self._unreachable: DatabaseError | None = None
         self._gone: set[ItemId] = set()
+        self._rules: Sequence[KeptRule] = ()
         self._read_at = self._read_all_at = datetime.now(UTC)
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -117,10 +123,22 @@ class Live:
         with self._lock:
             self._withdraw(set(gone), set(back))
 
+    def look_at_rules(self) -> None:
+        """Look once for changed rules: after a change by this process, the next slate knows. Raises DatabaseError."""
+        with self._lock, reading(self._engine) as connection:
+            if rules_stamp(connection) == stamp_of(self._rules):
+                return
+            self._rules = read_rules(connection)
+            if self._served is not None:
+                rules = self._ruled(self._served.recommender)
+                self._served = replace(self._served, rules=rules)
+
     def look(self) -> None:
-        """Look once for catalogue changes and for a new snapshot."""
+        """Look once for catalogue changes, changed rules and a new snapshot."""
+        self._look_ahead()
         try:
             self._look_at_catalogue()
+            self.look_at_rules()
             self._look_for_snapshot()
             self._unreachable = None
         except DatabaseError as error:
@@ -164,6 +182,24 @@ class Live:
     def _ordinals(self, recommender: Recommender) -> Ordinals:
         ordinals = recommender.lookup.ordinals(list(self._gone))
         return np.sort(ordinals[ordinals >= 0])
+
+    def _ruled(self, recommender: Recommender) -> Rules | None:
+        """The rules as they are now, over what is to be served."""
+        now = datetime.now(UTC)
+        if all(rule.state_at(now) == "ended" for rule in self._rules):
+            return None
+        about = (recommender.items, recommender.lookup, recommender.duplicates)
+        rules = Rules(*about, self._rules)
+        rules.at(now, "recommendations")
+        if len(recommender.items) and any(rule.action == "pin" for rule in self._rules):
+            recommender.due(Query(at=now, limit=1, pins=(Pin(1, 0),)))  # loads what pins ask for
+        return rules
+
+    def _look_ahead(self) -> None:
+        """Have worked out what rules say when the next of them begins or ends: nobody is to wait for it."""
+        if self._served is not None and self._served.rules is not None:
+            soon = timedelta(seconds=2 * self._settings.serving.poll_seconds)
+            self._served.rules.at(datetime.now(UTC) + soon, "recommendations")
 
     def _look_for_snapshot(self) -> None:
         try:
@@ -220,6 +256,7 @@ class Live:
                 withdrawn,
                 weighing,
                 tuple(telling_types(events)),
+                self._ruled(recommender),
             )
         if first and self._thread.is_alive():  # before, nobody may be there to answer
             self._prepare_search(recommender)

@@ -14,9 +14,9 @@ The last one finds damage. It is no secret: who makes a cursor by hand can hide 
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, compress, groupby
 from operator import sub
 from struct import Struct, calcsize, iter_unpack, pack, unpack_from
 from typing import cast
@@ -32,6 +32,7 @@ from recsys.errors import QueryError
 from recsys.identity import ItemId
 from recsys.ranking.block import Block, Lists
 from recsys.ranking.candidates import Query, Quota, Where
+from recsys.ranking.pinning import NOT_DUE, arranged, pins_alone
 from recsys.ranking.recommender import Recommender
 from recsys.ranking.slates import Account, Slates
 from recsys.serving.live import Served
@@ -119,6 +120,8 @@ class Page:
     pieces: list[Piece]
     text: bytes
     """All places as JSON objects, with a comma between two."""
+    account: tuple[Account, int]
+    """How the last slate came about: which it is, of which block."""
 
     @property
     def items(self) -> list[int]:
@@ -134,17 +137,11 @@ class Page:
         each = [(slates.told(n), some) for slates, n, some in self.pieces]
         return [parts[place] for parts, some in each for place in some]
 
-    @property
-    def account(self) -> tuple[Account, int]:
-        """How the last slate came about: which it is, of which block."""
-        slates, n, _ = self.pieces[-1]
-        return slates.account, n
-
 
 def whole(slates: Slates) -> list[Page]:
     """A page for each slate: all of it."""
     return [
-        Page([(slates, n, range(slates.items.count(n)))], text)
+        Page([(slates, n, range(slates.items.count(n)))], text, (slates.account, n))
         for n, text in enumerate(in_json(slates))
     ]
 
@@ -154,9 +151,9 @@ def follow(question: Query, shown: Sequence[int], recommender: Recommender) -> P
 
     So nothing comes twice, nor a near-duplicate of it, whatever has become of the viewer, and where nothing has, the
     pages are the one slate.
-    A quota counts what is shown; kinds that have their full number are left out by condition.
+    A quota counts what is shown, and what is pinned; kinds that have their full number are left out by condition.
     """
-    if not shown:
+    if not shown and not (question.pins and question.quota):
         return whole(recommender.answer(Block((question,))))[0]
     room, before = _Room(question.quota, recommender.items), set[int]()
 
@@ -168,23 +165,51 @@ def follow(question: Query, shown: Sequence[int], recommender: Recommender) -> P
 
     show(shown)
     room.fill(shown)
-    pieces, texts = list[Piece](), list[bytes]()
-    left, rank = question.limit, len(shown) + 1
+    earlier = np.array(shown, dtype=np.int64)
+    pinned, held = recommender.due(question, earlier) if question.pins else NOT_DUE
+    before.update(held.tolist())
+    if question.quota:
+        here = {place: item for place, item in pinned.items() if place < question.limit}
+        fits = room.fill(list(here.values()))
+        pinned = dict(compress(here.items(), fits))
+    left = question.limit - sum(place < question.limit for place in pinned)
+    pieces = list[Piece]()
+    most = len(shown) + len(held) + question.limit
     while True:
         where = room.without_full(question.where)
-        longer = replace(question, limit=len(shown) + question.limit, where=where)
+        longer = replace(question, limit=most, where=where, pins=())
         slates = recommender.answer(Block((longer,)))
         found = slates.items.items.tolist()
         new = [place for place, item in enumerate(found) if item not in before]
         fitting = room.fill([found[place] for place in new])
         taken = [place for place, fits in zip(new, fitting, strict=True) if fits][:left]
         pieces.append((slates, 0, taken))
-        if taken:
-            texts += in_json(slates, Lists.of([np.array(taken)]), rank)
         show([found[place] for place in taken])
-        left, rank = left - len(taken), rank + len(taken)
+        left -= len(taken)
         if left == 0 or all(fitting):
-            return Page(pieces, b",".join(texts))
+            account = (slates.account, 0)
+            pieces = _with_pins(pieces, pinned, question.limit) if pinned else pieces
+            return Page(pieces, _text_of(pieces, len(shown) + 1), account)
+
+
+def _with_pins(pieces: Sequence[Piece], pinned: Mapping[int, int], limit: int) -> list[Piece]:
+    """The pieces, cut where something is pinned."""
+    slates = pins_alone(pieces[-1][0], list(pinned.values()))
+    pins = {place: (slates, n) for n, place in enumerate(pinned)}
+    others = [(slates, place) for slates, _, some in pieces for place in some]
+    runs = groupby(arranged(others, pins, limit), lambda each: id(each[0]))
+    told = [list(run) for _, run in runs]
+    return [(run[0][0], 0, [place for _, place in run]) for run in told]
+
+
+def _text_of(pieces: Sequence[Piece], rank: int) -> bytes:
+    """rank: of the first place."""
+    texts = list[bytes]()
+    for slates, _, some in pieces:
+        if some:
+            texts += in_json(slates, Lists.of([np.array(some)]), rank)
+        rank += len(some)
+    return b",".join(texts)
 
 
 class _Room:

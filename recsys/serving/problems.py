@@ -30,6 +30,7 @@ PLAINLY = {
 
 INVALID = documented(422, "The request is malformed or contradicts itself")
 UNKNOWN_ITEM = documented(404, "The item is unknown, or not in the snapshot yet")
+UNKNOWN_RULE = documented(404, "There is no such rule")
 CURSOR_GONE = documented(410, "The cursor's snapshot is not kept any more: begin again")
 BUSY = documented(503, "Too many writes at once, or another process is writing: try again")
 NO_SNAPSHOT = documented(503, "Nothing is published yet, or the database does not answer")

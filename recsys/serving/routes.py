@@ -25,6 +25,7 @@ from recsys.serving.problems import (
     error_body,
 )
 from recsys.serving.schemas import (
+    ListKind,
     ListParams,
     ListPlacement,
     Placement,
@@ -86,7 +87,7 @@ async def recommend_to_user(user_id: UserPath, request: Request) -> Response:
     ask, within = asked(UserParams, request), services_of(request)
 
     def question(served: Served, who: Viewer) -> Query:
-        return query(ask, ask.limit, who, ask.hide_seen, served, within)
+        return query(ask, ask.limit, who, ask.hide_seen, served, within, "recommendations")
 
     return await reply(Wish((user_id, ask.session_id), question), ask, ("user", user_id), within)
 
@@ -127,9 +128,9 @@ def recommend(
     )
     hide_seen = False if ask.hide_seen is None and given is not None else ask.hide_seen
     page = known(served, ask.context_items)
-    question = query(ask, max(limit, 1), who, hide_seen, served, within, page)
+    question = query(ask, max(limit, 1), who, hide_seen, served, within, "recommendations", page)
     if given is not None:
-        question = replace(question, rerank=known(served, given))
+        question = replace(question, rerank=known(served, given), pins=())
     missing = unknown(served, [*(given or ()), *ask.context_items])
     return answer(question, ask, ("recommendations", ""), served, within, missing)
 
@@ -147,15 +148,10 @@ def search(ask: Annotated[SearchBody, Depends(uploads.search_asked)], within: Wi
     """
     served = within.live.served()
     check_events(ask.events, ("body", "events"), within.settings.events)
-    like = [(int(_page(served, each.item_id, within)[0]), each.weight) for each in ask.items]
-    spaces, picture = served.recommender.spaces, ask.shown
-    sought = within.searching.sought(spaces, ask.by, ask.text.strip(), picture, ask.crop, like)
     who = viewer(served, within.histories, (ask.user_id, ask.session_id), ask.events)
-    question = query(ask, ask.limit, who, ask.hide_seen, served, within)
-    own = np.array([item for item, _ in like], dtype=np.int64)
-    question = replace(question, sought=sought, exclude=np.concatenate([question.exclude, own]))
+    question = sought(ask, who, served, within)
     more: dict[str, Any] = {}
-    begins = ask.crop is None and ask.cursor is None
+    picture, begins = ask.shown, ask.crop is None and ask.cursor is None
     if picture is not None and begins and within.searching.detects:
         more["regions"] = [region._asdict() for region in within.searching.regions(picture)]
     return answer(question, ask, ("search", ""), served, within, more=more)
@@ -176,7 +172,7 @@ def fill_placements(
     filled: list[dict[str, Any]] = []
     for placement in ask.placements:
         try:
-            question = _wanted(placement, who, served, within)
+            question = wanted(placement, who, served, within)
         except InputError as error:
             kind = "unknown_item" if isinstance(error, UnknownItem) else "invalid_request"
             filled.append({"name": placement.name, "items": []} | error_body(kind, str(error)))
@@ -212,7 +208,7 @@ async def new(request: Request) -> Response:
     return await _standing("new", request)
 
 
-async def _standing(source: str, request: Request) -> Response:
+async def _standing(source: ListKind, request: Request) -> Response:
     ask, within = asked(ListParams, request), services_of(request)
 
     def question(served: Served, _: Viewer) -> Query:
@@ -221,13 +217,24 @@ async def _standing(source: str, request: Request) -> Response:
     return await reply(Wish((None, None), question), ask, (source, ""), within)
 
 
-def _wanted(placement: Placement, who: Viewer, served: Served, within: Services) -> Query:
+def sought(ask: SearchBody, who: Viewer, served: Served, within: Services) -> Query:
+    """What a search asks. Raises QueryError, UnknownItem, and what the encoder does."""
+    like = [(int(_page(served, each.item_id, within)[0]), each.weight) for each in ask.items]
+    spaces, said = served.recommender.spaces, (ask.text.strip(), ask.shown, ask.crop)
+    meant = within.searching.sought(spaces, ask.by, *said, like)
+    question = query(ask, ask.limit, who, ask.hide_seen, served, within, "search")
+    own = np.array([item for item, _ in like], dtype=np.int64)
+    return replace(question, sought=meant, exclude=np.concatenate([question.exclude, own]))
+
+
+def wanted(placement: Placement, who: Viewer, served: Served, within: Services) -> Query:
     """What a placement asks. Raises QueryError, UnknownItem."""
     match placement:
         case RecommendPlacement():
             page = known(served, placement.context_items)
             hide_seen = placement.hide_seen
-            return query(placement, placement.limit, who, hide_seen, served, within, page)
+            kind = placement.kind
+            return query(placement, placement.limit, who, hide_seen, served, within, kind, page)
         case SimilarPlacement():
             return _like(placement.item_id, placement, who, served, within)
         case ListPlacement():
@@ -243,14 +250,14 @@ def _like(
 ) -> Query:
     """What goes with an item. Raises QueryError, UnknownItem."""
     page, sources = _page(served, item_id, within), _sources(ask.by, served)
-    return query(ask, ask.limit, who, ask.hide_seen, served, within, page, sources)
+    return query(ask, ask.limit, who, ask.hide_seen, served, within, "similar", page, sources)
 
 
 def _listed(
-    source: str, ask: ListParams | ListPlacement, served: Served, within: Services
+    source: ListKind, ask: ListParams | ListPlacement, served: Served, within: Services
 ) -> Query:
     """What one source says to everybody."""
-    return query(ask, ask.limit, NOBODY, False, served, within, sources=frozenset({source}))
+    return query(ask, ask.limit, NOBODY, False, served, within, source, sources=frozenset({source}))
 
 
 def _sources(by: str, served: Served) -> frozenset[str] | None:

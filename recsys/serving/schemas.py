@@ -20,9 +20,12 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from recsys.catalogue.conditions import LONGEST_LIST, Condition, Names
 from recsys.catalogue.events import Event
 from recsys.catalogue.fields import Id, Moment
 from recsys.catalogue.items import Item
+from recsys.catalogue.rule import KeptRule, Rule, State
+from recsys.catalogue.rule import Placement as RulePlacement
 from recsys.embedding.decoding import Crop
 from recsys.identity import ItemId
 from recsys.ranking.candidates import ANY_NUMBER, ANYTHING, Boost, Quota, Where
@@ -31,9 +34,6 @@ T = TypeVar("T")
 
 LARGEST_BULK = 10_000
 """Items, events or candidates in one call."""
-
-LONGEST_LIST = 1_000
-"""Context items, excluded items, and values of a condition in one call."""
 
 DEEPEST = 1_000
 """Items that the pages of a chain show together before it ends."""
@@ -56,38 +56,8 @@ class Model(BaseModel):
     )
 
 
-Names = Annotated[tuple[str, ...], Field(max_length=LONGEST_LIST)]
-Values = Annotated[tuple[str, ...], Field(min_length=1, max_length=LONGEST_LIST)]
 Ids = Annotated[tuple[Id, ...], Field(max_length=LONGEST_LIST)]
 Limit = Annotated[int, Field(ge=1)]
-
-
-class Condition(Model):
-    """Items must meet every part that is given; within a part, any of the values will do."""
-
-    categories: Names = ()
-    """In one of these; names must match exactly."""
-    brands: Names = ()
-    price_min: float | None = None
-    """An item without a price meets no bound."""
-    price_max: float | None = None
-    attributes: dict[str, Values] = {}
-    """Attribute -> accepted values, compared as text."""
-    without_categories: Names = ()
-    without_brands: Names = ()
-
-    @model_validator(mode="after")
-    def _leaves_something(self) -> Self:
-        low, high = self.price_min, self.price_max
-        if low is not None and high is not None and low > high:
-            raise ValueError(
-                f"price_min {low:g} is above price_max {high:g}: nothing can meet both"
-            )
-        return self
-
-    def rule(self) -> Where:
-        """The condition as ranking knows it."""
-        return Where(**(self.model_dump() | {"attributes": tuple(self.attributes.items())}))
 
 
 class BoostBy(Model):
@@ -99,7 +69,7 @@ class BoostBy(Model):
 
     def rule(self) -> Boost:
         """The boost as ranking knows it."""
-        return Boost(self.where.rule(), self.by)
+        return Boost(Where.of(self.where), self.by)
 
 
 class AtMost(Model):
@@ -152,7 +122,7 @@ class Conditioned(Ask):
 
     def condition(self) -> Where:
         """What the items must meet."""
-        return self.where.rule()
+        return Where.of(self.where)
 
     def boosted(self) -> tuple[Boost, ...]:
         """What is lifted or buried."""
@@ -329,10 +299,13 @@ class SimilarPlacement(_Placement):
     """Left out: as the rebuild learned."""
 
 
+ListKind = Literal["popular", "trending", "new"]
+
+
 class ListPlacement(_Placement):
     """A list that is the same for everybody, but for what earlier placements show."""
 
-    kind: Literal["popular", "trending", "new"]
+    kind: ListKind
 
 
 Placement = Annotated[
@@ -361,7 +334,7 @@ class Place(Model):
     rank: int
     """From 1, and on over the pages of a chain."""
     score: float
-    """Comparable within this slate only."""
+    """Comparable within this slate only; 0 for an item that a rule has put into its place."""
     reason: str
     title: str
     """The id of an item without a title."""
@@ -463,6 +436,91 @@ class PlacementsReply(Model):
     snapshot: str
     """What was built, and is served now."""
     placements: list[Filled]
+
+
+class RuleReply(KeptRule):
+    """A rule, and what it comes to."""
+
+    state: State
+    """Whether it holds now."""
+    matches: int | None
+    """Items of the snapshot that it is about, on offer or not; null while there is no snapshot."""
+    unknown: list[str]
+    """Those of its items that are not in the catalogue."""
+
+
+class RuleList(Model):
+    """All rules, the oldest first."""
+
+    rules: list[RuleReply]
+
+
+class PreviewBody(Model):
+    """A rule that is not kept yet, and what to try it on: one of a user, an item, words, a list, or nothing."""
+
+    rule: Rule
+    """Its dates do not count."""
+    in_place_of: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+    """The id of a kept rule that it is to replace."""
+    user_id: Id | None = None
+    """For this viewer; with an item or words, to the viewer's taste."""
+    item_id: Id | None = None
+    """On the page of this item: what is similar to it."""
+    text: Annotated[str, Field(max_length=10_000)] = ""
+    """In a search for these words."""
+    kind: ListKind | None = None
+    """In a list that is the same for everybody."""
+    limit: Limit = 10
+
+    @property
+    def placement(self) -> RulePlacement:
+        """What kind of slate it is tried on."""
+        if self.text.strip():
+            return "search"
+        return "similar" if self.item_id is not None else self.kind or "recommendations"
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        asked = {"item_id": self.item_id, "text": self.text.strip(), "kind": self.kind}
+        given = [name for name, value in asked.items() if value]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are different slates: give one of them")
+        return self
+
+
+class Previewed(Model):
+    """One of the two slates."""
+
+    items: list[Place]
+    account: Account
+
+
+class Moved(Model):
+    """An item of both slates at another rank."""
+
+    item_id: str
+    before: Annotated[int, Field(alias="from")]
+    after: Annotated[int, Field(alias="to")]
+
+
+class PreviewReply(Model):
+    """The slate without the rule and with it, and what is different."""
+
+    snapshot: str
+    placement: RulePlacement
+    applies: bool
+    """Whether the rule is about such slates; if not, they are the same."""
+    matches: int
+    """As of any rule."""
+    unknown: list[str]
+    """As of any rule."""
+    without: Previewed
+    with_: Annotated[Previewed, Field(alias="with")]
+    came: list[str]
+    """Items that only the slate with the rule shows."""
+    went: list[str]
+    """Items that only the slate without it shows."""
+    moved: list[Moved]
 
 
 class ItemCounts(Model):

@@ -14,6 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Engine
 
 from recsys.catalogue.histories import Histories
+from recsys.catalogue.rule import Placement
 from recsys.config import Settings
 from recsys.errors import QueryError
 from recsys.identity import ABSENT, NOTHING, Ordinals
@@ -91,20 +92,24 @@ def query(
     hide_seen: bool | None,
     served: Served,
     within: Services,
+    placement: Placement,
     context: Ordinals = NOTHING,
     sources: frozenset[str] | None = None,
 ) -> Query:
-    """What every request says; the routes add what is theirs. Raises QueryError for too long a slate.
+    """What every request says, and rules of such slates; the routes add what is theirs.
 
-    hide_seen: None for what the rebuild learned. context, sources: as in the query.
+    hide_seen: None for what the rebuild learned. context, sources: as in the query. Raises QueryError for too long a
+    slate.
     """
     if hide_seen is None:
         hide_seen = served.recommender.hides_seen
     ranking = within.settings.ranking
     if limit > ranking.max_limit:
         raise QueryError(f"limit: {limit} is more than ranking.max_limit = {ranking.max_limit}")
+    now = datetime.now(UTC)
+    ruling = served.rules.at(now, placement) if served.rules else None
     return Query(
-        at=datetime.now(UTC),
+        at=now,
         limit=limit,
         history=who.history,
         context=context,
@@ -116,6 +121,8 @@ def query(
         quota=ask.quota(),
         diversity=ranking.diversity if ask.diversity is None else ask.diversity,
         sources=sources,
+        ruling=ruling,
+        pins=ruling.pins if ruling else (),
     )
 
 

@@ -73,7 +73,7 @@ def compare(home: Path, users: int, runs: int) -> dict[str, float | None]:
         users=(),
     )
     recommender = Recommender.of(artefacts, settings.ranking)
-    scorer = Scorer(recommender, log, NOTHING, settings, run)
+    scorer = Scorer(recommender, log, NOTHING, None, settings, run)
     rng = np.random.default_rng(0)
     chosen = rng.choice(len(log.actors), min(users, len(log.actors)), replace=False)
     names = [UserId(log.actors[actor]) for actor in np.sort(chosen)]

@@ -24,6 +24,8 @@ from recsys.batch import COLUMNS, Part, Scorer, batch, read_users
 from recsys.catalogue.database import connect, reading, writing
 from recsys.catalogue.events import Event, append_events
 from recsys.catalogue.items import delete_item, patch_item
+from recsys.catalogue.rule import Rule
+from recsys.catalogue.rules import add_rule
 from recsys.catalogue.tables import RecommendationRow
 from recsys.config import EventSettings, RankingSettings, Settings
 from recsys.errors import BatchError, InputError
@@ -144,6 +146,29 @@ def test_what_was_withdrawn_since_the_rebuild_is_in_no_slate(
     after = slates(tmp_path / "after")
     assert set(withdrawn).isdisjoint(item for slate in after.values() for item, _ in slate)
     assert after.items() >= from_the_api(shop, ["c3", *list(after)[::8]], 7).items()
+
+
+def test_batch_and_api_know_the_same_rules(
+    shop: Settings, database: Engine, tmp_path: Path
+) -> None:
+    now = datetime.now(UTC)
+    top, gone = "Kitchen/whisk/red", {"where": {"categories": ["Garden"]}}
+    said = [
+        {"name": "top", "action": "pin", "items": [top], "place": 2},
+        {"name": "gone", "action": "exclude", **gone},
+        {"name": "lifted", "action": "boost", "by": 3, "items": ["Cycling/bell/red"]},
+        {"name": "elsewhere", "action": "pin", "items": ["Cycling/pedal/red"], "place": 1}
+        | {"placements": ["similar", "popular"]},
+        {"name": "over", "action": "exclude", "items": [top], "ends_at": now},
+    ]
+    with writing(database) as connection:
+        for rule in said:
+            add_rule(connection, Rule.model_validate(rule), now)
+    batch(database, shop, tmp_path / "out", limit=7)
+    found = slates(tmp_path / "out")
+    assert {slate[1] for slate in found.values()} == {(top, "picked by the shop")}
+    assert not [item for slate in found.values() for item, _ in slate if item.startswith("Garden")]
+    assert found.items() >= from_the_api(shop, ["c3", *list(found)[::8]], 7).items()
 
 
 def test_of_events_at_one_moment_the_last_to_arrive_is_the_newest_as_in_the_api(

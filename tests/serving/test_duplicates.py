@@ -118,3 +118,39 @@ def test_a_list_of_candidates_is_ranked_as_it_is_given(api: Api) -> None:
     )
     shown = [item["item_id"] for page in (slate, rest) for item in page["items"]]
     assert sorted(shown) == sorted(given[1:])
+
+
+@pytest.fixture
+def ruled(api: Api, request: pytest.FixtureRequest) -> Iterator[Api]:
+    """With a rule in force."""
+    reply = api.client.post("/v1/rules", json={"name": "x"} | request.param)
+    yield api
+    assert api.client.delete(f"/v1/rules/{reply.json()['id']}").is_success
+
+
+ONE = TWICE[4].id
+
+
+@pytest.mark.parametrize("ruled", [{"action": "exclude", "items": [ONE]}], indirect=True)
+def test_a_film_excluded_by_a_rule_is_shown_in_neither_listing(ruled: Api) -> None:
+    shown = films(ask(ruled, "/v1/items/popular", {}, limit=200))
+    assert len(shown) == EVERY_FILM - 1
+    assert ONE not in shown
+
+
+@pytest.mark.parametrize("listing", [ONE, f"{ONE} again"])
+@pytest.mark.parametrize("place", [1, 25])
+def test_a_pinned_film_is_shown_once_on_all_pages_in_the_listing_that_is_pinned(
+    api: Api, listing: str, place: int
+) -> None:
+    rule = {"name": "x", "action": "pin", "items": [listing], "place": place}
+    number = api.client.post("/v1/rules", json=rule).json()["id"]
+    for path, said in ASKED:
+        chain, cursor = list[dict](), None
+        while not chain or cursor:
+            chain.append(ask(api, path, said, limit=7, cursor=cursor))
+            cursor = chain[-1]["next"]
+        items = [item["item_id"] for page in chain for item in page["items"]]
+        assert items[place - 1] == listing
+        assert len(set(films(*chain))) == len(items)
+    assert api.client.delete(f"/v1/rules/{number}").is_success

@@ -31,7 +31,7 @@ def address(path: str, operation: dict) -> tuple[str, dict[str, Any]]:
     for parameter in operation.get("parameters", []):
         examples = parameter.get("examples") or parameter["schema"].get("examples") or [None]
         if parameter["in"] == "path":
-            path = path.replace(f"{{{parameter['name']}}}", quote(examples[0], safe=""))
+            path = path.replace(f"{{{parameter['name']}}}", quote(str(examples[0]), safe=""))
         elif examples[0] is not None:
             query[parameter["name"]] = examples[0]
     return path, query
@@ -88,6 +88,12 @@ def test_the_documented_addresses_are_those_that_were_promised(described: dict) 
         "DELETE /v1/items/{item_id}",
         "POST /v1/events",
         "GET /v1/users/{user_id}/events",
+        "GET /v1/rules",
+        "POST /v1/rules",
+        "POST /v1/rules/preview",
+        "GET /v1/rules/{rule_id}",
+        "PUT /v1/rules/{rule_id}",
+        "DELETE /v1/rules/{rule_id}",
         "GET /health/live",
         "GET /health/ready",
         "GET /metrics",
@@ -106,6 +112,8 @@ def test_every_example_works_and_search_finds_what_the_words_mean(
     worlds.publish(settings.home, worlds.build(engine, settings, texts))
     engine.dispose()
     with running(settings) as client:
+        kept = client.post("/v1/rules", json={"name": "x", "action": "exclude", "items": ["x"]})
+        assert kept.json()["id"] == 1, "the one that examples speak of"
         for method, path, operation in operations(client.get("/openapi.json").json()):
             where, query = address(path, operation)
             for body in bodies(operation):

@@ -1,0 +1,39 @@
+"""Conditions on items, as people write them: in a request, and in a rule."""
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+LONGEST_LIST = 1_000
+"""Values of a condition, and ids in one list."""
+
+Names = Annotated[tuple[str, ...], Field(max_length=LONGEST_LIST)]
+Values = Annotated[tuple[str, ...], Field(min_length=1, max_length=LONGEST_LIST)]
+
+
+class Condition(BaseModel):
+    """Items must meet every part that is given; within a part, any of the values will do."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    categories: Names = ()
+    """In one of these; names must match exactly."""
+    brands: Names = ()
+    price_min: float | None = None
+    """An item without a price meets no bound."""
+    price_max: float | None = None
+    attributes: dict[str, Values] = {}
+    """Attribute -> accepted values, compared as text."""
+    without_categories: Names = ()
+    without_brands: Names = ()
+
+    @model_validator(mode="after")
+    def _leaves_something(self) -> Self:
+        low, high = self.price_min, self.price_max
+        if low is not None and high is not None and low > high:
+            raise ValueError(
+                f"price_min {low:g} is above price_max {high:g}: nothing can meet both"
+            )
+        return self

@@ -1,0 +1,56 @@
+"""Who may administer: whoever knows `serving.admin_key`; where it is not set, whoever asks from this machine."""
+
+from hmac import compare_digest
+from ipaddress import IPv6Address, ip_address
+from typing import Annotated
+
+from fastapi import HTTPException, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from recsys.serving.problems import documented
+from recsys.serving.slates import services_of
+
+KEY = HTTPBearer(
+    scheme_name="admin_key", description="`serving.admin_key` of the settings.", auto_error=False
+)
+
+PASSED_ON = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+"""Headers of a request that came through a proxy: whoever sent it may be anywhere."""
+
+ADMINS_ONLY = documented(401, "`serving.admin_key` was not sent, or another key") | documented(
+    403, "`serving.admin_key` is not set, and the request comes from another machine"
+)
+
+
+async def admitted(
+    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Security(KEY)]
+) -> None:
+    """Let administrators pass. Raises HTTPException for all others."""
+    key = services_of(request).settings.serving.admin_key.get_secret_value()
+    if not key:
+        if not _is_from_here(request):
+            raise HTTPException(
+                403,
+                "serving.admin_key is not set, so only the server's own machine may ask this: set it, "
+                "and send it as `Authorization: Bearer KEY`",
+            )
+        return
+    sent = b"" if given is None else given.credentials.encode("latin-1")
+    if not compare_digest(sent, key.encode()):
+        found = "none" if given is None else "another key"
+        raise HTTPException(
+            401,
+            f"expected serving.admin_key, as `Authorization: Bearer KEY` (found {found})",
+            {"WWW-Authenticate": "Bearer"},
+        )
+
+
+def _is_from_here(request: Request) -> bool:
+    if request.client is None or any(name in request.headers for name in PASSED_ON):
+        return False
+    try:
+        address = ip_address(request.client.host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
