@@ -341,6 +341,8 @@ class ServingSettings(Section):
     """How often a newly published snapshot and catalogue changes of other processes are looked for."""
     refresh_seconds: float = Field(default=1.0, ge=0)
     """How often `recsys serve` looks for new and changed items to bring into the snapshot; 0: never."""
+    pages: bool = True
+    """Serve the storefront at `/` beside the API. Whoever reaches it can look at the shop as any user."""
 
 
 class Settings(BaseSettings):

@@ -1,0 +1,126 @@
+"""The pages: home, an item, its picture. Each is whole as it comes; scripts make it quicker to use."""
+
+from hashlib import blake2b
+
+from fastapi import FastAPI
+from pydantic import TypeAdapter, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from recsys.catalogue.database import reading
+from recsys.catalogue.items import Item, get_item
+from recsys.errors import ContentError, NoSnapshot, UnknownItem
+from recsys.serving.addresses import ItemPath
+from recsys.web.cards import titled
+from recsys.web.covers import cover
+from recsys.web.rows import home_rows, similar_row, tabs_of
+from recsys.web.site import HEADERS, Site, asset, route, site_of
+from recsys.web.thumbnails import SIDES
+from recsys.web.visitors import visitor
+
+FACTS = 10
+"""Attributes that the page of an item shows."""
+
+LONGEST_FACT = 60
+"""Characters of such an attribute."""
+
+FOR_AN_HOUR = "public, max-age=3600"
+
+_ID = TypeAdapter[str](ItemPath)
+
+
+def add_pages(application: FastAPI) -> None:
+    """Serve the storefront beside the API."""
+    site = site_of(application)
+    application.router.routes.extend(
+        [
+            route(site, "/", home),
+            route(site, "/items/{item_id:path}", product),
+            route(site, "/pictures/{item_id:path}", picture),
+            route(site, "/assets/{version}/{name}", asset),
+        ]
+    )
+
+
+def home(site: Site, request: Request) -> Response:
+    """What this visitor may like."""
+    who, within = visitor(request), site.services
+    served = within.live.served()
+    rows = home_rows(who, served, within)
+    return site.page(request, "home.html", who, rows=rows)
+
+
+def product(site: Site, request: Request) -> Response:
+    """One item, and what is similar to it in each of the ways there are."""
+    who, within, item = visitor(request), site.services, _item(site, request)
+    try:
+        tabs = tabs_of(item, within.live.served())
+    except NoSnapshot:
+        tabs = []
+    found = [(tab, similar_row(item, tab, who, within)) for tab in tabs]
+    rows = [(tab, row) for tab, row in found if row]
+    asked = request.query_params.get("by")
+    chosen = asked if asked in {tab.by for tab, _ in rows} else rows[0][0].by if rows else ""
+    return site.page(
+        request, "product.html", who, item=item, facts=_facts(item), rows=rows, chosen=chosen
+    )
+
+
+def picture(site: Site, request: Request) -> Response:
+    """An item's first picture as a thumbnail; a cover where there is none that can be shown."""
+    item = _item(site, request)
+    size = request.query_params.get("size", "card")
+    size = size if size in SIDES else "card"
+    headers = {"Cache-Control": FOR_AN_HOUR} | HEADERS
+    for location in item.images[:1]:
+        try:
+            key = site.thumbnails.key(location, size)
+            if _is_held(request, key):
+                return Response(status_code=304, headers=headers | {"ETag": f'"{key}"'})
+            content = site.thumbnails.webp(location, size, key)
+        except ContentError:
+            continue
+        return Response(content, headers=headers | {"ETag": f'"{key}"'}, media_type="image/webp")
+    drawn = cover(titled(item), item.categories[0] if item.categories else "").encode()
+    key = blake2b(drawn, digest_size=16).hexdigest()
+    if _is_held(request, key):
+        return Response(status_code=304, headers=headers | {"ETag": f'"{key}"'})
+    return Response(drawn, headers=headers | {"ETag": f'"{key}"'}, media_type="image/svg+xml")
+
+
+def _is_held(request: Request, key: str) -> bool:
+    """Whether the browser has it already."""
+    return f'"{key}"' in request.headers.get("if-none-match", "")
+
+
+def _item(site: Site, request: Request) -> Item:
+    """Raises UnknownItem."""
+    try:
+        item_id = _ID.validate_python(request.path_params["item_id"])
+    except ValidationError:
+        raise UnknownItem("there is no such item: its id is malformed") from None
+    with reading(site.services.engine) as connection:
+        item = get_item(connection, item_id)
+    if item is None:
+        raise UnknownItem(f"there is no item {item_id!r}")
+    return item
+
+
+def _facts(item: Item) -> list[tuple[str, str]]:
+    """Attributes that can be said in few words, in the order given."""
+    told = [(name.replace("_", " "), _said(value)) for name, value in item.attributes.items()]
+    return [(name, value) for name, value in told if 0 < len(value) <= LONGEST_FACT][:FACTS]
+
+
+def _said(value: object) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case str() | int():
+            return str(value)
+        case float():
+            return f"{value:g}"
+        case list():
+            return ", ".join(_said(part) for part in value)
+        case _:
+            return ""
