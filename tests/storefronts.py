@@ -8,9 +8,10 @@ from typing import Any
 
 import httpx
 from apis import running
+from axe_playwright_python.sync_playwright import Axe
 from fastapi import FastAPI
 from PIL import Image, ImageDraw
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Request
 from sqlalchemy import Engine
 
 from recsys.catalogue.database import connect, migrate
@@ -23,6 +24,8 @@ SCREENSHOTS = Path(__file__).resolve().parents[1] / "build" / "screenshots"
 SIZES = {"phone": (390, 844), "desktop": (1280, 900)}
 
 COLOURS = {"Crime": "firebrick", "Family": "gold", "Space": "midnightblue"}
+
+SERIOUS = {"serious", "critical"}
 
 SHIFTS = """() => new Promise((resolve) => {
   let sum = 0;
@@ -88,11 +91,15 @@ class Visit:
     def watch(self) -> None:
         self.page.on("console", lambda said: self._said(said.type, said.text))
         self.page.on("pageerror", lambda error: self.wrong.append(f"raised: {error}"))
-        self.page.on("requestfailed", lambda lost: self.wrong.append(f"failed: {lost.url}"))
+        self.page.on("requestfailed", self._lost)
         self.page.on(
             "response",
             lambda got: got.status >= 400 and self.wrong.append(f"{got.status}: {got.url}"),
         )
+
+    def _lost(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # the page was left meanwhile
+            self.wrong.append(f"failed: {request.url}")
 
     def _said(self, kind: str, text: str) -> None:
         if kind in {"error", "warning"}:
@@ -105,6 +112,16 @@ class Visit:
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"{name}-{self.size}-{shade}.png")
         assert self.page.evaluate(SHIFTS) < 0.01
+
+    def barriers(self) -> list[str]:
+        """What keeps people out, as axe-core finds it: serious and critical problems, and where they are."""
+        found = Axe().run(self.page).response["violations"]
+        return [
+            f"{one['id']}: {node['html'][:160]}"
+            for one in found
+            if one["impact"] in SERIOUS
+            for node in one["nodes"]
+        ]
 
 
 Browse = Callable[..., Visit]

@@ -27,7 +27,7 @@ PARTS = {
     "new": "New here",
     "unproven": "Little known so far",
     "boost": "Promoted",
-    "diversity": "Something different",
+    "diversity": "Variety in this row",
 }
 """Part of a score -> what it stands for, in words."""
 
@@ -122,6 +122,11 @@ def priced(item: Item) -> str:
     currency = (item.currency or "").upper()
     amount = f"{item.price:,.0f}" if currency in WHOLE_UNITS else f"{item.price:,.2f}"
     return SIGNS[currency] + amount if currency in SIGNS else f"{amount} {currency}".strip()
+
+
+def signed(value: float) -> str:
+    """A part of a score in words: +0.52."""
+    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _card(place: Mapping[str, Any], item: Item) -> Card:

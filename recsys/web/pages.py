@@ -1,11 +1,13 @@
 """The pages: home, an item, its picture. Each is whole as it comes; scripts make it quicker to use."""
 
+import re
 from hashlib import blake2b
 
 from fastapi import FastAPI
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 
 from recsys.catalogue.database import reading
 from recsys.catalogue.items import Item, get_item
@@ -16,13 +18,15 @@ from recsys.web.covers import cover
 from recsys.web.rows import home_rows, similar_row, tabs_of
 from recsys.web.site import HEADERS, Site, asset, route, site_of
 from recsys.web.thumbnails import SIDES
-from recsys.web.visitors import visitor
+from recsys.web.visitors import newcomer, remember, visitor
 
 FACTS = 10
 """Attributes that the page of an item shows."""
 
 LONGEST_FACT = 60
 """Characters of such an attribute."""
+
+HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 FOR_AN_HOUR = "public, max-age=3600"
 
@@ -37,9 +41,21 @@ def add_pages(application: FastAPI) -> None:
             route(site, "/", home),
             route(site, "/items/{item_id:path}", product),
             route(site, "/pictures/{item_id:path}", picture),
+            Route("/viewer", switch, methods=["POST"]),
             route(site, "/assets/{version}/{name}", asset),
         ]
     )
+
+
+async def switch(request: Request) -> Response:
+    """Look at the shop as the user whose id a form brings; without one, as a newcomer whom nobody has seen before."""
+    response = RedirectResponse("/", 303, HEADERS)
+    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        return response  # a form of another site
+    async with request.form(max_files=0, max_fields=2) as form:
+        user_id = form.get("user_id")
+    remember(newcomer(user_id if isinstance(user_id, str) else ""), request, response)
+    return response
 
 
 def home(site: Site, request: Request) -> Response:
@@ -108,8 +124,13 @@ def _item(site: Site, request: Request) -> Item:
 
 def _facts(item: Item) -> list[tuple[str, str]]:
     """Attributes that can be said in few words, in the order given."""
-    told = [(name.replace("_", " "), _said(value)) for name, value in item.attributes.items()]
+    told = [(_in_words(name), _said(value)) for name, value in item.attributes.items()]
     return [(name, value) for name, value in told if 0 < len(value) <= LONGEST_FACT][:FACTS]
+
+
+def _in_words(name: str) -> str:
+    """`baseColour` and `base_colour` are both called base colour."""
+    return HUMP.sub(" ", name).replace("_", " ").lower()
 
 
 def _said(value: object) -> str:

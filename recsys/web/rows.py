@@ -35,6 +35,9 @@ FOUND = 36
 RECENT = 20
 """A visitor's newest items, of which the most liked one gets a row."""
 
+UNKNOWN_TASTE = "From the catalogue"
+"""The first row where nobody has done anything yet: there is nothing to go by."""
+
 VARIED = 0.3
 """`diversity` of the first row."""
 
@@ -56,7 +59,7 @@ class Row:
     @property
     def says_why(self) -> bool:
         """Whether each card has a reason of its own: else the heading is the reason of all."""
-        return self.name == "for you"
+        return self.name == "for you" and self.heading != UNKNOWN_TASTE
 
 
 class Tab(NamedTuple):
@@ -81,7 +84,7 @@ def home_rows(who: Visitor, served: Served, within: Services) -> list[Row]:
             name="for you", kind="recommendations", limit=LONG, diversity=VARIED, explain=True
         )
     ]
-    headings = [("For you", "") if liked else ("Popular right now", "")]
+    headings = [("For you", "") if liked else (_for_all(served), _unknown(who))]
     if liked:
         item_id, heading = liked
         wanted.append(
@@ -104,12 +107,10 @@ def tabs_of(item: Item, served: Served) -> list[Tab]:
     if row < 0:
         return []
     spaces, sources = served.recommender.spaces, served.recommender.sources
-    return [
-        tab
-        for tab in TABS
-        if (SOURCES[tab.by] or frozenset()) & sources
-        and (tab.by not in spaces or spaces[tab.by].present[row])
-    ]
+    there = {kind for kind, space in spaces.items() if space.present[row]}
+    if _has_events(served):
+        there.add("behaviour")
+    return [tab for tab in TABS if tab.by in there and (SOURCES[tab.by] or frozenset()) & sources]
 
 
 def similar_row(item: Item, tab: Tab, who: Visitor, within: Services) -> Row | None:
@@ -135,6 +136,19 @@ def found_row(words: str, who: Visitor, within: Services) -> Row:
     said = orjson.loads(search(ask, within).body)
     known = _known([said], within)
     return Row("search", words, "", said["recommendation_id"], cards(said["items"], known))
+
+
+def _has_events(served: Served) -> bool:
+    """Whether anybody had done anything when the snapshot was built."""
+    return served.manifest.counts.get("events", 1) > 0
+
+
+def _for_all(served: Served) -> str:
+    return "Popular right now" if _has_events(served) else UNKNOWN_TASTE
+
+
+def _unknown(who: Visitor) -> str:
+    return "" if who.user_id is None else f"Nothing is known of {who.user_id} yet"
 
 
 def _filled(

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from fastapi import FastAPI
@@ -14,9 +14,11 @@ from starlette.routing import Route
 from recsys.embedding.pictures import Pictures
 from recsys.errors import NoSnapshot, RecsysError, UnknownItem
 from recsys.serving.app import STATUS
+from recsys.serving.live import Served
 from recsys.serving.slates import Services
 from recsys.web.assets import Assets
-from recsys.web.cards import address, hue, priced, titled
+from recsys.web.cards import address, hue, priced, signed, titled
+from recsys.web.people import Person, initials, people
 from recsys.web.thumbnails import Thumbnails
 from recsys.web.visitors import Visitor, remember, visitor
 
@@ -42,6 +44,7 @@ class Site:
     def __init__(self, services: Services) -> None:
         self.services = services
         self.assets = Assets()
+        self._people_of = lru_cache(1)(lambda _origin: self._people_now())
         self._templates = Environment(
             loader=PackageLoader("recsys.web"),
             autoescape=True,
@@ -55,6 +58,8 @@ class Site:
             "titled": titled,
             "priced": priced,
             "hue": hue,
+            "signed": signed,
+            "initials": initials,
         }
 
     @cached_property
@@ -73,19 +78,25 @@ class Site:
     ) -> Response:
         """A page for this visitor, who is remembered."""
         text = self._templates.get_template(template).render(
-            visitor=who, searches_pictures=self._searches_pictures, **said
+            visitor=who, people=self._people(), **said
         )
         response = HTMLResponse(text, status, {"Cache-Control": "private, no-cache"})
         remember(who, request, response)
         return response
 
-    @property
-    def _searches_pictures(self) -> bool:
+    def _people(self) -> list[Person]:
+        """Some whose eyes one may look with, as they were when the snapshot was new."""
+        served = self._served()
+        return self._people_of(served.manifest.origin) if served else []
+
+    def _people_now(self) -> list[Person]:
+        return people(self.services.live.served(), self.services)
+
+    def _served(self) -> Served | None:
         try:
-            spaces = self.services.live.served().recommender.spaces
+            return self.services.live.served()
         except RecsysError:
-            return False
-        return "image" in spaces and bool(spaces["image"].present.any())
+            return None
 
 
 Making = Callable[[Site, Request], Response]

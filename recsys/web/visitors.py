@@ -16,6 +16,9 @@ SESSION, USER = "recsys_session", "recsys_user"
 
 MADE_HERE = re.compile(r"[0-9a-f]{32}")
 
+LONGEST = 3_000
+"""Characters of a user's id as a cookie holds it: browsers drop longer ones."""
+
 _USER = TypeAdapter[str](UserPath)
 
 
@@ -42,6 +45,13 @@ def visitor(request: Request) -> Visitor:
         return Visitor(session_id, _USER.validate_python(request.cookies.get(USER, "")))
     except ValidationError:
         return Visitor(session_id)
+
+
+def newcomer(user_id: str = "") -> Visitor:
+    """Somebody whose session nobody has seen; as this user, if one is named."""
+    named = user_id.strip()
+    fits = 0 < len(quote(named, safe="")) <= LONGEST
+    return Visitor(token_hex(16), named if fits else None)
 
 
 def remember(who: Visitor, request: Request, response: Response) -> None:

@@ -1,21 +1,7 @@
 """What people do in the shop, in a real browser, at the size of a phone and of a desktop."""
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from storefronts import Browse, Shop, Visit
-
-SERIOUS = {"serious", "critical"}
-
-
-def barriers(visit: Visit) -> list[str]:
-    """What keeps people out, as axe-core finds it: serious and critical problems, and where they are."""
-    found = Axe().run(visit.page).response["violations"]
-    return [
-        f"{one['id']}: {node['html'][:160]}"
-        for one in found
-        if one["impact"] in SERIOUS
-        for node in one["nodes"]
-    ]
+from storefronts import Browse, Shop
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -27,7 +13,7 @@ def test_every_page_is_open_to_everybody(
 ) -> None:
     visit = browse(shop.url + path, size, dark)
     visit.show(name)
-    assert barriers(visit) == []
+    assert visit.barriers() == []
     wide = visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert wide, "the page is wider than the window"
 
@@ -38,7 +24,7 @@ def test_an_unknown_item_and_an_unbuilt_shop_are_open_to_everybody(
     for name, url in (("missing", f"{shop.url}/items/none"), ("unbuilt", f"{unbuilt.url}/")):
         visit = browse(url, size)
         visit.show(name)
-        assert barriers(visit) == []
+        assert visit.barriers() == []
         expected, visit.wrong = visit.wrong, []
         assert all("404" in told or "503" in told for told in expected)
 
