@@ -11,17 +11,20 @@ from starlette.routing import Route
 
 from recsys.catalogue.database import reading
 from recsys.catalogue.items import Item, get_item
-from recsys.errors import ContentError, NoSnapshot, UnknownItem
+from recsys.errors import ContentError, EncoderError, NoSnapshot, UnknownItem
 from recsys.serving.addresses import ItemPath
 from recsys.web.cards import titled
 from recsys.web.covers import cover
-from recsys.web.rows import home_rows, similar_row, tabs_of
+from recsys.web.rows import found_row, home_rows, similar_row, tabs_of
 from recsys.web.site import HEADERS, Site, asset, route, site_of
 from recsys.web.thumbnails import SIDES
 from recsys.web.visitors import newcomer, remember, visitor
 
 FACTS = 10
 """Attributes that the page of an item shows."""
+
+LONGEST_SEARCH = 500
+"""Characters."""
 
 LONGEST_FACT = 60
 """Characters of such an attribute."""
@@ -39,6 +42,7 @@ def add_pages(application: FastAPI) -> None:
     application.router.routes.extend(
         [
             route(site, "/", home),
+            route(site, "/search", search),
             route(site, "/items/{item_id:path}", product),
             route(site, "/pictures/{item_id:path}", picture),
             Route("/viewer", switch, methods=["POST"]),
@@ -80,6 +84,20 @@ def product(site: Site, request: Request) -> Response:
     return site.page(
         request, "product.html", who, item=item, facts=_facts(item), rows=rows, chosen=chosen
     )
+
+
+def search(site: Site, request: Request) -> Response:
+    """What is found by words; what stands in the way of it is told in their place."""
+    who, words = visitor(request), request.query_params.get("q", "").strip()[:LONGEST_SEARCH]
+    site.services.live.served()
+    row, trouble, status = None, "", 200
+    if words:
+        try:
+            row = found_row(words, who, site.services)
+        except EncoderError as error:
+            trouble, status = str(error), 503
+    shown = row if row and row.cards else None
+    return site.page(request, "search.html", who, status, words=words, row=shown, trouble=trouble)
 
 
 def picture(site: Site, request: Request) -> Response:

@@ -35,6 +35,9 @@ FOUND = 36
 RECENT = 20
 """A visitor's newest items, of which the most liked one gets a row."""
 
+FOR_YOU = "For you"
+"""The first row of those of whom something is known."""
+
 UNKNOWN_TASTE = "From the catalogue"
 """The first row where nobody has done anything yet: there is nothing to go by."""
 
@@ -59,7 +62,7 @@ class Row:
     @property
     def says_why(self) -> bool:
         """Whether each card has a reason of its own: else the heading is the reason of all."""
-        return self.name == "for you" and self.heading != UNKNOWN_TASTE
+        return self.heading == FOR_YOU
 
 
 class Tab(NamedTuple):
@@ -81,21 +84,31 @@ def home_rows(who: Visitor, served: Served, within: Services) -> list[Row]:
     liked = _liked(who, served, within)
     wanted: list[Placement] = [
         RecommendPlacement(
-            name="for you", kind="recommendations", limit=LONG, diversity=VARIED, explain=True
+            name="for you",
+            kind="recommendations",
+            limit=_at_most(LONG, within),
+            diversity=VARIED,
+            explain=True,
         )
     ]
-    headings = [("For you", "") if liked else (_for_all(served), _unknown(who))]
+    headings = [(FOR_YOU, "") if liked else (_for_all(served), _unknown(who))]
     if liked:
         item_id, heading = liked
         wanted.append(
             SimilarPlacement(
-                name="because", kind="similar", item_id=item_id, limit=SHORT, explain=True
+                name="because",
+                kind="similar",
+                item_id=item_id,
+                limit=_at_most(SHORT, within),
+                explain=True,
             )
         )
         headings.append(heading)
     wanted += [
-        ListPlacement(name="trending", kind="trending", limit=SHORT, explain=True),
-        ListPlacement(name="new", kind="new", limit=SHORT, explain=True),
+        ListPlacement(
+            name="trending", kind="trending", limit=_at_most(SHORT, within), explain=True
+        ),
+        ListPlacement(name="new", kind="new", limit=_at_most(SHORT, within), explain=True),
     ]
     headings += [("Trending", "Gaining the most lately"), ("New", "Just arrived")]
     return _filled(who, wanted, headings, within)
@@ -120,7 +133,7 @@ def similar_row(item: Item, tab: Tab, who: Visitor, within: Services) -> Row | N
         kind="similar",
         item_id=item.id,
         by=tab.by,
-        limit=SHORT,
+        limit=_at_most(SHORT, within),
         explain=True,
         hide_seen=False,
     )
@@ -131,11 +144,20 @@ def similar_row(item: Item, tab: Tab, who: Visitor, within: Services) -> Row | N
 def found_row(words: str, who: Visitor, within: Services) -> Row:
     """What is found by words. Raises EncoderError where they cannot be read, and what stands in the way else."""
     ask = SearchBody(
-        text=words, limit=FOUND, explain=True, user_id=who.user_id, session_id=who.session_id
+        text=words,
+        limit=_at_most(FOUND, within),
+        explain=True,
+        user_id=who.user_id,
+        session_id=who.session_id,
     )
     said = orjson.loads(search(ask, within).body)
     known = _known([said], within)
     return Row("search", words, "", said["recommendation_id"], cards(said["items"], known))
+
+
+def _at_most(limit: int, within: Services) -> int:
+    """What the settings allow a slate to hold."""
+    return min(limit, within.settings.ranking.max_limit)
 
 
 def _has_events(served: Served) -> bool:

@@ -17,7 +17,7 @@ from recsys.serving.app import STATUS
 from recsys.serving.live import Served
 from recsys.serving.slates import Services
 from recsys.web.assets import Assets
-from recsys.web.cards import address, hue, priced, signed, titled
+from recsys.web.cards import PARTS, address, hue, priced, signed, titled
 from recsys.web.people import Person, initials, people
 from recsys.web.thumbnails import Thumbnails
 from recsys.web.visitors import Visitor, remember, visitor
@@ -59,6 +59,7 @@ class Site:
             "priced": priced,
             "hue": hue,
             "signed": signed,
+            "parts": PARTS,
             "initials": initials,
         }
 
@@ -78,11 +79,18 @@ class Site:
     ) -> Response:
         """A page for this visitor, who is remembered."""
         text = self._templates.get_template(template).render(
-            visitor=who, people=self._people(), **said
+            visitor=who, people=self._people(), searches_photos=self.searches_photos, **said
         )
         response = HTMLResponse(text, status, {"Cache-Control": "private, no-cache"})
         remember(who, request, response)
         return response
+
+    @property
+    def searches_photos(self) -> bool:
+        """Whether there are pictures to compare a photo with."""
+        served = self._served()
+        image = served.recommender.spaces.get("image") if served else None
+        return image is not None and bool(image.present.any())
 
     def _people(self) -> list[Person]:
         """Some whose eyes one may look with, as they were when the snapshot was new."""

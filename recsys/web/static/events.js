@@ -40,9 +40,14 @@ export function watchCards(within) {
   for (const card of within.querySelectorAll("[data-recommendation] [data-item]")) observer.observe(card);
 }
 
-export function tell(events) {
+export function asked() {
   const who = { session_id: viewer.session };
   if (viewer.user !== undefined) who.user_id = viewer.user;
+  return who;
+}
+
+export function tell(events) {
+  const who = asked();
   const body = new Blob([JSON.stringify(events.map((event) => ({ ...who, ...event })))], { type: "application/json" });
   if (!navigator.sendBeacon("/v1/events", body)) {
     fetch("/v1/events", { method: "POST", body, keepalive: true }).catch(() => {});
