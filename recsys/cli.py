@@ -526,15 +526,13 @@ def _serve(settings: Settings, host: str | None, port: int | None, workers: int)
     from recsys.serving.app import create_app
     from recsys.serving.encoding import Shared
     from recsys.serving.workers import run
+    from recsys.web.pages import add_pages
 
     host, port = host or settings.serving.host, settings.serving.port if port is None else port
     shared = Shared(settings.embedding, settings.home / "vectors")
     with closing(shared) as encoding, _listen(host, port) as listening:
         application = create_app(settings, encoding)
-        if settings.serving.pages:
-            from recsys.web.pages import add_pages
-
-            add_pages(application)
+        add_pages(application)
         port = listening.getsockname()[1]
         out.print(f"recsys answers on [bold]http://{host}:{port}[/] (Ctrl-C stops it)")
         run(application, encoding, listening, workers)

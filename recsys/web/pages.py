@@ -37,18 +37,28 @@ _ID = TypeAdapter[str](ItemPath)
 
 
 def add_pages(application: FastAPI) -> None:
-    """Serve the storefront beside the API."""
+    """Serve the widget beside the API, and the storefront where the settings want it."""
     site = site_of(application)
-    application.router.routes.extend(
-        [
+    routes = [route(site, "/widget.js", widget), route(site, "/pictures/{item_id:path}", picture)]
+    if site.services.settings.serving.pages:
+        routes += [
             route(site, "/", home),
             route(site, "/search", search),
             route(site, "/items/{item_id:path}", product),
-            route(site, "/pictures/{item_id:path}", picture),
-            Route("/viewer", switch, methods=["POST"]),
             route(site, "/assets/{version}/{name}", asset),
+            Route("/viewer", switch, methods=["POST"]),
         ]
-    )
+    application.router.routes.extend(routes)
+
+
+def widget(site: Site, request: Request) -> Response:
+    """The script that other pages load: always at this address, so it is asked for again after an hour."""
+    found = site.assets.get("widget.js")
+    assert found is not None, "it is one of ours"
+    headers = {"Cache-Control": FOR_AN_HOUR, "ETag": f'"{site.assets.version}"'}
+    if _is_held(request, site.assets.version):
+        return Response(status_code=304, headers=headers)
+    return Response(found.content, headers=headers, media_type=found.kind)
 
 
 async def switch(request: Request) -> Response:

@@ -6,7 +6,7 @@ import threading
 from hashlib import blake2b
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from recsys.embedding.decoding import decode
 from recsys.embedding.pictures import Pictures
@@ -14,6 +14,12 @@ from recsys.errors import ContentError
 
 SIDES = {"card": 400, "page": 512}
 """Longest side in pixels, by what it is for."""
+
+SHAPE = 3 / 4
+"""Of a card: width over height."""
+
+TRIMMED = 0.15
+"""Share of a picture that may be cut off so that it fills its card."""
 
 QUALITY = 80
 
@@ -34,7 +40,7 @@ class Thumbnails:
 
     def key(self, location: str, size: str) -> str:
         """A name for a thumbnail: another one once the picture has changed. Raises ContentError if it is not there."""
-        said = f"{SIDES[size]} {QUALITY} {self._pictures.version(location)} {location}"
+        said = f"{SIDES[size]} {QUALITY} {TRIMMED} {self._pictures.version(location)} {location}"
         return blake2b(said.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
     def webp(self, location: str, size: str, key: str) -> bytes:
@@ -56,10 +62,19 @@ class Thumbnails:
             except ContentError:
                 return NOTHING
             image = shown[len(shown) // 2]  # a video begins in the dark
+        image = _trimmed(image)
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
         file = io.BytesIO()
         image.save(file, "WEBP", quality=QUALITY, method=4)
         return file.getvalue()
+
+
+def _trimmed(image: Image.Image) -> Image.Image:
+    """In the shape of a card, where it nearly has it: what is cut off is at most `TRIMMED`."""
+    wide, high = round(image.height * SHAPE), round(image.width / SHAPE)
+    fitting = min(image.width, wide), min(image.height, high)
+    kept = fitting[0] * fitting[1] / (image.width * image.height)
+    return ImageOps.fit(image, fitting) if kept >= 1 - TRIMMED else image
 
 
 def _keep(content: bytes, place: Path) -> None:

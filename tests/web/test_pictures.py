@@ -26,7 +26,7 @@ def test_a_photo_comes_as_a_small_thumbnail(shop: Shop) -> None:
     reply = got(shop, f"/pictures/{PHOTO}")
     assert reply.headers["content-type"] == "image/webp"
     image = Image.open(io.BytesIO(reply.content))
-    assert image.size == (300, 360)
+    assert image.size == (270, 360), "of 300 x 360, which is nearly the shape of a card"
     assert len(reply.content) < 10_000
     assert list((shop.settings.home / "thumbnails").glob("*/*.webp"))
 
@@ -89,6 +89,18 @@ def test_a_picture_that_changed_is_made_anew(thumbnails: Thumbnails, tmp_path: P
     second = thumbnails.key("a.png", "card")
     assert second != first
     assert thumbnails.webp("a.png", "card", second) != before
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [((600, 900), (300, 400)), ((900, 900), (400, 400)), ((800, 300), (400, 150))],
+)
+def test_only_a_little_is_cut_off_to_fill_a_card(
+    thumbnails: Thumbnails, tmp_path: Path, size: tuple[int, int], shown: tuple[int, int]
+) -> None:
+    (tmp_path / "a.png").write_bytes(file_of(noise(1, size), "PNG"))
+    made = thumbnails.webp("a.png", "card", thumbnails.key("a.png", "card"))
+    assert Image.open(io.BytesIO(made)).size == shown
 
 
 def test_a_thumbnail_is_made_once(thumbnails: Thumbnails, tmp_path: Path) -> None:
