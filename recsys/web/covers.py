@@ -25,6 +25,9 @@ SIZES = (44, 39, 34, 30, 26, 22, 19)
 
 MOST_LINES = 4
 
+WIDEST = 1.1
+"""Of a letter beside the size: a bold W."""
+
 SANS = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',sans-serif"
 SERIF = "ui-serif,'Iowan Old Style',Georgia,'Times New Roman',serif"
 
@@ -149,8 +152,8 @@ def _lines(words: str, size: float, room: float) -> list[str]:
 
 
 def _broken(words: str, size: float, room: float) -> str:
-    """Words wider than a line, in pieces: no letter is wider than it is high."""
-    most = int(room // size)
+    """Words wider than a line, in pieces that fit whatever their letters."""
+    most = int(room // (WIDEST * size))
     return " ".join(
         word[start : start + most]
         for word in words.split(" ")
@@ -177,7 +180,7 @@ def _letter_width(letter: str) -> float:
     if letter in "iIjlft.,:;'!|()[] ":
         return 0.38
     if letter in "mwMW@%—…":
-        return 0.98
+        return WIDEST
     return 0.76 if letter.isupper() else 0.64
 
 

@@ -1,6 +1,7 @@
 """The pages: home, an item, its picture. Each is whole as it comes; scripts make it quicker to use."""
 
 import re
+from collections.abc import Callable
 from hashlib import blake2b
 
 from fastapi import FastAPI
@@ -11,7 +12,7 @@ from starlette.routing import Route
 
 from recsys.catalogue.database import reading
 from recsys.catalogue.items import Item, get_item
-from recsys.errors import ContentError, EncoderError, NoSnapshot, UnknownItem
+from recsys.errors import ContentError, EncoderError, SnapshotError, UnknownItem
 from recsys.serving.addresses import ItemPath
 from recsys.web.cards import titled
 from recsys.web.covers import cover
@@ -55,10 +56,7 @@ def widget(site: Site, request: Request) -> Response:
     """The script that other pages load: always at this address, so it is asked for again after an hour."""
     found = site.assets.get("widget.js")
     assert found is not None, "it is one of ours"
-    headers = {"Cache-Control": FOR_AN_HOUR, "ETag": f'"{site.assets.version}"'}
-    if _is_held(request, site.assets.version):
-        return Response(status_code=304, headers=headers)
-    return Response(found.content, headers=headers, media_type=found.kind)
+    return _sent(request, site.assets.version, found.kind, lambda: found.content)
 
 
 async def switch(request: Request) -> Response:
@@ -85,7 +83,7 @@ def product(site: Site, request: Request) -> Response:
     who, within, item = visitor(request), site.services, _item(site, request)
     try:
         tabs = tabs_of(item, within.live.served())
-    except NoSnapshot:
+    except SnapshotError:
         tabs = []
     found = [(tab, similar_row(item, tab, who, within)) for tab in tabs]
     rows = [(tab, row) for tab, row in found if row]
@@ -114,27 +112,33 @@ def picture(site: Site, request: Request) -> Response:
     """An item's first picture as a thumbnail; a cover where there is none that can be shown."""
     item = _item(site, request)
     size = request.query_params.get("size", "card")
-    size = size if size in SIDES else "card"
-    headers = {"Cache-Control": FOR_AN_HOUR} | HEADERS
-    for location in item.images[:1]:
-        try:
-            key = site.thumbnails.key(location, size)
-            if _is_held(request, key):
-                return Response(status_code=304, headers=headers | {"ETag": f'"{key}"'})
-            content = site.thumbnails.webp(location, size, key)
-        except ContentError:
-            continue
-        return Response(content, headers=headers | {"ETag": f'"{key}"'}, media_type="image/webp")
+    photo = _photo(site, request, item, size if size in SIDES else "card")
+    return photo or _drawn(request, item)
+
+
+def _photo(site: Site, request: Request, item: Item, size: str) -> Response | None:
+    if not item.images:
+        return None
+    location = item.images[0]
+    try:
+        key = site.thumbnails.key(location, size)
+        return _sent(request, key, "image/webp", lambda: site.thumbnails.webp(location, size, key))
+    except ContentError:
+        return None
+
+
+def _drawn(request: Request, item: Item) -> Response:
     drawn = cover(titled(item), item.categories[0] if item.categories else "").encode()
     key = blake2b(drawn, digest_size=16).hexdigest()
-    if _is_held(request, key):
-        return Response(status_code=304, headers=headers | {"ETag": f'"{key}"'})
-    return Response(drawn, headers=headers | {"ETag": f'"{key}"'}, media_type="image/svg+xml")
+    return _sent(request, key, "image/svg+xml", lambda: drawn)
 
 
-def _is_held(request: Request, key: str) -> bool:
-    """Whether the browser has it already."""
-    return f'"{key}"' in request.headers.get("if-none-match", "")
+def _sent(request: Request, key: str, kind: str, content: Callable[[], bytes]) -> Response:
+    """Under this key a browser keeps it; one that has it is sent nothing."""
+    headers = {"Cache-Control": FOR_AN_HOUR, "ETag": f'"{key}"'}
+    if f'"{key}"' in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(content(), headers=headers, media_type=kind)
 
 
 def _item(site: Site, request: Request) -> Item:

@@ -44,8 +44,15 @@ UNKNOWN_TASTE = "From the catalogue"
 VARIED = 0.3
 """`diversity` of the first row."""
 
-DONE = {"purchase": "bought", "like": "liked", "rating": "liked", "add_to_cart": "put in the cart"}
-"""Event type -> what it is called in a heading."""
+DONE = {
+    "purchase": "you bought",
+    "like": "you liked",
+    "rating": "you liked",
+    "add_to_cart": "you put in the cart",
+    "view": "you viewed",
+    "click": "you viewed",
+}
+"""Event type -> what it is called in a heading; another one is because *of* the item."""
 
 
 @dataclass(frozen=True)
@@ -81,37 +88,24 @@ TABS = (
 
 def home_rows(who: Visitor, served: Served, within: Services) -> list[Row]:
     """Those of the home page; an item is in one of them. Rows that have nothing to show are left out."""
+    long, short = (_at_most(limit, within) for limit in (LONG, SHORT))
     liked = _liked(who, served, within)
-    wanted: list[Placement] = [
-        RecommendPlacement(
-            name="for you",
-            kind="recommendations",
-            limit=_at_most(LONG, within),
-            diversity=VARIED,
-            explain=True,
-        )
+    first = RecommendPlacement(
+        name="for you", kind="recommendations", limit=long, diversity=VARIED, explain=True
+    )
+    wanted: list[tuple[Placement, str, str]] = [
+        (first, *((FOR_YOU, "") if liked else (_for_all(served), _unknown(who))))
     ]
-    headings = [(FOR_YOU, "") if liked else (_for_all(served), _unknown(who))]
     if liked:
         item_id, heading = liked
-        wanted.append(
-            SimilarPlacement(
-                name="because",
-                kind="similar",
-                item_id=item_id,
-                limit=_at_most(SHORT, within),
-                explain=True,
-            )
+        because = SimilarPlacement(
+            name="because", kind="similar", item_id=item_id, limit=short, explain=True
         )
-        headings.append(heading)
-    wanted += [
-        ListPlacement(
-            name="trending", kind="trending", limit=_at_most(SHORT, within), explain=True
-        ),
-        ListPlacement(name="new", kind="new", limit=_at_most(SHORT, within), explain=True),
-    ]
-    headings += [("Trending", "Gaining the most lately"), ("New", "Just arrived")]
-    return _filled(who, wanted, headings, within)
+        wanted.append((because, heading, ""))
+    trending = ListPlacement(name="trending", kind="trending", limit=short, explain=True)
+    new = ListPlacement(name="new", kind="new", limit=short, explain=True)
+    wanted += [(trending, "Trending", "Gaining the most lately"), (new, "New", "Just arrived")]
+    return _filled(who, wanted, within)
 
 
 def tabs_of(item: Item, served: Served) -> list[Tab]:
@@ -137,7 +131,7 @@ def similar_row(item: Item, tab: Tab, who: Visitor, within: Services) -> Row | N
         explain=True,
         hide_seen=False,
     )
-    rows = _filled(who, [wanted], [(tab.heading, "")], within)
+    rows = _filled(who, [(wanted, tab.heading, "")], within)
     return rows[0] if rows else None
 
 
@@ -174,22 +168,27 @@ def _unknown(who: Visitor) -> str:
 
 
 def _filled(
-    who: Visitor, wanted: Sequence[Placement], headings: Sequence[tuple[str, str]], within: Services
+    who: Visitor, wanted: Sequence[tuple[Placement, str, str]], within: Services
 ) -> list[Row]:
-    ask = PlacementsBody(user_id=who.user_id, session_id=who.session_id, placements=tuple(wanted))
+    """wanted: placements, their headings, and what is said beside these."""
+    placements = tuple(placement for placement, _, _ in wanted)
+    ask = PlacementsBody(user_id=who.user_id, session_id=who.session_id, placements=placements)
     said = orjson.loads(fill_placements(ask, within).body)["placements"]
     known = _known(said, within)
-    return [
-        Row(one["name"], *heading, one["recommendation_id"], cards(_meant(one), known))
-        for one, heading in zip(said, headings, strict=True)
-        if one["items"] and _meant(one)
+    rows = [
+        Row(one["name"], heading, about, one["recommendation_id"], cards(meant, known))
+        for one, (_, heading, about) in zip(said, wanted, strict=True)
+        if (meant := _meant(one))
     ]
+    return [row for row in rows if row.cards]
 
 
 def _meant(said: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The items of a slate that its sources led to: none is taken from elsewhere to fill a row."""
     items: list[dict[str, Any]] = said["items"]
-    if said["name"] in {"for you", "search"} or not said["account"]["widened"]:
+    if not items:
+        return items
+    if said["name"] == "for you" or not said["account"]["widened"]:
         return items
     return [item for item in items if any(item["parts"].values())]
 
@@ -200,7 +199,7 @@ def _known(slates: Sequence[Mapping[str, Any]], within: Services) -> dict[ItemId
         return get_items(connection, ids)
 
 
-def _liked(who: Visitor, served: Served, within: Services) -> tuple[str, tuple[str, str]] | None:
+def _liked(who: Visitor, served: Served, within: Services) -> tuple[str, str] | None:
     """Of what the visitor did lately, what says most of a taste: its id, and a heading that names it."""
     history = viewer(served, within.histories, who.who).history
     weights = history.weights[:RECENT]
@@ -209,6 +208,6 @@ def _liked(who: Visitor, served: Served, within: Services) -> tuple[str, tuple[s
     place = int(np.argmax(weights))
     item = history.items[place : place + 1]
     items = served.recommender.items
-    deed = DONE.get(DEEDS[int(history.deeds[place])], "looked at")
+    deed = DONE.get(DEEDS[int(history.deeds[place])], "of")
     title = items.titles(item)[0]
-    return items.id_texts.of(item)[0], (f"Because you {deed} {title}", "")
+    return items.id_texts.of(item)[0], f"Because {deed} {title}"

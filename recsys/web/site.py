@@ -12,9 +12,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from recsys.embedding.pictures import Pictures
-from recsys.errors import NoSnapshot, RecsysError, UnknownItem
+from recsys.errors import DatabaseError, NoSnapshot, RecsysError, UnknownItem
 from recsys.serving.app import STATUS
-from recsys.serving.live import Served
 from recsys.serving.slates import Services
 from recsys.web.assets import Assets
 from recsys.web.cards import PARTS, address, hue, priced, signed, titled
@@ -35,6 +34,8 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
 }
 
+NO_DATABASE = "the database does not answer as it should; the log has the details"
+
 FOREVER = "public, max-age=31536000, immutable"
 
 
@@ -48,6 +49,7 @@ class Site:
         self._templates = Environment(
             loader=PackageLoader("recsys.web"),
             autoescape=True,
+            auto_reload=False,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -88,23 +90,21 @@ class Site:
     @property
     def searches_photos(self) -> bool:
         """Whether there are pictures to compare a photo with."""
-        served = self._served()
-        image = served.recommender.spaces.get("image") if served else None
-        return image is not None and bool(image.present.any())
+        try:
+            spaces = self.services.live.served().recommender.spaces
+        except RecsysError:
+            return False
+        return "image" in spaces and bool(spaces["image"].present.any())
 
     def _people(self) -> list[Person]:
-        """Some whose eyes one may look with, as they were when the snapshot was new."""
-        served = self._served()
-        return self._people_of(served.manifest.origin) if served else []
+        """Some whose eyes one may look with, as of when the snapshot was new; nobody where they cannot be read."""
+        try:
+            return self._people_of(self.services.live.served().manifest.origin)
+        except RecsysError:
+            return []
 
     def _people_now(self) -> list[Person]:
         return people(self.services.live.served(), self.services)
-
-    def _served(self) -> Served | None:
-        try:
-            return self.services.live.served()
-        except RecsysError:
-            return None
 
 
 Making = Callable[[Site, Request], Response]
@@ -160,7 +160,8 @@ def _trouble(site: Site, request: Request, error: RecsysError) -> Response:
             response = site.page(request, "unbuilt.html", who, status)
         case _:
             log.warning("answered %d: %s", status, error)
-            response = site.page(request, "trouble.html", who, status, message=str(error))
+            message = NO_DATABASE if isinstance(error, DatabaseError) else str(error)
+            response = site.page(request, "trouble.html", who, status, message=message)
     if wait is not None:
         response.headers["Retry-After"] = str(wait)
     return response

@@ -3,6 +3,8 @@
 import pytest
 from storefronts import Browse, Shop
 
+from recsys.web.covers import WIDTH, cover
+
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize(
@@ -71,3 +73,20 @@ def test_the_home_page_is_light(shop: Shop, browse: Browse) -> None:
     photos = {url for url in sizes if "/pictures/" in url}
     assert sum(size for url, size in sizes.items() if url not in photos) < 150_000
     assert sum(sizes.values()) < 300_000
+
+
+def test_no_title_runs_out_of_its_cover(browse: Browse) -> None:
+    page = browse("about:blank").page
+    titles = ["Heat (1995)", "Wuthering Heights", "Pneumonoultramicroscopicsilicovolcanoconiosis"]
+    titles += [
+        "MWMWMWMWMWMWMW",
+        "千と千尋の神隠し",
+        "The Lord of the Rings: The Return of the King (2003)",
+    ]
+    for n, title in enumerate(titles * 4):
+        page.set_content(cover(title + " " * (n // len(titles)), "Adventures and their makers"))
+        edges = page.locator("text").evaluate_all(
+            "texts => texts.map((one) => one.getBBox()).map((box) => [box.x + box.width, box.y])"
+        )
+        assert max(right for right, _ in edges) <= WIDTH
+        assert min(top for _, top in edges) >= 0

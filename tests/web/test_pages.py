@@ -1,12 +1,18 @@
 """Pages as they come, before any script: whole, and closed to what is not theirs."""
 
 import re
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx
 import pytest
-from storefronts import Shop
+import worlds
+from apis import served_quickly
+from storefronts import Shop, opened
 
+from recsys.catalogue.database import connect, migrate
+from recsys.config import Settings
+from recsys.snapshot import Artefacts
 from recsys.web.site import POLICY
 
 ITEM = re.compile(r'data-item="([^"]+)"')
@@ -134,6 +140,27 @@ def test_a_shop_without_a_snapshot_says_what_to_run(unbuilt: Shop) -> None:
     assert unbuilt.client.put("/v1/items/1", json={"title": "Early"}).status_code == 201
     assert "<h1>Early</h1>" in page(unbuilt, "/items/1")
     assert "This item is not here" in page(unbuilt, "/items/2", 404)
+
+
+def test_a_shop_with_nothing_on_offer_says_how_to_fill_it(
+    artefacts: Artefacts, tmp_path: Path
+) -> None:
+    settings = served_quickly(Settings(home=tmp_path))
+    engine = connect(settings)
+    migrate(engine)
+    worlds.fill(engine)
+    engine.dispose()
+    worlds.publish(settings.home, artefacts)
+    with opened(settings) as emptied:
+        assert "Trending" in page(emptied, "/")
+        sold = [
+            item.model_dump(mode="json", exclude_none=True) | {"available": False}
+            for item in worlds.films()
+        ]
+        assert emptied.client.post("/v1/items", json=sold).is_success
+        text = page(emptied, "/")
+        assert "Nothing to show yet" in text
+        assert "recsys import items" in text
 
 
 def test_the_api_answers_as_before(shop: Shop) -> None:
