@@ -519,7 +519,7 @@ def serve(
         int, typer.Option(min=1, help="Processes that answer; they share one snapshot in memory")
     ] = 1,
 ) -> None:
-    """Serve the HTTP API. New items and newly published snapshots are picked up without a restart."""
+    """Serve the HTTP API and the storefront. New items and new snapshots are picked up without a restart."""
     settings = _settings_for_slates()
     with tempfile.TemporaryDirectory() as counted:
         # before it is imported, prometheus_client wants to know where processes count
@@ -536,11 +536,13 @@ def _serve(settings: Settings, host: str | None, port: int | None, workers: int)
     from recsys.serving.app import create_app
     from recsys.serving.encoding import Shared
     from recsys.serving.workers import run
+    from recsys.web.pages import add_pages
 
     host, port = host or settings.serving.host, settings.serving.port if port is None else port
     shared = Shared(settings.embedding, settings.home / "vectors")
     with closing(shared) as encoding, _listen(host, port) as listening:
         application = create_app(settings, encoding)
+        add_pages(application)
         port = listening.getsockname()[1]
         out.print(f"recsys answers on [bold]http://{host}:{port}[/] (Ctrl-C stops it)")
         run(application, encoding, listening, workers)

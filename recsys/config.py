@@ -7,6 +7,7 @@ below. An unknown key is refused with the nearest valid name: a typing error nev
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,12 @@ def _text_field(name: str) -> str:
     if field not in TEXT_FIELDS or (dot and (field != "attributes" or not attribute)):
         raise ValueError(f"expected one of {', '.join(TEXT_FIELDS)}, or attributes.NAME")
     return name
+
+
+def _origin(name: str) -> str:
+    if not re.fullmatch(r"https?://[^/?#@\s*]+", name):
+        raise ValueError("expected an origin such as https://shop.example, without a path")
+    return name.lower()
 
 
 class Section(BaseModel):
@@ -343,6 +350,10 @@ class ServingSettings(Section):
     """How often `recsys serve` looks for new and changed items to bring into the snapshot; 0: never."""
     admin_key: SecretStr = SecretStr("")
     """What those who change rules send, as `Authorization: Bearer KEY`. Empty: only the server's own machine may."""
+    pages: bool = True
+    """Serve the storefront at `/` beside the API. Whoever reaches it can look at the shop as any user."""
+    widget_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
+    """Sites whose pages may show the widget, such as `https://shop.example`; none: only those of this server."""
 
 
 class Settings(BaseSettings):

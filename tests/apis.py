@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from recsys.config import EmbeddingSettings, ServingSettings, Settings
@@ -50,9 +51,11 @@ class Api:
 
 
 @contextmanager
-def running(settings: Settings) -> Iterator[httpx.Client]:
+def running(
+    settings: Settings, made: Callable[[Settings], FastAPI] = create_app
+) -> Iterator[httpx.Client]:
     """Serve in a thread until the end of the block."""
-    config = uvicorn.Config(create_app(settings), port=0, log_level="warning", lifespan="on")
+    config = uvicorn.Config(made(settings), port=0, log_level="warning", lifespan="on")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -33,6 +33,7 @@ __all__ = [
     "check_type",
     "derived_event_id",
     "read_events",
+    "some_users",
     "store_events",
     "user_events",
     "user_ids",
@@ -183,6 +184,13 @@ def user_ids(connection: Connection) -> list[UserId]:
     """Every user with an event, sorted."""
     known = select(EventRow.user_id).where(EventRow.user_id.is_not(None))
     users = connection.scalars(known.distinct().order_by(EventRow.user_id))
+    return cast(list[UserId], users.all())
+
+
+def some_users(connection: Connection, limit: int) -> list[UserId]:
+    """The first of them: an index is read no further than that."""
+    known = select(EventRow.user_id).where(EventRow.user_id.is_not(None))
+    users = connection.scalars(known.distinct().order_by(EventRow.user_id).limit(limit))
     return cast(list[UserId], users.all())
 
 

@@ -58,6 +58,18 @@ class Pictures:
         except (OSError, ValueError, tarfile.TarError) as error:
             raise ContentError(f"{path} cannot be read: {error}") from None
 
+    def version(self, location: str) -> str:
+        """Another one once what lies there may have changed. Raises ContentError if there is nothing."""
+        if is_address(location):
+            return self.fetched.version(location)
+        path = self.root / location
+        file = next((part for part in path.parents if _is_tar(part)), path)
+        try:
+            about = file.stat()
+        except (OSError, ValueError) as error:
+            raise ContentError(f"{path} cannot be read: {error}") from None
+        return f"{about.st_mtime_ns} {about.st_size}"
+
 
 class Fetched:
     """What came from addresses, or why it did not come."""
@@ -79,6 +91,12 @@ class Fetched:
             return self._content(self._told(address)["content"]).read_bytes()
         except OSError as error:
             raise ContentError(f"{address}: what was fetched cannot be read: {error}") from None
+
+    def version(self, address: str) -> str:
+        """The name of its content. Raises ContentError saying why it is not here."""
+        if problem := self.problem(address):
+            raise ContentError(problem)
+        return self._told(address)["content"]
 
     def problem(self, address: str) -> str:
         """Why it is not here; empty if it is."""

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -13,6 +13,7 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException as HTTPError
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recsys.catalogue.database import check_schema, connect
@@ -71,6 +72,11 @@ HTTP_TYPES = {
     503: "busy",
 }
 
+EVENTS = "/v1/events"
+
+CORS = (("GET", "POST"), ("Content-Type",))
+"""Methods and headers of the requests that the widget makes from pages of other origins."""
+
 PARTS = (routes, intake, rules, operations)
 
 TAGS = [
@@ -110,6 +116,7 @@ def create_app(settings: Settings, encoding: Encoding | None = None) -> FastAPI:
 
     app = Api(
         metrics,
+        settings.serving.widget_origins,
         title="recsys",
         version=version("recsys"),
         summary="Recommendations from texts, pictures and behaviour, each with its reason.",
@@ -130,13 +137,20 @@ class Api(FastAPI):
     The layers that FastAPI lays around each request, and its search for the route, take half as long as the ranking.
     """
 
-    def __init__(self, metrics: Metrics, **about: Any) -> None:  # noqa: ANN401  FastAPI's own
+    def __init__(
+        self,
+        metrics: Metrics,
+        origins: Sequence[str],
+        **about: Any,  # noqa: ANN401  FastAPI's own
+    ) -> None:
+        """origins: of the pages that may show the widget."""
         super().__init__(**about)
         for part in PARTS:  # `include_router` would have each request looked up twice
             self.router.routes.extend(part.router.routes)
         asking = (route for route in self.router.routes if isinstance(route, Asking))
         self._slates = [route for route in asking if route.by_address]
         self._straight = Edge(_to_its_route, metrics)
+        self._from_elsewhere = CORSMiddleware(self._answer, origins, *CORS) if origins else None
         self.add_middleware(Edge, metrics=metrics)
         for kind in (RequestValidationError, HTTPError):  # FastAPI has answers of its own to these
             self.add_exception_handler(kind, _refusal)
@@ -151,6 +165,17 @@ class Api(FastAPI):
         """Answer a request."""
         if scope["type"] == "http":
             scope["path"] = as_sent(scope)
+            if self._from_elsewhere and self._is_for_widgets(scope["path"]):
+                await self._from_elsewhere(scope, receive, send)
+                return
+        await self._answer(scope, receive, send)
+
+    def _is_for_widgets(self, path: str) -> bool:
+        """Whether the widget asks this address: the lists and slates, and where events go."""
+        return path == EVENTS or any(route.path_regex.match(path) for route in self._slates)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
             for route in self._slates:
                 if route.takes(scope):
                     scope["app"] = self

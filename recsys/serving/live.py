@@ -279,7 +279,7 @@ def _warm_up(recommender: Recommender, weighing: Weighing) -> None:
     asked = [plain, known, replace(plain, context=some[:1]), replace(known, quota=Quota(brand=2))]
     asked += [replace(known, where=Where(price_min=0))]
     sought = {
-        kind: np.eye(1, space.card.dim, dtype=np.float32)[0]
+        kind: np.eye(1, space.rows.shape[1], dtype=np.float32)[0]
         for kind, space in recommender.spaces.items()
         if len(space.index)
     }

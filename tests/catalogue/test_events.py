@@ -20,6 +20,7 @@ from recsys.catalogue.events import (
     check_type,
     derived_event_id,
     read_events,
+    some_users,
     store_events,
     user_events,
     user_ids,
@@ -310,3 +311,11 @@ def test_an_event_of_the_future_is_refused_but_a_fast_clock_is_not():
     check_time(NOW + timedelta(hours=23), NOW)
     with pytest.raises(InputError, match="in the future"):
         check_time(NOW + timedelta(hours=25), NOW)
+
+
+def test_some_users_are_the_first_by_id(engine: Engine):
+    add(engine, *(event(n, user_id=who) for n, who in enumerate(("c", "a", "b", "a"))))
+    add(engine, event(user_id=None, session_id="s"))
+    with reading(engine) as connection:
+        assert some_users(connection, 2) == ["a", "b"]
+        assert some_users(connection, 9) == ["a", "b", "c"]

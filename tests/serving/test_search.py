@@ -320,3 +320,11 @@ def test_a_picture_has_no_text(gallery: Gallery) -> None:
         "/v1/search", json={"picture": sent(photo("red disc")), "by": "text"}
     )
     assert reply.status_code == 422 and "by: a picture has no text" in reply.text
+
+
+def test_no_way_of_searching_fails_when_a_server_starts(
+    offline: Gallery, caplog: pytest.LogCaptureFixture
+) -> None:
+    embedding = EmbeddingSettings(image_root=offline.home)
+    with running(Settings(home=offline.home, embedding=embedding)):
+        assert "failed" not in caplog.text
