@@ -53,7 +53,7 @@ HIDDEN = 0.2
 NEWEST = 20
 """Likes of a history that are looked at."""
 
-MOST_ASKED = 2_000
+MOST_ASKED = 10_000
 """People asked in a window."""
 
 FEW = 500
