@@ -155,17 +155,25 @@ def lend_to(
     return with_rows(W, who, loudest_first(heard))
 
 
-def shares_of_new(
+def with_new_shares(
     shares: Floats,
-    items: Ordinals,
     support: Floats,
     priors: Sequence[ContentPrior],
     settings: PreferenceSettings,
 ) -> Floats:
-    """(items, kinds) those of their neighbours, on average; the average of all where they have none."""
-    even = np.ones_like(shares)
-    found: Floats = np.asarray(_lenders(items, support, priors, even, settings) @ shares)
-    return np.where(found.sum(axis=1, keepdims=True) > 0, found, shares.mean(axis=0))
+    """(n, kinds) with those of the items behind the known ones: what their neighbours have on average.
+
+    shares: (known, kinds). support: (n,). The average of all where an item has no neighbour that somebody likes.
+    """
+    known, kinds = shares.shape
+    new = np.arange(known, len(support))
+    whole = np.append(shares, np.zeros((len(new), kinds), np.float32), axis=0)
+    if kinds and len(new):
+        T = _lenders(new, support, priors, np.ones_like(whole), settings)
+        lent: Floats = np.asarray(T @ whole)
+        found = lent.sum(axis=1, keepdims=True) > 0
+        whole[new] = np.where(found, lent, shares.mean(axis=0) if known else 1 / kinds)
+    return whole
 
 
 def _lending(T: Sparse, support: Floats) -> float:

@@ -19,7 +19,7 @@ from recsys.preference.cold import (
     fit_shares,
     lend,
     lend_to,
-    shares_of_new,
+    with_new_shares,
 )
 from recsys.preference.cooccurrence import fit_cooccurrence
 from recsys.preference.factors import Factors, fit_factors
@@ -109,11 +109,7 @@ class Preference:
         support = np.append(self.support, np.zeros(count - n, dtype=np.float32))
         priors = [spaces[kind] for kind in KINDS if kind in spaces]
 
-        shares = np.append(self.shares, np.zeros((count - n, len(priors)), np.float32), axis=0)
-        new = items[items >= n]
-        if priors and len(new):
-            shares[new] = shares_of_new(shares[:n], new, support, priors, self.settings)
-
+        shares = with_new_shares(self.shares, support, priors, self.settings)
         own, k = self.settings, self.settings.cooccurrence_neighbours
         growth, onward = _growths(own)
         lends = {"cooccurrence": (growth, k), "transitions": (onward, k)}

@@ -5,7 +5,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from recsys.config import PreferenceSettings
-from recsys.preference.cold import ContentPrior, fit_shares, lend, lend_to, shares_of_new
+from recsys.preference.cold import ContentPrior, fit_shares, lend, lend_to, with_new_shares
 from recsys.preference.sparse import score
 
 SETTINGS = PreferenceSettings(lend_until=5.0, lend_neighbours=2)
@@ -159,12 +159,13 @@ def test_where_nobody_is_known_each_kind_has_the_same_share():
 
 
 def test_an_item_that_comes_later_has_the_shares_of_its_neighbours():
-    shares = np.tile(np.float32([0.2, 0.8]), (8, 1))
+    """6 and 7 are new; 6 is a twin of 2, and 7 has no content."""
+    shares = np.tile(np.float32([0.2, 0.8]), (6, 1))
     shares[2] = [0.9, 0.1]
-    priors = [TWIN, prior({}, {})]
-    got = shares_of_new(shares, np.array([6, 7]), SUPPORT, priors, SETTINGS)
-    np.testing.assert_allclose(got[0], shares[2], rtol=1e-5)
-    np.testing.assert_allclose(got[1], shares.mean(axis=0), rtol=1e-5)
+    got = with_new_shares(shares, SUPPORT, [TWIN, prior({}, {})], SETTINGS)
+    np.testing.assert_array_equal(got[:6], shares)
+    np.testing.assert_allclose(got[6], shares[2], rtol=1e-5)
+    np.testing.assert_allclose(got[7], shares.mean(axis=0), rtol=1e-5)
 
 
 def test_no_more_weights_are_kept_than_set_and_none_leads_to_itself():
