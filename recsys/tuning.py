@@ -155,7 +155,7 @@ def _train(
     from transformers import PrinterCallback
 
     disable_progress_bar()
-    model.model_card_data.generate_widget_examples = False
+    model.model_card_data.widget = [{}]  # else examples are made for a card, which nobody writes
     whole = model.max_seq_length
     model.max_seq_length = min(whole or TOKENS, TOKENS)
     rng = np.random.default_rng(settings.evaluation.seed)

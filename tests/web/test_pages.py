@@ -47,6 +47,22 @@ def test_a_newcomer_sees_what_is_popular(shop: Shop) -> None:
     assert ITEM.findall(text)[:13] == [place["item_id"] for place in popular["items"]]
 
 
+def test_what_the_shop_pins_leads_the_first_row_and_says_why_in_words_alone(shop: Shop) -> None:
+    """Nothing scored it: there are no parts to show."""
+    pinned = ITEM.findall(page(shop, "/", recsys_user="42"))[5]
+    rule = {"name": "of the week", "action": "pin", "items": [pinned], "place": 1}
+    kept = shop.client.post("/v1/rules", json=rule).json()
+    try:
+        text = page(shop, "/", recsys_user="42")
+    finally:
+        assert shop.client.delete(f"/v1/rules/{kept['id']}").is_success
+    assert ITEM.findall(text)[0] == pinned
+    lead = text[text.index(f'data-item="{pinned}"') :].partition("</article>")[0]
+    assert "Picked by the shop" in lead
+    assert "hero-parts" not in lead and "add up to" not in lead
+    assert "hero-parts" in page(shop, "/", recsys_user="42")
+
+
 def test_the_first_row_is_what_the_api_recommends(shop: Shop) -> None:
     ask = {"user_id": "42", "limit": 13, "diversity": 0.3}
     said = shop.client.post("/v1/recommendations", json=ask).json()
