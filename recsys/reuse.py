@@ -34,7 +34,7 @@ FILE = "stages.json"
 UNUSED_BY_A_BUILD = {"home", "threads", "database", "fetching", "snapshots", "serving"}
 """Settings that do not change what a build makes."""
 
-TOLD_TO_PEOPLE = ["title", "description", "brand", "categories", "price", "currency", "images"]
+TOLD_TO_PEOPLE = ["title", "description", "brand", "price", "currency", "images"]
 """Columns of items that no evaluation looks at, unless a ranker learns from them: texts count as vectors."""
 
 
@@ -44,7 +44,9 @@ class Inputs:
 
     items: str
     offered: str
-    """Of the items' ids, and of when each is on offer."""
+    """Of the items' ids and categories, and of when each is on offer."""
+    categories: str
+    """Of the categories alone: models weigh kinds of content by them."""
     events: str
     """Of the items' ids as well: events name them by their ordinals."""
     vectors: Mapping[str, str]
@@ -60,6 +62,7 @@ class Inputs:
         return cls(
             items=_digest(_columns(items.data)),
             offered=_digest(_columns(offered)),
+            categories=_digest(_columns(items.data.select(["categories"]))),
             events=_digest(
                 (
                     ids.encode(),
@@ -90,7 +93,12 @@ class Inputs:
         told = (found.preference.model_dump_json(), found.events.model_dump_json())
         seed = str(settings.evaluation.seed)
         return self._stage(
-            *told, seed, settings.index.model_dump_json(), self.events, *self._spaces
+            *told,
+            seed,
+            settings.index.model_dump_json(),
+            self.categories,
+            self.events,
+            *self._spaces,
         )
 
     @property

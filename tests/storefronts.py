@@ -110,7 +110,8 @@ class Visit:
         self.page.wait_for_load_state("networkidle")
         shade = "dark" if self.dark else "light"
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=SCREENSHOTS / f"{name}-{self.size}-{shade}.png")
+        path = SCREENSHOTS / f"{name}-{self.size}-{shade}.png"
+        self.page.screenshot(path=path, animations="disabled")
         assert self.page.evaluate(SHIFTS) < 0.01
 
     def forgive(self, status: str) -> None:

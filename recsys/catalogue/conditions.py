@@ -2,7 +2,9 @@
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from recsys.catalogue.fields import Model
 
 LONGEST_LIST = 1_000
 """Values of a condition, and ids in one list."""
@@ -11,12 +13,8 @@ Names = Annotated[tuple[str, ...], Field(max_length=LONGEST_LIST)]
 Values = Annotated[tuple[str, ...], Field(min_length=1, max_length=LONGEST_LIST)]
 
 
-class Condition(BaseModel):
+class Condition(Model):
     """Items must meet every part that is given; within a part, any of the values will do."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
     categories: Names = ()
     """In one of these; names must match exactly."""
@@ -24,7 +22,7 @@ class Condition(BaseModel):
     price_min: float | None = None
     """An item without a price meets no bound."""
     price_max: float | None = None
-    attributes: dict[str, Values] = {}
+    attributes: dict[str, Values] = Field(default={})
     """Attribute -> accepted values, compared as text."""
     without_categories: Names = ()
     without_brands: Names = ()

@@ -9,13 +9,28 @@ from collections.abc import Hashable, Iterable
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, JsonValue, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails
 
 LONGEST_ID = 512
 """Characters. Four bytes each still fit into a PostgreSQL index entry."""
 
 H = TypeVar("H", bound=Hashable)
+
+
+class Model(BaseModel):
+    """What people write: closed to unknown fields and to numbers that are not finite."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 def _storable(text: str) -> str:

@@ -6,10 +6,10 @@ It holds from its start to its end without anybody doing anything, and as long a
 from datetime import datetime
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from recsys.catalogue.conditions import LONGEST_LIST, Condition
-from recsys.catalogue.fields import Id, Moment, distinct, storable_json
+from recsys.catalogue.fields import Id, Model, Moment, distinct, storable_json
 
 LAST_PLACE = 1_000
 """Of a slate, that an item may be pinned to."""
@@ -30,12 +30,8 @@ def _storable(where: Condition | None) -> Condition | None:
     return where
 
 
-class Rule(BaseModel):
+class Rule(Model):
     """What a merchandiser says of some items: of those named in `items`, or of all for which `where` holds."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
     name: Id
     """For people."""

@@ -9,9 +9,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     GetJsonSchemaHandler,
     create_model,
@@ -22,7 +20,7 @@ from pydantic_core import CoreSchema
 
 from recsys.catalogue.conditions import LONGEST_LIST, Condition, Names
 from recsys.catalogue.events import Event
-from recsys.catalogue.fields import Id, Moment
+from recsys.catalogue.fields import Id, Model, Moment
 from recsys.catalogue.items import Item
 from recsys.catalogue.rule import KeptRule, Rule, State
 from recsys.catalogue.rule import Placement as RulePlacement
@@ -46,14 +44,6 @@ LONGEST_PICTURE = 15_000_000
 
 MOST_PLACEMENTS = 20
 """Of one page."""
-
-
-class Model(BaseModel):
-    """Closed to unknown fields and to numbers that are not finite."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
 
 Ids = Annotated[tuple[Id, ...], Field(max_length=LONGEST_LIST)]

@@ -81,16 +81,6 @@ class Card:
         return address("/pictures/", self.item.id)
 
     @property
-    def kind(self) -> str:
-        """Its first categories, or its brand."""
-        return self.item.brand or ", ".join(self.item.categories[:2])
-
-    @property
-    def price(self) -> str:
-        """In words; "" where none is known."""
-        return priced(self.item)
-
-    @property
     def hue(self) -> int:
         """The family of its cover's colours."""
         return hue(self.item)

@@ -10,36 +10,26 @@ every figure, and what the next rebuild would serve over the raw vectors as `ada
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from measuring import in_home, read, whole_world
+from measuring import whole_world
 from rich.console import Console
 
 from recsys.adapting import GAIN, RAW, TAUGHT, WHITENED, Figures, Lesson, adapt, told
-from recsys.config import load_settings
 from recsys.errors import InputError, RecsysError
 from recsys.progress import Bars
-from recsys.threads import limit_threads
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print. Gives the exit code: 2 for data that cannot be used, 1 for other trouble."""
     asked = _parser().parse_args(arguments)
     try:
-        found = read(asked.data, None)
         with (
-            tempfile.TemporaryDirectory() as scratch,
             Bars(Console(), Console(stderr=True)) as bars,
+            whole_world(asked.data, asked.home, {}, bars) as (engine, settings),
         ):
-            home = asked.home or Path(scratch)
-            settings = in_home(load_settings(), asked.data, home, len(found.users))
-            evaluation = settings.evaluation.model_copy(update={"protocol": found.protocol})
-            settings = settings.model_copy(update={"evaluation": evaluation})
-            limit_threads(settings.threads)
-            with whole_world(found, asked.data, settings, bars) as engine:
-                lesson = adapt(engine, settings, asked.kind, {}, bars)
+            lesson = adapt(engine, settings, asked.kind, {}, bars)
     except RecsysError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1

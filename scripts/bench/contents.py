@@ -10,16 +10,15 @@ and the differences, question by question, with 95 % intervals. Every draw hides
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from measuring import in_home, read, whole_world
+from measuring import measured_by, whole_world
 from rich.console import Console
 from rich.table import Table
 
-from recsys.config import Settings, load_settings
+from recsys.config import Settings
 from recsys.errors import FeedError, InputError, RecsysError
 from recsys.evaluation.backtest import sit
 from recsys.evaluation.judge import groups
@@ -29,7 +28,6 @@ from recsys.evaluation.split import make_plan
 from recsys.evaluation.words import interval
 from recsys.progress import Bars
 from recsys.rebuild import Content, Progress, World, arrange, embed, read_world
-from recsys.threads import limit_threads
 
 KINDS = {"both": ("text", "image"), "text": ("text",), "image": ("image",)}
 """What there is to go by."""
@@ -41,25 +39,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print. Gives the exit code: 2 for data that cannot be used, 1 for other trouble."""
     asked = _parser().parse_args(arguments)
     try:
-        found = read(asked.data, None)
+        share = {"cold_items": asked.share}
         with (
-            tempfile.TemporaryDirectory() as scratch,
             Bars(Console(), Console(stderr=True)) as bars,
+            whole_world(asked.data, asked.home, share, bars) as (engine, settings),
         ):
-            home = asked.home or Path(scratch)
-            settings = in_home(load_settings(), asked.data, home, len(found.users))
-            protocol = {"protocol": found.protocol, "cold_items": asked.share}
-            settings = _measured_by(settings, protocol)
-            limit_threads(settings.threads)
-            with whole_world(found, asked.data, settings, bars) as engine:
-                world = read_world(engine, bars)
+            world = read_world(engine, bars)
             content = arrange(world.items, embed(world.items, settings, bars), settings, bars)
             if set(content.spaces) != {"text", "image"}:
                 raise FeedError(
                     f"{asked.data}: found {set(content.spaces)}, texts and pictures are needed"
                 )
             draws = [
-                asked_thrice(world, content, _measured_by(settings, {"seed": seed}), bars)
+                asked_thrice(world, content, measured_by(settings, {"seed": seed}), bars)
                 for seed in range(asked.draws)
             ]
     except RecsysError as error:
@@ -101,11 +93,6 @@ def together(draws: Sequence[dict[str, Vector]], settings: Settings) -> dict[str
     differences = {f"both - {name}": vectors["both"] - vectors[name] for name in ("text", "image")}
     own = settings.evaluation
     return estimates({**vectors, **differences}, own.bootstrap, own.seed)
-
-
-def _measured_by(settings: Settings, update: dict[str, object]) -> Settings:
-    evaluation = settings.evaluation.model_copy(update=update)
-    return settings.model_copy(update={"evaluation": evaluation})
 
 
 def _print(figures: dict[str, Estimate], queries: int) -> None:

@@ -5,7 +5,7 @@ folder -> Interactions, Texts -> database (never the test) -> World, Content -> 
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from recsys.batch import batch
 from recsys.catalogue.database import connect, migrate
 from recsys.catalogue.event_log import EventLog
 from recsys.catalogue.items import ItemTable
-from recsys.config import DatabaseSettings, Settings
+from recsys.config import DatabaseSettings, Settings, load_settings
 from recsys.errors import FeedError
 from recsys.evaluation.result import Evaluation
 from recsys.evaluation.split import Plan, by_parts, by_time, leave_one_out
@@ -44,7 +44,7 @@ from recsys.rebuild import (
     read_world,
 )
 from recsys.snapshot import Snapshots, new_id
-from recsys.threads import one_blas_thread
+from recsys.threads import limit_threads, one_blas_thread
 
 SLATE = 20
 """Length of the slates written."""
@@ -120,11 +120,10 @@ def read(folder: Path, protocol: Protocol | None) -> Interactions:
 
 def in_home(settings: Settings, folder: Path, home: Path, users: int) -> Settings:
     """In this home, with this folder's pictures, and everybody asked."""
-    evaluation = settings.evaluation.model_copy(update={"max_queries": users})
     embedding = settings.embedding.model_copy(update={"image_root": folder.resolve()})
-    update = {"home": home, "evaluation": evaluation, "embedding": embedding}
-    database = {"database": DatabaseSettings(url=SecretStr(""))}
-    return settings.model_copy(update=update | database)
+    database = DatabaseSettings(url=SecretStr(""))
+    update = {"home": home, "embedding": embedding, "database": database}
+    return measured_by(settings.model_copy(update=update), {"max_queries": users})
 
 
 @contextmanager
@@ -137,20 +136,34 @@ def feeding(engine: Engine, settings: Settings) -> Iterator[Feeder]:
 
 @contextmanager
 def whole_world(
-    found: Interactions, folder: Path, settings: Settings, progress: Progress
-) -> Iterator[Engine]:
-    """A database of all items and of all events, in the settings' home."""
-    engine = connect(settings)
-    try:
-        with feeding(engine, settings) as feeder:
-            progress.task("importing")
-            texts = find_texts(folder, found, everything=found.protocol == "time")
-            feeder.items(found, texts, picture_template(folder))
-            ids = read_world(engine, progress).items.ids
-            feeder.events(whole_log(found, ids), ids)
-        yield engine
-    finally:
-        engine.dispose()
+    folder: Path, home: Path | None, evaluation: Mapping[str, object], progress: Progress
+) -> Iterator[tuple[Engine, Settings]]:
+    """A database of all items and events of a folder, measured as its data asks for but for what is given.
+
+    home: where it is kept; None: it is gone in the end. Raises FeedError for a folder that cannot be read.
+    """
+    found = read(folder, None)
+    with tempfile.TemporaryDirectory() as scratch:
+        settings = in_home(load_settings(), folder, home or Path(scratch), len(found.users))
+        settings = measured_by(settings, {"protocol": found.protocol, **evaluation})
+        limit_threads(settings.threads)
+        engine = connect(settings)
+        try:
+            with feeding(engine, settings) as feeder:
+                progress.task("importing")
+                texts = find_texts(folder, found, everything=found.protocol == "time")
+                feeder.items(found, texts, picture_template(folder))
+                ids = read_world(engine, progress).items.ids
+                feeder.events(whole_log(found, ids), ids)
+            yield engine, settings
+        finally:
+            engine.dispose()
+
+
+def measured_by(settings: Settings, update: Mapping[str, object]) -> Settings:
+    """With other settings of the evaluation."""
+    evaluation = settings.evaluation.model_copy(update=update)
+    return settings.model_copy(update={"evaluation": evaluation})
 
 
 def _plan(found: Interactions, log: EventLog, items: ItemTable, settings: Settings) -> Plan:

@@ -12,20 +12,16 @@ come), and `_shift`, the most that a page moved (cumulative layout shift).
 
 import argparse
 import json
-import os
-import re
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from time import monotonic, sleep
 from typing import Any
 
 import httpx
 from playwright.sync_api import BrowserContext, Page, sync_playwright
+from serving import serving
 
 from recsys.errors import InputError
 
@@ -33,7 +29,7 @@ OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 WINDOW = {"width": 1280, "height": 900}
 
-START_SECONDS = 120
+PORT = 8307
 
 TIMES = """() => {
   const [page] = performance.getEntriesByType("navigation");
@@ -56,7 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if program is None:
         raise InputError("Chromium is not installed: apt-get install chromium")
     result: dict[str, float] = {"runs": asked.runs}
-    with serving(asked.home) as url, sync_playwright() as playwright:
+    if not (asked.home / "snapshots").is_dir():
+        raise InputError(
+            f"--home {asked.home}: there is no snapshot in it: `scripts/demo --no-serve` makes one"
+        )
+    with serving(asked.home, PORT) as (url, _), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=OPTIONS)
         context = browser.new_context(viewport=WINDOW)  # type: ignore[arg-type]
         if asked.user:
@@ -72,31 +72,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.json:
         print(json.dumps(result))
     return 0
-
-
-@contextmanager
-def serving(home: Path) -> Iterator[str]:
-    """`recsys serve` on this home; its address, once it is ready. Raises InputError if there is nothing to serve."""
-    if not (home / "snapshots").is_dir():
-        raise InputError(
-            f"--home {home}: there is no snapshot in it: `scripts/demo --no-serve` makes one"
-        )
-    command = [sys.executable, "-m", "recsys", "serve", "--port", "0"]
-    environment = os.environ | {"RECSYS_HOME": str(home), "COLUMNS": "200"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            [url] = re.findall(r"http://\S+", server.stdout.readline())
-            end = monotonic() + START_SECONDS
-            while not httpx.get(f"{url}/health/ready").is_success:
-                if monotonic() > end:
-                    raise InputError(
-                        f"--home {home}: the server is not ready: is a snapshot published?"
-                    )
-                sleep(0.1)
-            yield url
-        finally:
-            server.terminate()
 
 
 def pages(url: str) -> dict[str, str]:

@@ -16,14 +16,15 @@ from recsys.catalogue.database import connect, writing
 from recsys.catalogue.events import Event, append_events
 from recsys.catalogue.items import patch_item
 from recsys.config import EvaluationSettings, PreferenceSettings, Settings, SnapshotSettings
+from recsys.evaluation.past import Found
 from recsys.evaluation.result import Estimate, Evaluation
 from recsys.gate import gate
 from recsys.hashes import sha256
 from recsys.preference.models import Preference
 from recsys.ranking.candidates import Query
 from recsys.ranking.recommender import Recommender
-from recsys.rebuild import Outcome, rebuild
-from recsys.reuse import Last
+from recsys.rebuild import Outcome, read_world, rebuild
+from recsys.reuse import Inputs, Last
 from recsys.snapshot import Snapshots
 
 Build = Callable[..., Outcome]
@@ -160,6 +161,23 @@ def test_when_models_are_taken_over_a_fresh_fit_would_give_the_same(
     assert taken.factors is not None
     assert fresh.factors is not None
     np.testing.assert_allclose(taken.factors.items, fresh.factors.items, atol=1e-3)
+
+
+def test_an_item_of_another_category_is_fitted_and_measured_anew(engine: Engine) -> None:
+    """What is lent to new items by texts and by pictures is weighed by category, whether or not a text names it."""
+    settings = Settings()
+    found = Found(settings.preference, settings.events)
+
+    def digests() -> tuple[str, str]:
+        world = read_world(engine, Silent())
+        inputs = Inputs.of(world.items, world.log, {})
+        return inputs.preference(found, settings), inputs.evaluation(settings)
+
+    before = digests()
+    for change, fits_anew in ({"title": "Rake"}, False), ({"categories": ["Tools"]}, True):
+        with writing(engine) as connection:
+            patch_item(connection, "Garden/rake/red", change, datetime.now(UTC))
+        assert [old != new for old, new in zip(before, digests(), strict=True)] == [fits_anew] * 2
 
 
 def test_an_item_on_sale_no_longer_is_measured_anew(
