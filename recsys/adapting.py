@@ -41,7 +41,8 @@ from recsys.identity import ABSENT, Floats, Mask, Ordinals
 from recsys.index.space import RIDGE
 from recsys.preference.interactions import interactions
 from recsys.ranking.block import best_of
-from recsys.rebuild import Progress, World, embed, read_world
+from recsys.rebuild import World, embed, read_world
+from recsys.record import Progress
 
 RIDGES = (0.3, 3.0, 30.0)
 FLOORS = (0.01, 0.1, 1.0, 10.0)

@@ -536,6 +536,7 @@ def _serve(settings: Settings, host: str | None, port: int | None, workers: int)
     from recsys.serving.app import create_app
     from recsys.serving.encoding import Shared
     from recsys.serving.workers import run
+    from recsys.web.console.pages import add_console
     from recsys.web.pages import add_pages
 
     host, port = host or settings.serving.host, settings.serving.port if port is None else port
@@ -543,6 +544,8 @@ def _serve(settings: Settings, host: str | None, port: int | None, workers: int)
     with closing(shared) as encoding, _listen(host, port) as listening:
         application = create_app(settings, encoding)
         add_pages(application)
+        if settings.serving.console:
+            add_console(application)
         port = listening.getsockname()[1]
         out.print(f"recsys answers on [bold]http://{host}:{port}[/] (Ctrl-C stops it)")
         run(application, encoding, listening, workers)

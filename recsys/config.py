@@ -349,9 +349,12 @@ class ServingSettings(Section):
     refresh_seconds: float = Field(default=1.0, ge=0)
     """How often `recsys serve` looks for new and changed items to bring into the snapshot; 0: never."""
     admin_key: SecretStr = SecretStr("")
-    """What those who change rules send, as `Authorization: Bearer KEY`. Empty: only the server's own machine may."""
+    """What those who administer send, as `Authorization: Bearer KEY`, or sign in to the console with. Empty: only the
+    server's own machine may."""
     pages: bool = True
     """Serve the storefront at `/` beside the API. Whoever reaches it can look at the shop as any user."""
+    console: bool = True
+    """Serve the console at `/console`, for those who know `admin_key`."""
     widget_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
     """Sites whose pages may show the widget, such as `https://shop.example`; none: only those of this server."""
 

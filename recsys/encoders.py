@@ -39,7 +39,8 @@ from recsys.evaluation.split import Plan, make_plan
 from recsys.evaluation.words import SLICES, interval
 from recsys.identity import Floats, ItemId
 from recsys.index.space import Space
-from recsys.rebuild import Content, Progress, World, arrange, embed, fetch_pictures, read_world
+from recsys.rebuild import Content, World, arrange, embed, fetch_pictures, read_world
+from recsys.record import Progress
 from recsys.reuse import Last
 from recsys.snapshot import Snapshots
 

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Engine
@@ -46,6 +46,7 @@ from recsys.preference.categories import categories_of
 from recsys.preference.cold import ContentPrior
 from recsys.preference.models import Preference, fit_preference
 from recsys.ranking.filters import on_sale
+from recsys.record import Progress, Recording
 from recsys.reuse import FILE as STAGES
 from recsys.reuse import Inputs, Last
 from recsys.snapshot import (
@@ -57,13 +58,6 @@ from recsys.snapshot import (
     made_by,
     new_id,
 )
-
-
-class Progress(Protocol):
-    """Where a long job says how far it is."""
-
-    def task(self, name: str, total: int | None = None) -> Callable[[int], None]:
-        """Begin a step; call what it returns with the number of units done so far."""
 
 
 @dataclass(frozen=True)
@@ -110,31 +104,47 @@ def rebuild(
     """
     check_schema(engine)
     snapshots = Snapshots(settings.home / "snapshots")
-    with snapshots.rebuilding():
-        started = datetime.now(UTC)
-        with _apart(engine, settings, snapshots) as encoder:
-            world = read_world(engine, progress)
-            found = embed(world.items, settings, progress, encoder)
-        last = Last.of(snapshots)
-        inputs = Inputs.of(world.items, world.log, found)
-        unchanged = last is not None and last.manifest.inputs_digest == inputs.everything(settings)
-        if last and last.evaluation and unchanged and not (force or full):
-            return Outcome(last.manifest, last.evaluation, found, changed=False, overruled=None)
-        making = _Making(world, found, inputs, settings, started, progress)
-        build = making.build(None if full else last)
-        refusal = build.refusal(last, settings)
-        if refusal and build.evaluation.takes_over:
-            progress.task("learning again: what an earlier build learned does no longer do")
-            build = making.build(None if full else last, anew=True)
-            refusal = build.refusal(last, settings)
-        if refusal and not force:
-            raise GateRefused(
-                f"{refusal}. {_kept(last)} `recsys rebuild --force` publishes it all the same"
-            )
-        sealed = publish(
-            snapshots, build.artefacts, build.manifest, build.evaluation, progress, build.stages
+    with snapshots.rebuilding(), Recording(snapshots.folder, progress) as recording:
+        outcome = _rebuilt(engine, settings, snapshots, recording, force, full)
+        recording.ends(
+            "published" if outcome.changed else "unchanged", outcome.manifest.id, outcome.overruled
         )
-        snapshots.prune(settings.snapshots.keep)
+    return outcome
+
+
+def _rebuilt(
+    engine: Engine,
+    settings: Settings,
+    snapshots: Snapshots,
+    recording: Recording,
+    force: bool,
+    full: bool,
+) -> Outcome:
+    started = datetime.now(UTC)
+    with _apart(engine, settings, snapshots) as encoder:
+        world = read_world(engine, recording)
+        found = embed(world.items, settings, recording, encoder)
+    last = Last.of(snapshots)
+    inputs = Inputs.of(world.items, world.log, found)
+    unchanged = last is not None and last.manifest.inputs_digest == inputs.everything(settings)
+    if last and last.evaluation and unchanged and not (force or full):
+        return Outcome(last.manifest, last.evaluation, found, changed=False, overruled=None)
+    making = _Making(world, found, inputs, settings, started, recording)
+    build = making.build(None if full else last)
+    refusal = build.refusal(last, settings)
+    if refusal and build.evaluation.takes_over:
+        recording.task("learning again: what an earlier build learned does no longer do")
+        build = making.build(None if full else last, anew=True)
+        refusal = build.refusal(last, settings)
+    recording.measured(build.evaluation)
+    if refusal and not force:
+        raise GateRefused(
+            f"{refusal}. {_kept(last)} `recsys rebuild --force` publishes it all the same"
+        )
+    sealed = publish(
+        snapshots, build.artefacts, build.manifest, build.evaluation, recording, build.stages
+    )
+    snapshots.prune(settings.snapshots.keep)
     return Outcome(sealed, build.evaluation, found, changed=True, overruled=refusal)
 
 

@@ -38,7 +38,7 @@ from recsys.embedding.text import encode_texts, load_model, load_text_encoder, m
 from recsys.errors import BuildError, InputError
 from recsys.identity import Floats, Ordinals
 from recsys.index.space import RIDGE
-from recsys.rebuild import Progress
+from recsys.record import Progress
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from recsys.catalogue.database import connect, migrate
 from recsys.config import Settings
 from recsys.serving.app import create_app
+from recsys.web.console.pages import add_console
 from recsys.web.pages import add_pages
 
 SCREENSHOTS = Path(__file__).resolve().parents[1] / "build" / "screenshots"
@@ -57,6 +58,7 @@ class Shop:
 def with_pages(settings: Settings) -> FastAPI:
     application = create_app(settings)
     add_pages(application)
+    add_console(application)
     return application
 
 

@@ -26,17 +26,15 @@ async def admitted(
     request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Security(KEY)]
 ) -> None:
     """Let administrators pass. Raises HTTPException for all others."""
-    key = services_of(request).settings.serving.admin_key.get_secret_value()
-    if not key:
-        if not _is_from_here(request):
+    if not key_of(request):
+        if not from_this_machine(request):
             raise HTTPException(
                 403,
                 "serving.admin_key is not set, so only the server's own machine may ask this: set it, "
                 "and send it as `Authorization: Bearer KEY`",
             )
         return
-    sent = b"" if given is None else given.credentials.encode("latin-1")
-    if not compare_digest(sent, key.encode()):
+    if given is None or not knows(request, given.credentials.encode("latin-1")):
         found = "none" if given is None else "another key"
         raise HTTPException(
             401,
@@ -45,11 +43,27 @@ async def admitted(
         )
 
 
-def _is_from_here(request: Request) -> bool:
+def key_of(request: Request) -> str:
+    """`serving.admin_key`; empty: it is not set."""
+    return services_of(request).settings.serving.admin_key.get_secret_value()
+
+
+def knows(request: Request, sent: bytes) -> bool:
+    """Whether this is the key. Takes as long for each wrong one."""
+    return compare_digest(sent, key_of(request).encode())
+
+
+def from_this_machine(request: Request) -> bool:
+    """Whether a request comes from this machine and names it: a page of another site can have its own name mean us."""
+    named = request.url.hostname or ""
     if request.client is None or any(name in request.headers for name in PASSED_ON):
         return False
+    return _is_loopback(request.client.host) and (named == "localhost" or _is_loopback(named))
+
+
+def _is_loopback(host: str) -> bool:
     try:
-        address = ip_address(request.client.host)
+        address = ip_address(host)
     except ValueError:
         return False
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None

@@ -16,11 +16,12 @@ class Asset(NamedTuple):
 
 
 class Assets:
-    """What is in `static/`."""
+    """What is in the folder `static/` of a package, at addresses below a path."""
 
-    def __init__(self) -> None:
-        found = sorted(files("recsys.web").joinpath("static").iterdir(), key=lambda file: file.name)
+    def __init__(self, package: str, path: str) -> None:
+        found = sorted(files(package).joinpath("static").iterdir(), key=lambda file: file.name)
         self._files = {file.name: Asset(file.read_bytes(), _kind(file.name)) for file in found}
+        self._path = path
         digest = blake2b(digest_size=8)
         for name, asset in self._files.items():
             digest.update(name.encode() + b"\0" + asset.content)
@@ -33,7 +34,7 @@ class Assets:
     def address(self, name: str) -> str:
         """Where it is served. Raises KeyError for one that is not there."""
         assert name in self._files, name
-        return f"/assets/{self.version}/{name}"
+        return f"{self._path}/{self.version}/{name}"
 
 
 def _kind(name: str) -> str:

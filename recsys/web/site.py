@@ -44,7 +44,7 @@ class Site:
 
     def __init__(self, services: Services) -> None:
         self.services = services
-        self.assets = Assets()
+        self.assets = Assets("recsys.web", "/assets")
         self._people_of = lru_cache(1)(lambda _origin: self._people_now())
         self._templates = Environment(
             loader=PackageLoader("recsys.web"),
@@ -133,11 +133,16 @@ def site_of(application: FastAPI) -> Site:
 
 
 def asset(site: Site, request: Request) -> Response:
-    """A file of `static/`. One of another version is of a page that was loaded before: it gets what there is now."""
-    found = site.assets.get(request.path_params["name"])
+    """A file of `static/`."""
+    return sent(site.assets, request) or missing(site, request)
+
+
+def sent(assets: Assets, request: Request) -> Response | None:
+    """The file that an address names, of whatever version: a page that was loaded before gets what there is now."""
+    found = assets.get(request.path_params["name"])
     if found is None:
-        return missing(site, request)
-    known = request.path_params["version"] == site.assets.version
+        return None
+    known = request.path_params["version"] == assets.version
     return Response(
         found.content,
         headers={"Cache-Control": FOREVER if known else "no-cache"},

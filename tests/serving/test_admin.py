@@ -252,7 +252,7 @@ def asked_from(settings: Settings, address: str, headers: dict[str, str]) -> htt
     transport = httpx.ASGITransport(app, client=(address, 50_000))
 
     async def ask() -> httpx.Response:
-        async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.get(RULES, headers=headers)
 
     try:
@@ -277,6 +277,7 @@ def test_without_a_key_the_servers_own_machine_may_ask(
         ("unix", {}),
         ("127.0.0.1", {"X-Forwarded-For": "127.0.0.1"}),
         ("127.0.0.1", {"Forwarded": "for=192.0.2.1"}),
+        ("127.0.0.1", {"Host": "rebound.example"}),
         ("192.0.2.1", {"Authorization": "Bearer "}),
     ],
 )

@@ -228,7 +228,7 @@ NONSENSE: dict[str, Answer] = {
 def test_an_api_that_is_dead_or_mad_harms_no_page(
     site: Site, browse: Browse, nonsense: Answer
 ) -> None:
-    script = Assets().get("widget.js")
+    script = Assets("recsys.web", "/assets").get("widget.js")
     assert script
     api = served(lambda path: (200, script.content) if path == "/widget.js" else nonsense)
     with api as url:
@@ -242,7 +242,7 @@ def test_an_api_that_is_dead_or_mad_harms_no_page(
 
 
 def test_an_api_that_is_slow_is_not_waited_for(site: Site, browse: Browse) -> None:
-    script = Assets().get("widget.js")
+    script = Assets("recsys.web", "/assets").get("widget.js")
     assert script
     over = threading.Event()
 

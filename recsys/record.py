@@ -1,0 +1,172 @@
+"""What rebuilds say of themselves: where the running one is, and how each ended.
+
+    <home>/snapshots/.rebuild.json    the newest one, from its first moment on; replaced every second
+    <home>/snapshots/.rebuilds.jsonl  a line for each that ended, oldest first; its figures outlive the snapshot
+
+Whoever looks on is in another process: nothing here is locked, and a reader sees one state or the next.
+"""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from recsys.errors import GateRefused
+from recsys.evaluation.result import BLEND, HEADLINE, Estimate, Evaluation
+
+EVERY = 1.0
+"""Seconds between two looks at where a rebuild is."""
+
+SILENT = timedelta(seconds=30)
+"""A rebuild that said nothing for so long was killed."""
+
+STEPS = 200
+"""A line keeps so many."""
+
+Outcome = Literal["published", "unchanged", "refused", "failed"]
+
+
+class Progress(Protocol):
+    """Where a long job says how far it is."""
+
+    def task(self, name: str, total: int | None = None) -> Callable[[int], None]:
+        """Begin a step; call what it returns with the number of units done so far."""
+
+
+class Step(BaseModel):
+    """A part of a rebuild."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    began: datetime
+    total: int | None = None
+    """Units; None: they are not counted."""
+    done: int = 0
+
+
+class Rebuild(BaseModel):
+    """A rebuild, running or ended."""
+
+    model_config = ConfigDict(frozen=True)
+
+    started: datetime
+    seen: datetime
+    """When it last said something."""
+    outcome: Outcome | None = None
+    """None: it is running, or was killed."""
+    snapshot: str | None = None
+    """What it published, or found unchanged."""
+    reason: str = ""
+    """Why it was refused or failed; why it would have been refused, had it not been forced."""
+    steps: tuple[Step, ...] = ()
+    metrics: dict[str, Estimate] = {}
+    """Of the blend, on the main set of queries; empty: nothing was measured."""
+    models: dict[str, Estimate] = {}
+    """Model -> NDCG@10."""
+    slices: dict[str, Estimate] = {}
+    """Slice of the queries -> NDCG@10 of the blend."""
+
+    def state_at(self, moment: datetime) -> Outcome | Literal["running", "killed"]:
+        """How it is doing."""
+        if self.outcome is not None:
+            return self.outcome
+        return "running" if moment - self.seen < SILENT else "killed"
+
+
+class Recording:
+    """Passes progress on and writes it down. Enter it while no other rebuild can run."""
+
+    def __init__(self, folder: Path, progress: Progress) -> None:
+        """folder: of the snapshots."""
+        self._folder, self._progress = folder, progress
+        now = datetime.now(UTC)
+        self._rebuild = Rebuild(started=now, seen=now)
+        self._steps: list[Step] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._go_on, name="recsys-record", daemon=True)
+
+    def __enter__(self) -> "Recording":
+        self._write()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        if error is not None:
+            outcome: Outcome = "refused" if isinstance(error, GateRefused) else "failed"
+            reason = str(error) or type(error).__name__
+            self._note({"outcome": outcome, "reason": reason})
+        self._write()
+        with (self._folder / ".rebuilds.jsonl").open("a", encoding="utf-8") as lines:
+            lines.write(self._rebuild.model_dump_json(exclude_defaults=True) + "\n")
+
+    def task(self, name: str, total: int | None = None) -> Callable[[int], None]:
+        """Begin a step."""
+        advance = self._progress.task(name, total)
+        place = len(self._steps)
+        self._steps.append(Step(name=name, began=datetime.now(UTC), total=total))
+
+        def advanced(done: int) -> None:
+            advance(done)
+            self._steps[place] = self._steps[place].model_copy(update={"done": done})
+
+        return advanced
+
+    def ends(self, outcome: Outcome, snapshot: str, reason: str | None) -> None:
+        """Say how it ended."""
+        self._note({"outcome": outcome, "snapshot": snapshot, "reason": reason or ""})
+
+    def measured(self, evaluation: Evaluation) -> None:
+        """Say what the build is worth."""
+        if evaluation.measured:
+            blend = evaluation.models[BLEND]
+            found = {name: each.metrics[HEADLINE] for name, each in evaluation.models.items()}
+            slices = {name: s.metrics[HEADLINE] for name, s in blend.slices.items() if s.metrics}
+            self._note({"metrics": blend.metrics, "models": found, "slices": slices})
+
+    def _note(self, update: dict[str, object]) -> None:
+        self._rebuild = self._rebuild.model_copy(update=update)
+
+    def _go_on(self) -> None:
+        while not self._stop.wait(EVERY):
+            self._write()
+
+    def _write(self) -> None:
+        self._note({"seen": datetime.now(UTC), "steps": tuple(self._steps[-STEPS:])})
+        draft = self._folder / ".rebuild.json.draft"
+        draft.write_text(self._rebuild.model_dump_json(exclude_defaults=True), encoding="utf-8")
+        draft.replace(self._folder / ".rebuild.json")
+
+
+def newest(folder: Path) -> Rebuild | None:
+    """The rebuild that is running, or ended last; None: there was none, or what it wrote cannot be read."""
+    try:
+        return Rebuild.model_validate_json((folder / ".rebuild.json").read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def ended(folder: Path) -> list[Rebuild]:
+    """Those that ended, oldest first. A line that cannot be read, such as one that was cut off, is left out."""
+    try:
+        lines = (folder / ".rebuilds.jsonl").read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            found.append(Rebuild.model_validate_json(line))
+        except ValidationError:
+            continue
+    return found

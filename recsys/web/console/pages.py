@@ -1,0 +1,53 @@
+"""The routes of the console."""
+
+from fastapi import FastAPI
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import Response
+
+from recsys.web.console import signing
+from recsys.web.console.admission import FOLDER
+from recsys.web.console.plotly import PATH
+from recsys.web.console.site import Console, console_of, route
+from recsys.web.site import sent
+
+POST = ("POST",)
+
+
+def add_console(application: FastAPI) -> None:
+    """Serve the console beside the API."""
+    console = console_of(application)
+    application.router.routes.extend(
+        [
+            route(console, f"{FOLDER}/assets/{{version}}/{{name}}", asset, to_all=True),
+            route(console, f"{PATH}/{{version}}.js", plotly, to_all=True),
+            route(console, f"{FOLDER}/sign-in", signing.show, to_all=True),
+            route(console, f"{FOLDER}/sign-in", signing.enter, POST, to_all=True),
+            route(console, f"{FOLDER}/sign-out", signing.leave, POST, to_all=True),
+            route(console, FOLDER, nothing_yet),
+            route(console, f"{FOLDER}/{{path:path}}", missing, ("GET", "POST")),
+        ]
+    )
+
+
+def asset(console: Console, request: Request, _: FormData) -> Response:
+    """A file of `static/`."""
+    return sent(console.assets, request) or missing(console, request, _)
+
+
+def plotly(console: Console, request: Request, _: FormData) -> Response:
+    """The script that draws plots."""
+    return console.plotly.sent(request)
+
+
+def nothing_yet(console: Console, request: Request, _: FormData) -> Response:
+    figure = {
+        "data": [{"type": "bar", "x": [1, 2, 3], "y": [2, 4, 1], "marker": {"color": "--accent"}}],
+        "layout": {},
+    }
+    return console.page(request, "overview.html", figure=figure)
+
+
+def missing(console: Console, request: Request, _: FormData) -> Response:
+    """The page for an address where there is nothing."""
+    return console.page(request, "missing.html", 404)

@@ -1,0 +1,32 @@
+"""Figures and moments in words, as pages show them."""
+
+from datetime import UTC, datetime
+
+UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+
+
+def counted(number: float) -> str:
+    """12,345"""
+    return f"{number:,.0f}"
+
+
+def share(number: float, digits: int = 1) -> str:
+    """12.3 %"""
+    return f"{number:.{digits}%}".replace("%", "\N{NARROW NO-BREAK SPACE}%")
+
+
+def moment(when: datetime | None) -> str:
+    """2026-11-29 09:30 UTC; a dash where there is none."""
+    return "\N{EN DASH}" if when is None else f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def ago(when: datetime | None, now: datetime) -> str:
+    """3 hours ago; "never" where it was not."""
+    if when is None:
+        return "never"
+    seconds = (now - when).total_seconds()
+    if seconds < 1:
+        return "just now"
+    length, unit = next(one for one in UNITS if seconds >= one[0])
+    number = int(seconds // length)
+    return f"{number:,} {unit}{'' if number == 1 else 's'} ago"
