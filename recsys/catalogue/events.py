@@ -2,7 +2,7 @@
 
 import difflib
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -10,14 +10,14 @@ from typing import Annotated, Any, NamedTuple, Self, cast
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from sqlalchemy import BigInteger, Connection, Dialect, Engine, Table, select, type_coerce
+from sqlalchemy import BigInteger, Connection, Dialect, Engine, Table, func, select, type_coerce
 from sqlalchemy.dialects import sqlite
 
 from recsys.catalogue.database import insert_into, writing, writing_by_driver
 from recsys.catalogue.event_log import EventLog, LogBuilder
 from recsys.catalogue.fields import Id, Moment
 from recsys.catalogue.tables import EventRow
-from recsys.catalogue.times import to_us
+from recsys.catalogue.times import EPOCH, from_us, to_us
 from recsys.config import EventSettings
 from recsys.errors import InputError
 from recsys.identity import IdMap, ItemId, UserId
@@ -32,6 +32,10 @@ __all__ = [
     "check_time",
     "check_type",
     "derived_event_id",
+    "events_by_type",
+    "items_met",
+    "newest_event",
+    "oldest_event",
     "read_events",
     "some_users",
     "store_events",
@@ -192,6 +196,38 @@ def some_users(connection: Connection, limit: int) -> list[UserId]:
     known = select(EventRow.user_id).where(EventRow.user_id.is_not(None))
     users = connection.scalars(known.distinct().order_by(EventRow.user_id).limit(limit))
     return cast(list[UserId], users.all())
+
+
+def events_by_type(
+    connection: Connection, since: datetime, until: datetime, width: timedelta
+) -> list[tuple[datetime, str, int]]:
+    """When each stretch of this width began (a multiple of it since the epoch), an event type, and how many there were.
+
+    Of the time from since to before until; stretches in which there were none are left out.
+    """
+    time, step = type_coerce(EVENTS.c.time, BigInteger), to_us(EPOCH + width)
+    begin = (time // step * step).label("begin")
+    of_them = (EVENTS.c.time >= since, EVENTS.c.time < until)
+    wanted = select(begin, EVENTS.c.type, func.count()).where(*of_them)
+    found = connection.execute(wanted.group_by(begin, EVENTS.c.type).order_by(begin))
+    return [(from_us(at), kind, count) for at, kind, count in found]
+
+
+def oldest_event(connection: Connection) -> datetime | None:
+    """When the first event happened; None: there is none."""
+    return connection.scalar(select(func.min(EventRow.time)))
+
+
+def newest_event(connection: Connection) -> datetime | None:
+    """When the last event happened; None: there is none."""
+    return connection.scalar(select(func.max(EventRow.time)))
+
+
+def items_met(connection: Connection, since: datetime, types: Collection[str]) -> int:
+    """Distinct items of events of these types since then."""
+    of_them = (EVENTS.c.time >= since, EVENTS.c.type.in_(types))
+    wanted = select(func.count(EVENTS.c.item_id.distinct())).where(*of_them)
+    return connection.execute(wanted).scalar_one()
 
 
 def read_events(

@@ -106,7 +106,7 @@ def _slices(evaluation: Evaluation) -> Chart:
         "slices",
         "Who is served how well",
         f"NDCG@10 of the blend and of {rival}, the best single model, by what is known of the viewer.",
-        _with_legend(figure),
+        with_legend(figure),
     )
 
 
@@ -126,7 +126,7 @@ def _against(evaluation: Evaluation, metric: str, title: str, caption: str, axis
         "cliponaxis": False,
         "hovertemplate": "%{hovertext}<br>NDCG@10 %{y:.3f}, %{x:.1%}<extra></extra>",
     }
-    layout = _layout(320)
+    layout = layout_of(320)
     layout["xaxis"] |= {
         "title": {"text": axis, "standoff": 8, "font": {"size": 13}},
         "tickformat": ".0%",
@@ -200,31 +200,54 @@ def _weights(evaluation: Evaluation) -> list[Chart]:
     names = sorted(heard, key=lambda name: (found[0].get(name, 0), name))
     values = [[weights.get(name, 0) for weights in found] for name in names]
     largest = [max(map(abs, weights.values())) or 1 for weights in found]
-    grid = {
-        "type": "heatmap",
-        "x": ["<br>".join(wrap(SEGMENTS[segment], 9)) for segment in fitted],
-        "y": list(range(len(names))),
-        "z": [[abs(v) / most for v, most in zip(row, largest, strict=True)] for row in values],
-        "text": [[f"{value:.2f}" if value else "" for value in row] for row in values],
-        "texttemplate": "%{text}",
-        "colorscale": [[0, "--surface"], [1, "--accent"]],
-        "zmin": 0,
-        "zmax": 2,  # half the colour at the most, so that ink can be read on it
-        "textfont": {"color": "--ink"},
-        "showscale": False,
+    numbers = {
+        "type": "scatter",
+        "mode": "text",
+        "x": [place for _ in names for place in range(len(fitted))],
+        "y": [row for row in range(len(names)) for _ in fitted],
+        "text": [f"{value:.2f}" if value else "" for row in values for value in row],
         "hoverinfo": "skip",
     }
+    axis = {
+        "side": "top",
+        "showgrid": False,
+        "tickvals": list(range(len(fitted))),
+        "ticktext": ["<br>".join(wrap(SEGMENTS[segment], 9)) for segment in fitted],
+        "range": [-0.5, len(fitted) - 0.5],
+    }
+    figure = _rows(names, [numbers], axis)
+    figure["layout"]["shapes"] = [
+        _cell(place, row, abs(value) / most)
+        for row, found in enumerate(values)
+        for place, (value, most) in enumerate(zip(found, largest, strict=True))
+        if value
+    ]
     return [
         Chart(
             "weights",
             "What the blend listens to",
             "Weight of each source's standardised score for whom it was fitted, on validation.",
-            _rows(names, [grid], {"side": "top", "showgrid": False}),
+            figure,
         )
     ]
 
 
-def _with_legend(figure: Figure) -> Figure:
+def _cell(place: int, row: int, depth: float) -> Figure:
+    """A coloured cell of a grid, half the colour at the most, so that ink can be read on it."""
+    return {
+        "type": "rect",
+        "layer": "below",
+        "x0": place - 0.5,
+        "x1": place + 0.5,
+        "y0": row - 0.5,
+        "y1": row + 0.5,
+        "line": {"width": 0},
+        "fillcolor": "--accent",
+        "opacity": depth / 2,
+    }
+
+
+def with_legend(figure: Figure) -> Figure:
     """The names of the traces above the plot."""
     legend = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"}
     layout = figure["layout"] | {"showlegend": True, "legend": legend}
@@ -257,7 +280,7 @@ def _dots(rows: Sequence[float], found: Sequence[Estimate], colour: str) -> Figu
 
 def _rows(labels: Sequence[str], traces: list[Figure], xaxis: Figure, row: int = ROW) -> Figure:
     """Traces over labelled rows; the first label is the lowest row. Labels are escaped but for line breaks."""
-    layout = _layout(row * len(labels) + 48)
+    layout = layout_of(row * len(labels) + 48)
     layout["xaxis"] |= xaxis
     layout["yaxis"] |= {
         "tickvals": list(range(len(labels))),
@@ -267,7 +290,8 @@ def _rows(labels: Sequence[str], traces: list[Figure], xaxis: Figure, row: int =
     return {"data": traces, "layout": layout}
 
 
-def _layout(height: int) -> Figure:
+def layout_of(height: int) -> Figure:
+    """What all plots have in common. height: pixels."""
     axis: Figure = {
         "zeroline": False,
         "fixedrange": True,

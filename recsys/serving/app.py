@@ -37,6 +37,7 @@ from recsys.serving.encoding import Beside, Encoding
 from recsys.serving.live import Live
 from recsys.serving.metrics import Metrics
 from recsys.serving.problems import INVALID, error_body, explained
+from recsys.serving.pulse import Pulse
 from recsys.serving.searching import Searching
 from recsys.serving.slates import Services, as_json
 from recsys.serving.uploads import SCHEMAS
@@ -106,11 +107,16 @@ def create_app(settings: Settings, encoding: Encoding | None = None) -> FastAPI:
     encoding = encoding or Beside(settings.embedding, settings.home / "vectors")
     searching = Searching(settings.embedding, encoding)
     live = Live(engine, settings, searching, metrics)
+    pulse = Pulse(metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await run_sync(live.start)
+        if settings.serving.console:
+            await run_sync(pulse.start)
         yield
+        if settings.serving.console:
+            await run_sync(pulse.stop)
         await run_sync(live.stop)
         engine.dispose()
 
@@ -127,7 +133,9 @@ def create_app(settings: Settings, encoding: Encoding | None = None) -> FastAPI:
         responses=INVALID,
         openapi_tags=TAGS,
     )
-    app.state.services = Services(settings, engine, live, searching, metrics, Histories(engine))
+    app.state.services = Services(
+        settings, engine, live, searching, metrics, Histories(engine), pulse
+    )
     return app
 
 
@@ -153,7 +161,7 @@ class Api(FastAPI):
         self._from_elsewhere = CORSMiddleware(self._answer, origins, *CORS) if origins else None
         self.add_middleware(Edge, metrics=metrics)
         for kind in (RequestValidationError, HTTPError):  # FastAPI has answers of its own to these
-            self.add_exception_handler(kind, _refusal)
+            self.add_exception_handler(kind, refusal)
 
     def openapi(self) -> dict[str, Any]:
         """The document at /openapi.json."""
@@ -211,8 +219,8 @@ class Edge:
         except Exception as error:
             if status:
                 raise
-            refusal = await _refusal(Request(scope), error)
-            await refusal(scope, receive, watched)
+            response = await refusal(Request(scope), error)
+            await response(scope, receive, watched)
         finally:
             route = getattr(scope.get("route"), "path_format", "none")
             self._metrics.answered(scope["method"], route, status, time.perf_counter() - began)
@@ -235,7 +243,7 @@ def _bounded(receive: Receive) -> Receive:
     return bounded
 
 
-async def _refusal(request: Request, error: Exception) -> Response:
+async def refusal(request: Request, error: Exception) -> Response:
     """What is answered where something went wrong. Call in an exception handler."""
     match error:
         case RecsysError():

@@ -118,6 +118,14 @@ class Live:
             raise self._unreachable
         return self.served()
 
+    @property
+    def trouble(self) -> str:
+        """Why what is published is not what is served, or why the database is not used; "": all is well."""
+        if self._unreachable is not None:
+            return str(self._unreachable)
+        refused = self._served is None or self._refused is not None
+        return str(self._trouble) if refused else ""
+
     def note(self, gone: Iterable[ItemId], back: Iterable[ItemId]) -> None:
         """Tell of items just committed by this process: the next slate knows."""
         with self._lock:

@@ -1,8 +1,16 @@
 """What the API counts, for Prometheus. A registry per app, so that one process may hold several."""
 
 import os
+from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from recsys.ranking.slates import Account
@@ -78,11 +86,19 @@ class Metrics:
 
     def text(self) -> bytes:
         """Everything, in Prometheus' own format; of all workers, where there are several."""
+        return generate_latest(self._every)
+
+    def collected(self) -> Iterable[Metric]:
+        """The same, for ourselves."""
+        return self._every.collect()
+
+    @property
+    def _every(self) -> CollectorRegistry:
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return generate_latest(self.registry)
+            return self.registry
         every = CollectorRegistry()
         MultiProcessCollector(every)  # type: ignore[no-untyped-call]
-        return generate_latest(every)
+        return every
 
     def _counter(self, name: str, about: str, labels: list[str] | None = None) -> Counter:
         return Counter(f"recsys_{name}", about, labels or [], registry=self.registry)

@@ -23,6 +23,7 @@ from recsys.ranking.viewer import Viewer
 from recsys.serving.live import Live, Served
 from recsys.serving.metrics import Metrics
 from recsys.serving.paging import Page, asked_of, follow, read, written
+from recsys.serving.pulse import Pulse
 from recsys.serving.schemas import DEEPEST, Ask, Paged
 from recsys.serving.searching import Searching
 from recsys.serving.together import Together, Wish
@@ -46,6 +47,7 @@ class Services:
     searching: Searching
     metrics: Metrics
     histories: Histories
+    pulse: Pulse
     writers: Semaphore = field(default_factory=lambda: Semaphore(WRITERS))
 
     @property

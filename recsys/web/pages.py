@@ -1,25 +1,30 @@
 """The pages: home, an item, its picture. Each is whole as it comes; scripts make it quicker to use."""
 
+import logging
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 
 from fastapi import FastAPI
 from pydantic import TypeAdapter, ValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from recsys.catalogue.database import reading
 from recsys.catalogue.items import Item, get_item
-from recsys.errors import ContentError, EncoderError, SnapshotError, UnknownItem
+from recsys.errors import ContentError, EncoderError, EncoderLoading, SnapshotError, UnknownItem
 from recsys.serving.addresses import ItemPath
+from recsys.serving.app import refusal
 from recsys.web.cards import titled
 from recsys.web.covers import cover
 from recsys.web.rows import found_row, home_rows, similar_row, tabs_of
-from recsys.web.site import HEADERS, Site, asset, route, site_of
+from recsys.web.site import HEADERS, Site, asset, missing, route, site_of
 from recsys.web.thumbnails import SIDES
 from recsys.web.visitors import newcomer, remember, visitor
+
+log = logging.getLogger(__name__)
 
 FACTS = 10
 """Attributes that the page of an item shows."""
@@ -49,7 +54,21 @@ def add_pages(application: FastAPI) -> None:
             route(site, "/assets/{version}/{name}", asset),
             Route("/viewer", switch, methods=["POST"]),
         ]
+        application.add_exception_handler(404, _nowhere(site))
     application.router.routes.extend(routes)
+
+
+def _nowhere(site: Site) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """Answers where there is nothing: browsers with a page, programs as the API does."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        if request.method != "GET" or "text/html" not in request.headers.get("accept", ""):
+            return await refusal(request, error)
+        response = await run_in_threadpool(missing, site, request)
+        response.headers.update(HEADERS)
+        return response
+
+    return answer
 
 
 def widget(site: Site, request: Request) -> Response:
@@ -103,9 +122,17 @@ def search(site: Site, request: Request) -> Response:
         try:
             row = found_row(words, who, site.services)
         except EncoderError as error:
-            trouble, status = str(error), 503
+            log.warning("a search failed: %s", error)
+            trouble, status = _in_the_way(error), 503
     shown = row if row and row.cards else None
     return site.page(request, "search.html", who, status, words=words, row=shown, trouble=trouble)
+
+
+def _in_the_way(error: EncoderError) -> str:
+    """For whoever searches; the log has what operators have to know."""
+    if isinstance(error, EncoderLoading):
+        return "Search is just getting ready: try again in a few seconds."
+    return "This shop cannot be searched by words at the moment."
 
 
 def picture(site: Site, request: Request) -> Response:

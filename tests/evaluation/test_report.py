@@ -176,11 +176,16 @@ def test_all_fitted_weights_are_shown_for_whom_they_were_fitted() -> None:
     }
     found = evaluation().model_copy(update={"weights": weights})
     figure = next(chart for chart in charts(found) if chart.id == "weights").figure
-    names, grid = figure["layout"]["yaxis"]["ticktext"], figure["data"][0]
+    names, texts = figure["layout"]["yaxis"]["ticktext"], figure["data"][0]["text"]
     assert sorted(names) == ["linear", "popular", "text", "unproven"]
-    shown = dict(zip(names, grid["text"], strict=True))
+    shown = {name: texts[5 * row : 5 * row + 5] for row, name in enumerate(names)}
     assert shown["popular"] == ["", "0.80", "1.00", "1.00", ""]
     assert shown["unproven"] == ["", "", "", "", "-1.50"]
+    cells = {(cell["y0"] + 0.5, cell["x0"] + 0.5): cell for cell in figure["layout"]["shapes"]}
+    assert len(cells) == sum(map(bool, texts))
+    popular, unproven = names.index("popular"), names.index("unproven")
+    assert cells[popular, 2]["opacity"] == cells[unproven, 4]["opacity"] == 0.5
+    assert cells[names.index("text"), 4]["opacity"] == pytest.approx(0.5 / 3)
 
 
 def test_no_label_of_a_point_covers_another_and_the_page_still_names_all() -> None:

@@ -151,6 +151,18 @@ def test_an_unknown_item_is_told_on_a_page(shop: Shop) -> None:
     assert "This item is not here" in page(shop, "/items/%FF", 404)
 
 
+def test_an_unknown_address_is_told_to_people_on_a_page_and_to_programs_in_json(shop: Shop) -> None:
+    for path in ("/elsewhere", "/items", "/v1/elsewhere"):
+        asked = httpx.get(shop.url + path, headers={"Accept": "text/html,*/*;q=0.8"})
+        assert asked.status_code == 404
+        assert "There is nothing here" in asked.text
+        assert asked.headers["content-security-policy"] == POLICY
+        plain = httpx.get(shop.url + path)
+        assert (plain.status_code, plain.json()["error"]["type"]) == (404, "not_found")
+    asked = httpx.get(f"{shop.url}/v1/items/none", headers={"Accept": "text/html"})
+    assert asked.json()["error"]["type"] == "unknown_item"
+
+
 def test_a_shop_without_a_snapshot_says_what_to_run(unbuilt: Shop) -> None:
     assert "recsys rebuild" in page(unbuilt, "/", 503)
     assert unbuilt.client.put("/v1/items/1", json={"title": "Early"}).status_code == 201

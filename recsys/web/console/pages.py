@@ -5,7 +5,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recsys.web.console import signing
+from recsys.web.console import evaluation, overview, signing
 from recsys.web.console.admission import FOLDER
 from recsys.web.console.plotly import PATH
 from recsys.web.console.site import Console, console_of, route
@@ -24,7 +24,8 @@ def add_console(application: FastAPI) -> None:
             route(console, f"{FOLDER}/sign-in", signing.show, to_all=True),
             route(console, f"{FOLDER}/sign-in", signing.enter, POST, to_all=True),
             route(console, f"{FOLDER}/sign-out", signing.leave, POST, to_all=True),
-            route(console, FOLDER, nothing_yet),
+            route(console, FOLDER, overview.show),
+            route(console, f"{FOLDER}/evaluation", evaluation.show),
             route(console, f"{FOLDER}/{{path:path}}", missing, ("GET", "POST")),
         ]
     )
@@ -38,14 +39,6 @@ def asset(console: Console, request: Request, _: FormData) -> Response:
 def plotly(console: Console, request: Request, _: FormData) -> Response:
     """The script that draws plots."""
     return console.plotly.sent(request)
-
-
-def nothing_yet(console: Console, request: Request, _: FormData) -> Response:
-    figure = {
-        "data": [{"type": "bar", "x": [1, 2, 3], "y": [2, 4, 1], "marker": {"color": "--accent"}}],
-        "layout": {},
-    }
-    return console.page(request, "overview.html", figure=figure)
 
 
 def missing(console: Console, request: Request, _: FormData) -> Response:

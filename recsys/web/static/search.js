@@ -64,7 +64,7 @@ export function upgradeSearch() {
       });
       const said = await answer.json();
       if (answer.ok) show(said);
-      else sayWhyNot(said.error.message);
+      else sayWhyNot(answer.status, answer.headers.has("Retry-After"));
     } catch (error) {
       if (error.name !== "AbortError") close();
     }
@@ -80,10 +80,13 @@ export function upgradeSearch() {
     else close();
   }
 
-  function sayWhyNot(message) {
+  // The answer's own words are for operators.
+  function sayWhyNot(code, soon) {
     close();
     list.replaceChildren();
-    status.textContent = `${message[0].toUpperCase()}${message.slice(1)}.`;
+    if (code < 500) status.textContent = "These words cannot be searched for.";
+    else if (soon) status.textContent = "Search is just getting ready: try again in a few seconds.";
+    else status.textContent = "This shop cannot be searched by words at the moment.";
     status.hidden = false;
   }
 

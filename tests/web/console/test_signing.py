@@ -1,10 +1,130 @@
 """Who may see the console, and who may not."""
 
-from storefronts import Browse, Shop
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from storefronts import Browse, Shop, opened
+
+from recsys.config import ServingSettings, Settings
+from recsys.web.console.admission import COOKIE
+
+KEY = "a key with ümläuts"
+
+PATHS = ("", "/snapshots", "/evaluation", "/users", "/items", "/map", "/rules", "/settings")
 
 
-def test_overview(shop: Shop, browse: Browse, size: str) -> None:
-    visit = browse(shop.url + "/console", size)
-    visit.page.wait_for_selector(".main-svg")
-    visit.show("console")
+def with_key(home: Path, key: str) -> Settings:
+    return Settings(home=home, serving=ServingSettings(admin_key=SecretStr(key)))
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    with opened(with_key(tmp_path_factory.mktemp("locked"), KEY)) as shop:
+        yield shop
+
+
+def sign_in(client: httpx.Client, key: str, onward: str = "/console") -> httpx.Response:
+    return client.post("/console/sign-in", data={"key": key, "next": onward})
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_nobody_sees_a_page_without_the_key(locked: Shop, path: str) -> None:
+    reply = httpx.get(f"{locked.url}/console{path}")
+    assert reply.status_code == 303
+    assert reply.headers["location"] == f"/console/sign-in?next=/console{path}"
+    if path:
+        reply = httpx.post(f"{locked.url}/console{path}", data={"a": "b"})
+        assert reply.status_code == 401
+
+
+def test_the_key_opens_the_console_in_this_browser_until_it_signs_out(
+    locked: Shop, browse: Browse, size: str
+) -> None:
+    visit = browse(locked.url + "/console", size)
+    visit.show("console-sign-in")
     assert visit.barriers() == []
+    visit.page.fill("#key", "another key")
+    visit.page.click("text=Sign in >> nth=-1")
+    assert visit.page.get_by_text("This is not the key").is_visible()
+    visit.forgive("401")
+    visit.page.fill("#key", KEY)
+    visit.page.click("text=Sign in >> nth=-1")
+    visit.page.wait_for_url("**/console")
+    assert visit.page.locator("h1").inner_text() == "Overview"
+    visit.page.click("text=Sign out")
+    visit.page.wait_for_url("**/console/sign-in")
+    visit.page.goto(locked.url + "/console")
+    assert visit.page.locator("h1").inner_text() == "Sign in"
+
+
+def test_what_was_asked_for_is_shown_after_signing_in_and_nothing_of_another_site(
+    locked: Shop,
+) -> None:
+    with httpx.Client(base_url=locked.url) as client:
+        for asked, shown in (
+            ("/console/rules", "/console/rules"),
+            ("https://elsewhere.example/console/", "/console"),
+            ("//elsewhere.example", "/console"),
+            ("/console//elsewhere.example", "/console"),
+        ):
+            assert sign_in(client, KEY, asked).headers["location"] == shown
+
+
+def test_a_cookie_is_good_only_as_it_was_given_and_while_the_key_is_the_same(
+    locked: Shop, tmp_path: Path
+) -> None:
+    with httpx.Client(base_url=locked.url) as client:
+        sign_in(client, KEY)
+        cookie = client.cookies[COOKIE]
+        assert client.get("/console").status_code == 200
+    until, _, signature = cookie.partition(".")
+    assert KEY not in cookie
+    for forged in ("", ".", "1.", f"{int(until) + 1}.{signature}", f"{until}.", f"x.{signature}"):
+        reply = httpx.get(f"{locked.url}/console", headers={"Cookie": f"{COOKIE}={forged}"})
+        assert reply.status_code == 303, forged
+    with opened(with_key(tmp_path, "a new key")) as other:
+        reply = other.client.get("/console", headers={"Cookie": f"{COOKIE}={cookie}"})
+        assert reply.status_code == 303
+
+
+def test_a_cookie_ends(locked: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recsys.web.console.admission.SECONDS", -1)
+    with httpx.Client(base_url=locked.url) as client:
+        reply = sign_in(client, KEY)
+    sent = reply.headers["set-cookie"].partition(";")[0]
+    assert httpx.get(f"{locked.url}/console", headers={"Cookie": sent}).status_code == 303
+
+
+def test_without_a_key_it_is_closed_to_other_machines_and_other_names(shop: Shop) -> None:
+    for headers in ({"X-Forwarded-For": "192.0.2.1"}, {"Host": "rebound.example"}):
+        reply = shop.client.get("/console", headers=headers)
+        assert reply.status_code == 403
+        assert "serving.admin_key" in reply.text
+        assert "Snapshots" not in reply.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://elsewhere.example"},
+        {"Origin": "null"},
+    ],
+)
+def test_forms_of_other_sites_are_refused(shop: Shop, headers: dict[str, str]) -> None:
+    reply = shop.client.post("/console/sign-out", headers=headers)
+    assert reply.status_code == 403
+    assert "another site" in reply.text
+
+
+def test_every_page_forbids_what_is_not_its_own(shop: Shop) -> None:
+    for path in PATHS:
+        reply = shop.client.get(f"/console{path}")
+        policy = reply.headers["content-security-policy"]
+        assert "default-src 'none'; script-src 'self';" in policy
+        assert "unsafe" not in policy
+        assert reply.headers["cache-control"] == "no-store"

@@ -9,8 +9,9 @@ function painted(value, style) {
   return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, painted(part, style)]));
 }
 
-export function draw(place, figure = JSON.parse(place.dataset.figure)) {
-  place.dataset.figure = JSON.stringify(figure);
+export function draw(place) {
+  const figure = JSON.parse(place.dataset.figure);
+  place.querySelector(".holds")?.remove();
   const { data, layout } = painted(figure, getComputedStyle(document.documentElement));
   return window.Plotly.react(place, data, layout, calm);
 }

@@ -1,0 +1,98 @@
+"""Plots over time, as Plotly figures in plain data."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from recsys.evaluation.charts import Figure, layout_of, with_legend
+from recsys.evaluation.result import Estimate
+
+COLOURS = ("--one", "--two", "--three", "--four", "--five", "--six", "--seven", "--eight")
+"""Of what stands side by side, the first one foremost; there are no more than these."""
+
+HEIGHT = 260
+"""Pixels."""
+
+Times = Sequence[datetime]
+
+
+def lines(times: Times, values: Mapping[str, Sequence[float | None]], unit: str = "") -> Figure:
+    """A line for each name; None leaves a gap. unit: behind a value that is pointed at."""
+    traces = [
+        {
+            "type": "scatter",
+            "mode": "lines" if len(times) > 1 else "markers",
+            "name": name,
+            "x": _told(times),
+            "y": list(found),
+            "line": {"color": colour, "width": 2},
+            "hovertemplate": f"%{{y:,.3~s}}{unit}",
+        }
+        for (name, found), colour in zip(values.items(), COLOURS, strict=False)
+    ]
+    return _over_time(traces)
+
+
+def bars(times: Times, values: Mapping[str, Sequence[float]]) -> Figure:
+    """Bars of counts upon each other."""
+    traces = [
+        {
+            "type": "bar",
+            "name": name,
+            "x": _told(times),
+            "y": list(found),
+            "marker": {"color": colour},
+            "hovertemplate": "%{y:,}",
+        }
+        for (name, found), colour in zip(values.items(), COLOURS, strict=False)
+    ]
+    figure = _over_time(traces)
+    figure["layout"] |= {"barmode": "stack", "bargap": 0.12}
+    if len(traces) > 1:
+        figure["layout"]["legend"] |= {"traceorder": "normal"}
+    return figure
+
+
+def estimates(times: Times, values: Mapping[str, Sequence[Estimate | None]]) -> Figure:
+    """A line of dots with their intervals for each name; None leaves a gap."""
+    traces = []
+    for (name, found), colour in zip(values.items(), COLOURS, strict=False):
+        known = [(at, one) for at, one in zip(times, found, strict=True) if one is not None]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": name,
+                "x": _told([at for at, _ in known]),
+                "y": [one.value for _, one in known],
+                "line": {"color": colour, "width": 1.5},
+                "marker": {"color": colour, "size": 8},
+                "error_y": {
+                    "array": [(one.high or one.value) - one.value for _, one in known],
+                    "arrayminus": [one.value - (one.low or one.value) for _, one in known],
+                    "color": colour,
+                    "thickness": 1.2,
+                    "width": 0,
+                },
+                "hovertemplate": "%{y:.3f}",
+            }
+        )
+    return _over_time(traces)
+
+
+def _over_time(traces: list[Figure]) -> Figure:
+    layout = layout_of(HEIGHT) | {"hovermode": "x unified"}
+    layout["xaxis"] |= {"type": "date", "showgrid": False, "nticks": 5, "tickangle": 0}
+    layout["yaxis"] |= {
+        "showgrid": True,
+        "gridcolor": "--line",
+        "rangemode": "tozero",
+        "nticks": 5,
+        "tickfont": {"color": "--muted"},
+    }
+    figure: Figure = {"data": traces, "layout": layout}
+    return with_legend(figure) if len(traces) > 1 else figure
+
+
+def _told(times: Times) -> list[str]:
+    """Plotly knows no zones: all are told in UTC."""
+    return [f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}" for at in times]

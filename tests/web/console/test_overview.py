@@ -1,0 +1,89 @@
+"""Is it well, is it fresh, is it used: the first page of the console, and how good the suggestions are."""
+
+import json
+from datetime import UTC, datetime
+from html import unescape
+from typing import Any
+
+import pytest
+from storefronts import Browse, Shop
+
+from recsys.evaluation.result import BLEND, HEADLINE, Evaluation
+from recsys.record import ended
+
+
+def figure(page: str, name: str) -> dict[str, Any]:
+    """The plot of this name."""
+    (found,) = [part for part in page.split('id="plot-')[1:] if part.startswith(f'{name}"')]
+    told: dict[str, Any] = json.loads(unescape(found.split("data-figure='")[1].split("'")[0]))
+    return told
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("name", ["overview", "evaluation"])
+def test_pages_are_open_to_everybody(
+    shop: Shop, browse: Browse, size: str, dark: bool, name: str
+) -> None:
+    path = "" if name == "overview" else f"/{name}"
+    visit = browse(f"{shop.url}/console{path}", size, dark)
+    visit.page.wait_for_selector(".plot .main-svg")
+    visit.show(f"console-{name}")
+    assert visit.barriers() == []
+    wide = visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert wide, "the page is wider than the window"
+    assert visit.page.locator(".menu [aria-current]").inner_text().lower() == name
+
+
+def test_events_are_counted_by_the_hour(shop: Shop) -> None:
+    now = datetime.now(UTC)
+    told = [
+        {"user_id": "overview", "item_id": "50", "type": "view", "time": now.isoformat()},
+        {"user_id": "overview", "item_id": "296", "type": "view"},
+        {"user_id": "overview", "item_id": "296", "type": "purchase"},
+    ]
+    before = figure(shop.client.get("/console").text, "events")["data"]
+    assert shop.client.post("/v1/events", json=told).status_code == 200
+    after = figure(shop.client.get("/console").text, "events")["data"]
+
+    def total(traces: list[dict[str, Any]], kind: str) -> float:
+        return sum(sum(trace["y"]) for trace in traces if trace["name"] == kind)
+
+    assert total(after, "view") - total(before, "view") == 2
+    assert total(after, "purchase") - total(before, "purchase") == 1
+    newest = next(trace for trace in after if trace["name"] == "purchase")
+    assert newest["x"][newest["y"].index(max(newest["y"]))] >= f"{now:%Y-%m-%d %H}:00:00"
+
+
+def test_all_events_are_there_however_old(shop: Shop) -> None:
+    traces = figure(shop.client.get("/console", params={"span": "all"}).text, "events")["data"]
+    (likes,) = [trace for trace in traces if trace["name"] == "like"]
+    assert sum(likes["y"]) == 120  # of 60 people, every fourth of their 8 events
+    assert len(likes["x"]) <= 140
+
+
+def test_what_cannot_be_understood_is_as_if_it_were_not_asked(shop: Shop) -> None:
+    assert shop.client.get("/console?window=x&span=y").status_code == 200
+
+
+def test_an_unbuilt_shop_says_what_to_do(unbuilt: Shop, browse: Browse) -> None:
+    visit = browse(f"{unbuilt.url}/console")
+    assert "Nothing is built yet" in visit.page.get_by_role("alert").inner_text()
+    visit.page.goto(f"{unbuilt.url}/console/evaluation")
+    assert visit.page.get_by_text("Nothing has been measured yet").is_visible()
+
+
+def test_figures_are_those_of_the_snapshot(shop: Shop) -> None:
+    snapshot = shop.client.get("/health/ready").json()["snapshot"]
+    path = shop.settings.home / "snapshots" / snapshot / "evaluation.json"
+    evaluation = Evaluation.from_json(path.read_text())
+    page = shop.client.get("/console/evaluation").text
+    assert f"{evaluation.models[BLEND].metrics[HEADLINE].value:.3f}" in page
+    assert figure(page, "accuracy")["data"]
+    (written,) = ended(shop.settings.home / "snapshots")
+    assert written.models[BLEND] == evaluation.models[BLEND].metrics[HEADLINE]
+
+
+def test_a_snapshot_that_is_gone_is_named(shop: Shop) -> None:
+    reply = shop.client.get("/console/evaluation", params={"snapshot": "of yesterday"})
+    assert reply.status_code == 200
+    assert "of yesterday has no evaluation" in reply.text
