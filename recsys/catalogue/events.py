@@ -17,7 +17,7 @@ from recsys.catalogue.database import insert_into, writing, writing_by_driver
 from recsys.catalogue.event_log import EventLog, LogBuilder
 from recsys.catalogue.fields import Id, Moment
 from recsys.catalogue.tables import EventRow
-from recsys.catalogue.times import EPOCH, from_us, to_us
+from recsys.catalogue.times import EPOCH, to_us
 from recsys.config import EventSettings
 from recsys.errors import InputError
 from recsys.identity import IdMap, ItemId, UserId
@@ -201,16 +201,16 @@ def some_users(connection: Connection, limit: int) -> list[UserId]:
 def events_by_type(
     connection: Connection, since: datetime, until: datetime, width: timedelta
 ) -> list[tuple[datetime, str, int]]:
-    """When each stretch of this width began (a multiple of it since the epoch), an event type, and how many there were.
+    """When each stretch of this width began, an event type, and how many there were.
 
-    Of the time from since to before until; stretches in which there were none are left out.
+    The first stretch begins at since, the last ends before until; those in which there were none are left out.
     """
-    time, step = type_coerce(EVENTS.c.time, BigInteger), to_us(EPOCH + width)
-    begin = (time // step * step).label("begin")
+    first, step = to_us(since), to_us(EPOCH + width)
+    place = (type_coerce(EVENTS.c.time, BigInteger) - first) // step
     of_them = (EVENTS.c.time >= since, EVENTS.c.time < until)
-    wanted = select(begin, EVENTS.c.type, func.count()).where(*of_them)
-    found = connection.execute(wanted.group_by(begin, EVENTS.c.type).order_by(begin))
-    return [(from_us(at), kind, count) for at, kind, count in found]
+    wanted = select(place, EVENTS.c.type, func.count()).where(*of_them)
+    found = connection.execute(wanted.group_by(place, EVENTS.c.type).order_by(place))
+    return [(since + n * width, kind, count) for n, kind, count in found]
 
 
 def oldest_event(connection: Connection) -> datetime | None:
