@@ -187,3 +187,20 @@ def test_the_demo_does_not_write_movielens_twice(movielens: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in movielens.iterdir()}
     assert "already" in write_movielens(movielens).stdout
     assert {path: path.stat().st_mtime_ns for path in movielens.iterdir()} == before
+
+
+def test_the_same_made_up_shop_is_made_twice(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        made = run(
+            sys.executable, "scripts/gallery.py", tmp_path / name, "--prints", "8", "--people", "5"
+        )
+        assert made.returncode == 0, made.stderr
+    one, other = tmp_path / "one", tmp_path / "other"
+    files = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
+    assert len(files) == 2 + 8
+    assert all((one / path).read_bytes() == (other / path).read_bytes() for path in files)
+    with (one / "items.csv").open(encoding="utf-8") as file:
+        items = {row["id"]: row["categories"] for row in csv.DictReader(file)}
+    assert len(set(items.values())) == 8, "a print of each style"
+    with (one / "events.csv").open(encoding="utf-8") as file:
+        assert {row["item_id"] for row in csv.DictReader(file)} <= set(items)

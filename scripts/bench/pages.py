@@ -3,11 +3,11 @@
 usage: python scripts/bench/pages.py [--home DIR] [--user ID] [--runs 15] [--json]
 
 DIR is a home with a snapshot, such as the demo's `data`. Needs Chromium (Debian: `apt-get install chromium`). A server
-is started on it, and a browser looks at its home page, at an item and at a search, at the size of a desktop: once with
-nothing kept, which is what `_kb` and `_photos_kb` count, then `--runs` times with styles, scripts and pictures kept,
-but each page asked for anew. The last line is a JSON object with, for each page, `_fcp_ms` (the first contentful
-paint, from the click on: the median, with the lowest and the highest), `_html_ms` (until all of the page's HTML has
-come), and `_shift`, the most that a page moved (cumulative layout shift).
+is started on it, and a browser looks at its home page, an item, a search and the console, at the size of a desktop:
+once with nothing kept, which is what `_kb` (unpacked) and `_photos_kb` count, then `--runs` times with styles, scripts
+and pictures kept, but each page asked for anew. The last line is a JSON object with, for each page, `_fcp_ms` (the
+first contentful paint, from the click on: the median, with the lowest and the highest), `_html_ms` (until all of the
+page's HTML has come), and `_shift`, the most that a page moved (cumulative layout shift).
 """
 
 import argparse
@@ -80,7 +80,12 @@ def pages(url: str) -> dict[str, str]:
     new = httpx.get(f"{url}/v1/items/new", params={"limit": 1}).json()["items"]
     item = (popular or new)[0]
     address = httpx.URL("/search", params={"q": item["title"]})
-    return {"home": "/", "item": f"/items/{item['item_id']}", "search": str(address)}
+    return {
+        "home": "/",
+        "item": f"/items/{item['item_id']}",
+        "search": str(address),
+        "console": "/console",
+    }
 
 
 def measured(context: BrowserContext, url: str, runs: int) -> dict[str, float]:

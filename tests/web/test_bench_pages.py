@@ -27,10 +27,11 @@ def test_the_benchmark_of_the_pages_ends_with_its_figures(shop: Shop) -> None:
     done = run("--home", str(shop.settings.home), "--user", "42", "--runs", "2", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    for page in ("home", "item", "search"):
+    for page in ("home", "item", "search", "console"):
         assert 0 < found[f"{page}_fcp_ms_low"] <= found[f"{page}_fcp_ms"]
         assert found[f"{page}_html_ms"] > 0 and found[f"{page}_shift"] < 0.01
-        assert 20 < found[f"{page}_kb"] < 300
+        assert found[f"{page}_kb"] > 20
+        assert page == "console" or found[f"{page}_kb"] < 300  # Plotly is 4,816 kB
 
 
 @NEEDS_CHROMIUM
