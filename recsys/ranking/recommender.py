@@ -101,6 +101,8 @@ class Recommender:
     """Whether what a viewer has seen is to be left out, where a request does not say."""
     events: EventSettings
     """What events weigh in a viewer's history, where the settings do not say."""
+    support: Floats
+    """(n,) people who like each item: for those who ask why; it is in what each source says."""
     ranker: Ranker | None = None
     """Adds to the blend where a history leads; None: the blend is all there is."""
 
@@ -121,6 +123,7 @@ class Recommender:
             settings,
             artefacts.hides_seen,
             artefacts.preference.events,
+            artefacts.preference.support,
             _ranker(artefacts),
         )
 
