@@ -115,6 +115,7 @@ def show(console: Console, request: Request, _: FormData) -> Response:
         rules=_about(item, kept, served, standing),
         served=served,
         trouble=trouble,
+        refreshes=within.settings.serving.refresh_seconds > 0,
         standing=standing,
         columns=_columns(item, served, standing, done),
         chart=timeline(done.tallies) if done.tallies else None,

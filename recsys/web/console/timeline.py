@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from html import escape
+from itertools import chain, repeat
 
 from recsys.catalogue.activity import Tally
 from recsys.evaluation.charts import Chart, Figure
@@ -12,6 +13,9 @@ DAYS, WEEKS = 62, 2 * 366
 """Spans, in days, up to which each day, and each week, has a bar of its own."""
 
 HEIGHT = 260
+
+FEW = 5
+"""Lines of a scale."""
 
 COLOURS = (
     "--hue-linear",
@@ -38,23 +42,32 @@ def timeline(tallies: Sequence[Tally]) -> Chart:
     """Of at least one tally: by day, week or month, whichever fits the span."""
     span = (tallies[-1].day - tallies[0].day).days
     name, start = next(made for most, made in STEPS if span <= most)
-    types = [kind for kind, _ in totals(tallies)]
-    bars = [_bars(kind, tallies, start, n) for n, kind in enumerate(types)]
+    bars = [
+        _bars(kind, _counted([tally for tally in tallies if tally.type == kind], start), colour)
+        for (kind, _), colour in zip(
+            totals(tallies), chain(COLOURS, repeat(COLOURS[-1])), strict=False
+        )
+    ]
     caption = f"By {name}, from {tallies[0].day} to {tallies[-1].day}."
-    return Chart("events", "Events over time", caption, {"data": bars, "layout": _layout()})
+    layout = _layout(max(_counted(tallies, start).values()))
+    return Chart("events", "Events over time", caption, {"data": bars, "layout": layout})
 
 
-def _bars(kind: str, tallies: Sequence[Tally], start: Callable[[date], date], n: int) -> Figure:
+def _counted(tallies: Sequence[Tally], start: Callable[[date], date]) -> Counter[date]:
+    """Events by the day on which their stretch of time begins."""
     counted = Counter[date]()
     for tally in tallies:
-        if tally.type == kind:
-            counted[start(tally.day)] += tally.events
+        counted[start(tally.day)] += tally.events
+    return counted
+
+
+def _bars(kind: str, counted: Counter[date], colour: str) -> Figure:
     return {
         "type": "bar",
         "name": escape(kind.replace("_", " ")),
         "x": [day.isoformat() for day in counted],
         "y": list(counted.values()),
-        "marker": {"color": COLOURS[min(n, len(COLOURS) - 1)]},
+        "marker": {"color": colour},
         "hovertemplate": "%{x}: %{y:,}<extra>%{fullData.name}</extra>",
     }
 
@@ -78,7 +91,8 @@ STEPS: Sequence[tuple[float, tuple[str, Callable[[date], date]]]] = (
 )
 
 
-def _layout() -> Figure:
+def _layout(highest: int) -> Figure:
+    """highest: events of a bar. Of few each has a line of its own: there are no halves."""
     axis: Figure = {"fixedrange": True, "automargin": True, "color": "--muted", "zeroline": False}
     return {
         "height": HEIGHT,

@@ -76,8 +76,8 @@ class Deed:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the snapshot makes of a user."""
+class Viewed:
+    """A user as the snapshot sees them."""
 
     question: Query
     who: Viewer
@@ -113,18 +113,18 @@ def show(console: Console, request: Request, _: FormData) -> Response:
         served, trouble = None, str(error)
     else:
         trouble = ""
-    seen = None if served is None else _seen(user_id, served, within)
+    viewed = None if served is None else _viewed(user_id, served, within)
     return console.page(
         request,
         "user.html",
         user_id=user_id,
         known=known,
         trouble=trouble,
-        seen=seen,
+        viewed=viewed,
         segments=SEGMENTS,
         words=words,
-        deeds=_deeds(told, items, seen, served),
-        found=anatomy(seen.question, served, within) if seen and served else None,
+        deeds=_deeds(told, items, viewed, served),
+        found=anatomy(viewed.question, served, within) if viewed and served else None,
     )
 
 
@@ -144,24 +144,24 @@ def _tasty(within: Services) -> list[Known]:
     return [Known(person.user_id, None, person.taste) for person in found]
 
 
-def _seen(user_id: str, served: Served, within: Services) -> Seen:
+def _viewed(user_id: str, served: Served, within: Services) -> Viewed:
     """What GET /v1/users/ID/recommendations would ask now."""
     who = viewer(served, within.histories, (user_id, None))
     limit = min(PLACES, within.settings.ranking.max_limit)
     question = query(UserParams(), limit, who, None, served, within, "recommendations")
     liked = int((who.history.weights > 0).sum())
-    return Seen(question, who, served.recommender.hides_seen, liked)
+    return Viewed(question, who, served.recommender.hides_seen, liked)
 
 
 def _deeds(
     told: Sequence[StoredEvent],
     items: Mapping[ItemId, Item],
-    seen: Seen | None,
+    viewed: Viewed | None,
     served: Served | None,
 ) -> list[Deed]:
     weights: dict[str, float] = {}
-    if seen and served:
-        history = seen.who.history
+    if viewed and served:
+        history = viewed.who.history
         ids = served.recommender.items.id_texts.of(history.items)
         weights = dict(zip(ids, history.weights.tolist(), strict=True))
     return [

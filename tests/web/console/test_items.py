@@ -116,7 +116,7 @@ def test_an_id_may_hold_anything_and_a_new_item_says_that_it_is_new(shop: Shop) 
     assert shop.client.put(f"/v1/items/{where}", json={"title": "<b>Fresh</b>"}).is_success
     text = page(shop, f"/console/items/{where}")
     assert "&lt;b&gt;Fresh&lt;/b&gt;" in text and "<b>Fresh" not in text
-    assert "Not in the snapshot yet" in text
+    assert "Not in the snapshot yet" in text and "brings it in by itself" in text
     assert "On offer" in text
     assert f'href="/items/{where}"' in text
     assert linked(page(shop, "/console/items?q=" + where)) == [where]
