@@ -68,7 +68,7 @@ def _bars(kind: str, counted: Counter[date], colour: str) -> Figure:
         "x": [day.isoformat() for day in counted],
         "y": list(counted.values()),
         "marker": {"color": colour},
-        "hovertemplate": "%{x}: %{y:,}<extra>%{fullData.name}</extra>",
+        "hovertemplate": "%{fullData.name}, %{x}: %{y:,}<extra></extra>",
     }
 
 
