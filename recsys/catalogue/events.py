@@ -2,7 +2,7 @@
 
 import difflib
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -10,14 +10,14 @@ from typing import Annotated, Any, NamedTuple, Self, cast
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from sqlalchemy import BigInteger, Connection, Dialect, Engine, Table, func, select, type_coerce
+from sqlalchemy import BigInteger, Connection, Dialect, Engine, Table, select, type_coerce
 from sqlalchemy.dialects import sqlite
 
 from recsys.catalogue.database import insert_into, writing, writing_by_driver
 from recsys.catalogue.event_log import EventLog, LogBuilder
 from recsys.catalogue.fields import Id, Moment
 from recsys.catalogue.tables import EventRow
-from recsys.catalogue.times import EPOCH, to_us
+from recsys.catalogue.times import to_us
 from recsys.config import EventSettings
 from recsys.errors import InputError
 from recsys.identity import IdMap, ItemId, UserId
@@ -32,10 +32,6 @@ __all__ = [
     "check_time",
     "check_type",
     "derived_event_id",
-    "events_by_type",
-    "items_met",
-    "newest_event",
-    "oldest_event",
     "read_events",
     "some_users",
     "store_events",
@@ -196,38 +192,6 @@ def some_users(connection: Connection, limit: int) -> list[UserId]:
     known = select(EventRow.user_id).where(EventRow.user_id.is_not(None))
     users = connection.scalars(known.distinct().order_by(EventRow.user_id).limit(limit))
     return cast(list[UserId], users.all())
-
-
-def events_by_type(
-    connection: Connection, since: datetime, until: datetime, width: timedelta
-) -> list[tuple[datetime, str, int]]:
-    """When each stretch of this width began, an event type, and how many there were.
-
-    The first stretch begins at since, the last ends before until; those in which there were none are left out.
-    """
-    first, step = to_us(since), to_us(EPOCH + width)
-    place = (type_coerce(EVENTS.c.time, BigInteger) - first) // step
-    of_them = (EVENTS.c.time >= since, EVENTS.c.time < until)
-    wanted = select(place, EVENTS.c.type, func.count()).where(*of_them)
-    found = connection.execute(wanted.group_by(place, EVENTS.c.type).order_by(place))
-    return [(since + n * width, kind, count) for n, kind, count in found]
-
-
-def oldest_event(connection: Connection) -> datetime | None:
-    """When the first event happened; None: there is none."""
-    return connection.scalar(select(func.min(EventRow.time)))
-
-
-def newest_event(connection: Connection) -> datetime | None:
-    """When the last event happened; None: there is none."""
-    return connection.scalar(select(func.max(EventRow.time)))
-
-
-def items_met(connection: Connection, since: datetime, types: Collection[str]) -> int:
-    """Distinct items of events of these types since then."""
-    of_them = (EVENTS.c.time >= since, EVENTS.c.type.in_(types))
-    wanted = select(func.count(EVENTS.c.item_id.distinct())).where(*of_them)
-    return connection.execute(wanted).scalar_one()
 
 
 def read_events(

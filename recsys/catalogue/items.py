@@ -34,10 +34,13 @@ __all__ = [
     "ItemTable",
     "changed_since",
     "delete_item",
+    "find_items",
     "get_item",
     "get_items",
     "gone_since",
     "is_offered",
+    "item_times",
+    "lately_changed",
     "patch_item",
     "read_items",
     "read_some",
@@ -109,6 +112,44 @@ def get_items(connection: Connection, ids: Iterable[str]) -> dict[ItemId, Item]:
     """Those of the ids that exist and are not deleted."""
     found = _stored(connection, list(dict.fromkeys(ids)))
     return {ItemId(key): Item.model_construct(**_frozen(row)) for key, row in found.items()}
+
+
+def find_items(connection: Connection, words: str, limit: int) -> list[Item]:
+    """The item of this id, and those whose titles hold all of these words, in any case of their ASCII letters; by id.
+
+    Items that are deleted are not found. Reads titles one after another until there are enough.
+    """
+    exact = get_items(connection, [words])
+    held = [ItemRow.title.icontains(word, autoescape=True) for word in words.split()]
+    alive = (ItemRow.deleted_at.is_(None), ItemRow.id != words)
+    some = select(ITEMS.c.id).where(*alive, *held).order_by(ItemRow.id).limit(limit)
+    ids = list(connection.scalars(some)) if held else []
+    return [*exact.values(), *get_items(connection, ids).values()][:limit]
+
+
+def lately_changed(connection: Connection, limit: int) -> list[Item]:
+    """Items that are not deleted, the last updated first."""
+    alive = select(ITEMS.c.id).where(ItemRow.deleted_at.is_(None))
+    newest = alive.order_by(ItemRow.updated_at.desc(), ItemRow.id).limit(limit)
+    ids = list(connection.scalars(newest))
+    found = get_items(connection, ids)
+    return [found[key] for key in ids]
+
+
+class Times(NamedTuple):
+    """When an item was first seen here, and last changed."""
+
+    created_at: datetime
+    updated_at: datetime
+
+
+def item_times(connection: Connection, item_id: str) -> Times | None:
+    """None for an item that is unknown or deleted."""
+    columns = (ITEMS.c.created_at, ITEMS.c.updated_at)
+    row = connection.execute(
+        select(*columns).where(ItemRow.id == item_id, ItemRow.deleted_at.is_(None))
+    ).one_or_none()
+    return None if row is None else Times(*row)
 
 
 def unknown_items(connection: Connection, ids: Iterable[str]) -> list[str]:

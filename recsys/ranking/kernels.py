@@ -680,8 +680,23 @@ def _room(
     return int(min(room, len(facts) + 1))
 
 
+class Trail(NamedTuple):
+    """How the candidates of one query were found. An entry is an item that was met, the first one is none."""
+
+    items: Items
+    """(entries,)"""
+    marks: Marks
+    """(entries,)"""
+    pooled: Ordinals
+    """(m,) the entries that were to be candidates, before what cannot be shown at that moment was left out."""
+    lists: Ordinals
+    """(sources, limit) the best entries of each source."""
+    lengths: Ordinals
+    """(sources,) how many these are."""
+
+
 @compiled
-def find(
+def trace(
     held: Held,
     asked: Asked,
     forbidden: Forbidden,
@@ -696,17 +711,8 @@ def find(
     judged: Mask,
     sought_starts: Ordinals,
     sought: Ordinals,
-) -> tuple[Ordinals, Ordinals, Floats, Mask, Ordinals, Ordinals]:
-    """What the sources lead to, without what must not be shown.
-
-    voices: (q,) who is heard by a query: a row of the (voices, sources) tables. wants: those whose opinion is asked;
-    finds: those that find; each gives its best, at most `limit`, and in turns they fill a pool. named: whether they
-    were asked for by name. given: for queries that are `judged` ((q,)), the items to be judged in place of any found;
-    sought: for a search, a list of what the text source found for each query, and then those of the image source: these
-    two look for nothing else then. No list at all where nothing is searched.
-    Gives lists (starts, items), what was said of each item (m, COLUMNS), which sources have nothing to say to a query
-    (q, sources), how many items of each source were looked at (q, sources), and how many were left out and why (q, 4).
-    """
+) -> tuple[Ordinals, Ordinals, Floats, Mask, Ordinals, Ordinals, Trail]:
+    """The same as `find`, and how the last of the queries came by its candidates."""
     knowledge = held.arrays
     facts, text, image = knowledge.facts, knowledge.text, knowledge.image
     cooccurrence, transitions, linear = (
@@ -756,7 +762,7 @@ def find(
     silent = np.zeros((queries, N_SOURCES), dtype=np.bool_)
     retrieved = np.zeros((queries, N_SOURCES), dtype=np.int64)
     removed = np.zeros((queries, 4), dtype=np.int64)
-    end = 0
+    count, chosen, end = 1, 0, 0
     for n in range(-1, queries):
         if n + 1 < queries:
             wanted = wants[voices[n + 1]]
@@ -940,7 +946,54 @@ def find(
             elif marks[at] & MET:
                 removed[n, EXCLUDED if marks[at] & IS_EXCLUDED else SEEN] += 1
         starts[n + 1] = end
-    return starts, kept[:end], said[:end], silent, retrieved, removed
+    trail = Trail(items[:count], marks[:count], pooled[:chosen], lists, lengths)
+    return starts, kept[:end], said[:end], silent, retrieved, removed, trail
+
+
+@compiled
+def find(
+    held: Held,
+    asked: Asked,
+    forbidden: Forbidden,
+    voices: Ordinals,
+    wants: Mask,
+    finds: Mask,
+    named: bool,
+    limit: int,
+    pool: int,
+    given_starts: Ordinals,
+    given: Ordinals,
+    judged: Mask,
+    sought_starts: Ordinals,
+    sought: Ordinals,
+) -> tuple[Ordinals, Ordinals, Floats, Mask, Ordinals, Ordinals]:
+    """What the sources lead to, without what must not be shown.
+
+    voices: (q,) who is heard by a query: a row of the (voices, sources) tables. wants: those whose opinion is asked;
+    finds: those that find; each gives its best, at most `limit`, and in turns they fill a pool. named: whether they
+    were asked for by name. given: for queries that are `judged` ((q,)), the items to be judged in place of any found;
+    sought: for a search, a list of what the text source found for each query, and then those of the image source: these
+    two look for nothing else then. No list at all where nothing is searched.
+    Gives lists (starts, items), what was said of each item (m, COLUMNS), which sources have nothing to say to a query
+    (q, sources), how many items of each source were looked at (q, sources), and how many were left out and why (q, 4).
+    """
+    starts, kept, told, silent, retrieved, removed, _ = trace(
+        held,
+        asked,
+        forbidden,
+        voices,
+        wants,
+        finds,
+        named,
+        limit,
+        pool,
+        given_starts,
+        given,
+        judged,
+        sought_starts,
+        sought,
+    )
+    return starts, kept, told, silent, retrieved, removed
 
 
 @compiled

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +27,11 @@ from recsys.lookup import Lookup
 from recsys.ranking import kernels
 from recsys.ranking.blend import LED_BY_HISTORY, NEW_ITEMS, STARTING_WEIGHTS, UNPROVEN, Weights
 from recsys.ranking.block import NO_SEARCH, Block, Lists
-from recsys.ranking.candidates import SEGMENTS, Candidates, Query, Slate
+from recsys.ranking.candidates import ANY_NUMBER, SEGMENTS, Candidates, Query, Slate
 from recsys.ranking.diversity import choose
 from recsys.ranking.features import Features
 from recsys.ranking.filters import EVERYTHING, RULED, Allowed, Conditions, Sieve, hides, matches
+from recsys.ranking.inspection import Inspection, Trace
 from recsys.ranking.knowledge import (
     FINDERS,
     Held,
@@ -100,6 +101,8 @@ class Recommender:
     """Whether what a viewer has seen is to be left out, where a request does not say."""
     events: EventSettings
     """What events weigh in a viewer's history, where the settings do not say."""
+    support: Floats
+    """(n,) people who like each item: for those who ask why; it is in what each source says."""
     ranker: Ranker | None = None
     """Adds to the blend where a history leads; None: the blend is all there is."""
 
@@ -120,6 +123,7 @@ class Recommender:
             settings,
             artefacts.hides_seen,
             artefacts.preference.events,
+            artefacts.preference.support,
             _ranker(artefacts),
         )
 
@@ -172,6 +176,50 @@ class Recommender:
         scores, own = self._judge(block, found, voices, failed)
         said = {name: scores[PLACES[name]] for name in SOURCES if name in self.sources}
         return Candidates(found.items.items, said, own, found.items.starts)
+
+    def inspect(self, query: Query) -> Inspection:
+        """What `answer` chooses the slate of a query from, every part of every score, and what filters take out.
+
+        What is pinned is ranked like all others here: it needs no score for its place.
+        """
+        query = replace(query, pins=(), limit=query.limit + len(query.pins))
+        block, failed = Block((query,)), list[str]()
+        voices = self._voices_of(query.sources)
+        found = self._find(block, voices, failed)
+        if self._cut_short(block, self._rank(block, found, voices, failed)):
+            found = self._everything(block, found, voices)
+        items = found.items.items
+        every = replace(
+            query, limit=max(len(items), 1), diversity=0.0, quota=ANY_NUMBER, rerank=items
+        )
+        ranked = self._rank(Block((every,)), found, voices, failed)
+        items = items[ranked.chosen.items]
+        (segment,) = block.segments.tolist()
+        traced, voice = self._trace(query, voices), self._voice(query.segment, query.sources)
+        return Inspection(
+            items,
+            ranked.total,
+            dict(zip(ranked.names, ranked.parts, strict=True)),
+            traced.found_by(voices.finders[segment], items),
+            self._removed(query, traced, voices),
+            *voice.loud,
+        )
+
+    def _removed(self, query: Query, traced: Trace, voices: "Voices") -> dict[str, Ordinals]:
+        """What each filter takes out; rules are asked last."""
+        ruling = query.ruling
+        if ruling is None or not hides(ruling):
+            return traced.removed(self.items) | {RULED: NOTHING}
+        free = self._trace(replace(query, ruling=None), voices)
+        return free.removed(self.items) | {RULED: np.sort(free.kept[ruling.hidden[free.kept]])}
+
+    def _trace(self, query: Query, voices: "Voices") -> Trace:
+        block = Block((query,))
+        allowed = self.sieve.allowed(block)
+        sought, given = self._sought(block, allowed[0], []), [self._given(query, allowed[0])]
+        question = self._question(block, voices, voices.finders, allowed, sought, given)
+        _, kept, *_, trail = kernels.trace(*question)
+        return Trace(query, kept, trail)
 
     def due(self, query: Query, shown: Ordinals = NOTHING) -> Due:
         """What is pinned to the places behind those that earlier pages show."""
@@ -264,11 +312,29 @@ class Recommender:
         given: "Sequence[Given]",
     ) -> Found:
         """finders: (segments, sources). sought: what the indexes found for a search."""
+        question = self._question(block, voices, finders, allowed, sought, given)
+        starts, items, said, silent, retrieved, removed = kernels.find(*question)
+        counted = [
+            (finders[segment], counts) if why is None else {why: len(some)}
+            for (why, some), segment, counts in zip(given, block.segments, retrieved, strict=True)
+        ]
+        return Found(Lists(starts, items), said, silent, counted, removed, None)
+
+    def _question(
+        self,
+        block: Block,
+        voices: "Voices",
+        finders: Mask,
+        allowed: Sequence[Allowed],
+        sought: Lists | None,
+        given: "Sequence[Given]",
+    ) -> tuple[Any, ...]:
+        """As `kernels.find` is asked. It holds addresses of what is allowed: keep that as long as this."""
         if sought is None:
             searched = block.first.sought is not None
             sought = Lists.of([NOTHING] * (2 * len(block))) if searched else NO_SEARCH
         lists = Lists.of([items for _, items in given])
-        starts, items, said, silent, retrieved, removed = kernels.find(
+        return (
             self._held,
             block.asked,
             self.sieve.forbidden(block, allowed),
@@ -284,11 +350,6 @@ class Recommender:
             sought.starts,
             sought.items,
         )
-        counted = [
-            (finders[segment], counts) if why is None else {why: len(some)}
-            for (why, some), segment, counts in zip(given, block.segments, retrieved, strict=True)
-        ]
-        return Found(Lists(starts, items), said, silent, counted, removed, None)
 
     def _per_source(self, block: Block) -> int:
         return max(self.settings.candidates, PER_SOURCE * block.first.limit)
@@ -469,6 +530,15 @@ class Voice(NamedTuple):
     new: Weights
     """The weights for known and for new items."""
     ranker: Ranker | None
+
+    @property
+    def loud(self) -> tuple[Weights, Weights]:
+        """The weights of those who speak, for known and for new items."""
+        known, new = (
+            {name: of[name] for name in SOURCES if name in self.speakers and of.get(name)}
+            for of in (self.known, self.new)
+        )
+        return known, new
 
     @property
     def proven(self) -> list[float]:

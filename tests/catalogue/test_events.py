@@ -19,10 +19,6 @@ from recsys.catalogue.events import (
     check_time,
     check_type,
     derived_event_id,
-    events_by_type,
-    items_met,
-    newest_event,
-    oldest_event,
     read_events,
     some_users,
     store_events,
@@ -323,38 +319,3 @@ def test_some_users_are_the_first_by_id(engine: Engine):
     with reading(engine) as connection:
         assert some_users(connection, 2) == ["a", "b"]
         assert some_users(connection, 9) == ["a", "b", "c"]
-
-
-def test_events_are_counted_by_stretches_of_time_and_types(engine: Engine):
-    stored = [event(n, user_id=f"u{n}") for n in (-1, 0, 30, 59, 60)]
-    add(engine, *stored, event(30, type="purchase"), event(-1_000_000_000))
-    with reading(engine) as connection:
-        counts = events_by_type(
-            connection, NOW - timedelta(hours=1), NOW + timedelta(hours=1), timedelta(hours=1)
-        )
-    before = NOW - timedelta(hours=1)
-    assert sorted(counts) == [(before, "view", 1), (NOW, "purchase", 1), (NOW, "view", 3)]
-
-
-def test_stretches_before_the_epoch_are_like_all_others(engine: Engine):
-    then, hour = datetime(1969, 12, 31, 23, 30, tzinfo=UTC), timedelta(hours=1)
-    add(engine, *(Event(user_id="ann", item_id=key, type="view", time=then) for key in "ab"))
-    with reading(engine) as connection:
-        counts = events_by_type(connection, then - hour / 2, then + hour, hour)
-    assert counts == [(then - hour / 2, "view", 2)]
-
-
-def test_the_first_and_the_last_event_bound_all(engine: Engine):
-    with reading(engine) as connection:
-        assert (oldest_event(connection), newest_event(connection)) == (None, None)
-    add(engine, event(5), event(-5), event(0))
-    with reading(engine) as connection:
-        assert oldest_event(connection) == NOW - timedelta(minutes=5)
-        assert newest_event(connection) == NOW + timedelta(minutes=5)
-
-
-def test_items_that_were_met_are_counted_once(engine: Engine):
-    add(engine, event(1), event(2), event(3, "b"), event(4, "c", type="like"), event(-9, "d"))
-    with reading(engine) as connection:
-        assert items_met(connection, NOW, ["view"]) == 2
-        assert items_met(connection, NOW, ["view", "like"]) == 3

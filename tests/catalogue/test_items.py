@@ -13,9 +13,12 @@ from recsys.catalogue.items import (
     any_changed_since,
     changed_since,
     delete_item,
+    find_items,
     get_item,
     get_items,
     gone_since,
+    item_times,
+    lately_changed,
     patch_item,
     read_items,
     read_some,
@@ -274,3 +277,40 @@ def test_what_changed_is_told_since_a_moment_the_latest_first_and_can_be_read(en
         assert set(some.ids) == set(found)
         assert some.data.equals(every.data.take(wanted))
         assert len(read_some(connection, [])) == 0
+
+
+def titled(engine: Engine, words: str, limit: int = 9) -> list[str]:
+    with reading(engine) as connection:
+        return [item.id for item in find_items(connection, words, limit)]
+
+
+def test_items_are_found_by_their_id_or_by_words_of_their_title(engine: Engine):
+    put(
+        engine,
+        Item(id="1", title="A Red Lamp"),
+        Item(id="2", title="red and lampless"),
+        Item(id="3", title="100% wool_blue"),
+        Item(id="red", title="Blue"),
+        Item(id="4"),
+        Item(id="5", title="Lamp, red, gone"),
+    )
+    with writing(engine) as connection:
+        delete_item(connection, "5", LATER)
+    assert titled(engine, "lamp RED") == ["1", "2"]
+    assert titled(engine, "red") == ["red", "1", "2"]
+    assert titled(engine, "red", limit=2) == ["red", "1"]
+    assert titled(engine, "0%") == titled(engine, "L_b") == ["3"]
+    assert titled(engine, "_") == ["3"]
+    assert titled(engine, "5") == titled(engine, "") == titled(engine, " ") == []
+
+
+def test_what_changed_last_comes_first_and_is_told_when(engine: Engine):
+    put(engine, Item(id="a"), Item(id="b"), Item(id="c"))
+    put(engine, Item(id="b", title="new"), now=LATER)
+    with writing(engine) as connection:
+        delete_item(connection, "c", LATER)
+    with reading(engine) as connection:
+        assert [item.id for item in lately_changed(connection, 9)] == ["b", "a"]
+        assert [item.id for item in lately_changed(connection, 1)] == ["b"]
+        assert item_times(connection, "b") == (NOW, LATER)
+        assert item_times(connection, "c") is None

@@ -25,6 +25,7 @@ from recsys.evaluation.words import (
 )
 from recsys.record import ended
 from recsys.snapshot import Manifest, Snapshots
+from recsys.web.console.admission import FOLDER
 from recsys.web.console.figures import COLOURS, estimates
 from recsys.web.console.site import Console
 from recsys.web.console.words import share
@@ -186,3 +187,6 @@ def _lines(evaluation: Evaluation) -> list[Line]:
         cells = [(value, rest, name in of) for (value, _, rest), of in zip(told, best, strict=True)]
         found.append(Line(name, name == BLEND, cells))
     return found
+
+
+ROUTES = ((f"{FOLDER}/evaluation", show, ("GET",)),)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from html import escape
 
 from recsys.evaluation.charts import Figure, layout_of, with_legend
 from recsys.evaluation.result import Estimate
@@ -12,6 +13,9 @@ COLOURS = ("--one", "--two", "--three", "--four", "--five", "--six", "--seven", 
 HEIGHT = 260
 """Pixels."""
 
+FEW = 5
+"""Of fewer than these, each has a line of its own: there are no halves."""
+
 Times = Sequence[datetime]
 
 
@@ -21,7 +25,7 @@ def lines(times: Times, values: Mapping[str, Sequence[float | None]], unit: str 
         {
             "type": "scatter",
             "mode": "lines" if len(times) > 1 else "markers",
-            "name": name,
+            "name": escape(name),
             "x": _told(times),
             "y": list(found),
             "line": {"color": colour, "width": 2},
@@ -37,7 +41,7 @@ def bars(times: Times, values: Mapping[str, Sequence[float]]) -> Figure:
     traces = [
         {
             "type": "bar",
-            "name": name,
+            "name": escape(name),
             "x": _told(times),
             "y": list(found),
             "marker": {"color": colour},
@@ -47,6 +51,8 @@ def bars(times: Times, values: Mapping[str, Sequence[float]]) -> Figure:
     ]
     figure = _over_time(traces)
     figure["layout"] |= {"barmode": "stack", "bargap": 0.12}
+    if max(map(sum, zip(*values.values(), strict=True)), default=0) < FEW:
+        figure["layout"]["yaxis"] |= {"dtick": 1}
     if len(traces) > 1:
         figure["layout"]["legend"] |= {"traceorder": "normal"}
     return figure
@@ -61,7 +67,7 @@ def estimates(times: Times, values: Mapping[str, Sequence[Estimate | None]]) -> 
             {
                 "type": "scatter",
                 "mode": "lines+markers",
-                "name": name,
+                "name": escape(name),
                 "x": _told([at for at, _ in known]),
                 "y": [one.value for _, one in known],
                 "line": {"color": colour, "width": 1.5},

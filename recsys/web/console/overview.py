@@ -8,8 +8,8 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
+from recsys.catalogue.activity import events_by_type, items_met, newest_event, oldest_event
 from recsys.catalogue.database import reading
-from recsys.catalogue.events import events_by_type, items_met, newest_event, oldest_event
 from recsys.catalogue.times import EPOCH
 from recsys.errors import NoSnapshot, SnapshotError
 from recsys.evaluation.charts import Chart
@@ -17,6 +17,7 @@ from recsys.record import newest
 from recsys.serving.live import Served
 from recsys.serving.pulse import KINDS, Stretch, together
 from recsys.serving.slates import Services
+from recsys.web.console.admission import FOLDER
 from recsys.web.console.figures import COLOURS, bars, lines
 from recsys.web.console.site import Console
 from recsys.web.console.words import ago, counted, share
@@ -204,3 +205,6 @@ def _said(width: timedelta) -> str:
 
 def _milliseconds(value: float | None) -> str:
     return "\N{EN DASH}" if value is None else f"{value:,.3g} ms"
+
+
+ROUTES = ((FOLDER, show, ("GET",)),)

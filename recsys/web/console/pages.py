@@ -5,7 +5,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recsys.web.console import evaluation, overview, signing
+from recsys.web.console import evaluation, items, overview, signing, users
 from recsys.web.console.admission import FOLDER
 from recsys.web.console.plotly import PATH
 from recsys.web.console.site import Console, console_of, route
@@ -24,8 +24,11 @@ def add_console(application: FastAPI) -> None:
             route(console, f"{FOLDER}/sign-in", signing.show, to_all=True),
             route(console, f"{FOLDER}/sign-in", signing.enter, POST, to_all=True),
             route(console, f"{FOLDER}/sign-out", signing.leave, POST, to_all=True),
-            route(console, FOLDER, overview.show),
-            route(console, f"{FOLDER}/evaluation", evaluation.show),
+            *(
+                route(console, path, make, methods)
+                for page in (overview, evaluation, users, items)
+                for path, make, methods in page.ROUTES
+            ),
             route(console, f"{FOLDER}/{{path:path}}", missing, ("GET", "POST")),
         ]
     )

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+UNITS = ((31_557_600, "year"), (86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 
 def counted(number: float) -> str:
