@@ -107,8 +107,8 @@ def test_events_are_counted_by_type(shop: Shop) -> None:
 
 
 def totals_of(text: str) -> dict[str, int]:
-    found = re.findall(r"</svg>([\w ]+) <b>([\d,]+)</b>", section(text, "events"))
-    return {name: int(count) for name, count in found}
+    found = re.findall(r"([\w ]+) <b>([\d,]+)</b>", section(text, "events"))
+    return {name.strip(): int(count) for name, count in found}
 
 
 def test_an_id_may_hold_anything_and_a_new_item_says_that_it_is_new(shop: Shop) -> None:
