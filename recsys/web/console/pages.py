@@ -5,7 +5,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recsys.web.console import rules, signing
+from recsys.web.console import rules, settings, signing
 from recsys.web.console.admission import FOLDER
 from recsys.web.console.plotly import PATH
 from recsys.web.console.site import Console, console_of, route
@@ -26,6 +26,7 @@ def add_console(application: FastAPI) -> None:
             route(console, f"{FOLDER}/sign-out", signing.leave, POST, to_all=True),
             route(console, FOLDER, nothing_yet),
             *(route(console, path, make, methods) for path, make, methods in rules.ROUTES),
+            *(route(console, path, make, methods) for path, make, methods in settings.ROUTES),
             route(console, f"{FOLDER}/{{path:path}}", missing, ("GET", "POST")),
         ]
     )
