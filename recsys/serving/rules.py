@@ -205,6 +205,8 @@ def _told(kept: Sequence[KeptRule], within: Services) -> list[Told]:
 
 
 def _rules(served: Served, kept: Sequence[KeptRule]) -> Rules:
+    if served.rules is not None:
+        return served.rules.having(kept)
     about = served.recommender
     return Rules(about.items, about.lookup, about.duplicates, kept)
 
