@@ -94,7 +94,7 @@ class Draft:
             name=rule.name,
             action=rule.action,
             about="items" if rule.where is None else "where",
-            items=_lines(rule.items, commas=True),
+            items=write_ids(rule.items),
             **{name: _lines(getattr(where, name)) for name in LISTS},
             **{name: _number(getattr(where, name)) for name in BOUNDS},
             attributes=_pairs(where.attributes),
@@ -149,6 +149,11 @@ class Draft:
                 return said
         name, colon, rest = message.partition(": ")
         return (name, rest) if colon and name in SHOWN_AT else ("where", message)
+
+
+def write_ids(ids: Iterable[str]) -> str:
+    """What `read_ids` reads."""
+    return _lines(ids, commas=True)
 
 
 def read_ids(text: str) -> list[str]:

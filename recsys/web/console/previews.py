@@ -86,7 +86,7 @@ class Shown(NamedTuple):
     title: str
     rank: int
     change: str
-    """`came`, `went`, `up`, `down`, or "": it stays where it is."""
+    """`went`, on the slate without the rule; `came`, `up`, `down`, on the one with it; "": it stays."""
     other: int
     """Its rank on the other slate; 0 where it is not there."""
 
@@ -161,25 +161,29 @@ def _most_popular(within: Services) -> tuple[str, str]:
 
 def _preview(said: Mapping[str, Any]) -> Preview:
     before, after = said["without"]["items"], said["with"]["items"]
+    was, now = _ranks(before), _ranks(after)
     return Preview(
         placement=said["placement"],
         applies=said["applies"],
         matches=said["matches"],
         unknown=said["unknown"],
-        without=_side(before, after, "went"),
-        after=_side(after, before, "came"),
+        without=[_shown(place, now, "went", "") for place in before],
+        after=[_shown(place, was, "came", _moved(place, was)) for place in after],
     )
 
 
-def _side(own: Sequence[Any], others: Sequence[Any], alone: str) -> list[Shown]:
-    """alone: what is said of an item that the other slate does not have."""
-    elsewhere = {place["item_id"]: place["rank"] for place in others}
-    return [_shown(place, elsewhere.get(place["item_id"], 0), alone) for place in own]
+def _ranks(places: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    return {place["item_id"]: place["rank"] for place in places}
 
 
-def _shown(place: Mapping[str, Any], other: int, alone: str) -> Shown:
-    key, rank = place["item_id"], place["rank"]
-    change = alone
-    if other:
-        change = "" if other == rank else "up" if rank < other else "down"
-    return Shown(key, place["title"] or key, rank, change, other)
+def _moved(place: Mapping[str, Any], was: Mapping[str, int]) -> str:
+    before, rank = was.get(place["item_id"], place["rank"]), place["rank"]
+    return "" if before == rank else "up" if rank < before else "down"
+
+
+def _shown(place: Mapping[str, Any], elsewhere: Mapping[str, int], alone: str, moved: str) -> Shown:
+    """elsewhere: ranks on the other slate. alone: what is said of an item that is not on it."""
+    key = place["item_id"]
+    other = elsewhere.get(key, 0)
+    change = moved if other else alone
+    return Shown(key, place["title"] or key, place["rank"], change, other)

@@ -12,14 +12,14 @@ from starlette.responses import JSONResponse, Response
 
 from recsys.catalogue.conditions import Condition
 from recsys.catalogue.database import reading
-from recsys.catalogue.item_table import ItemTable
 from recsys.catalogue.items import get_items
 from recsys.catalogue.rule import PLACEMENTS, KeptRule
 from recsys.errors import SnapshotError, UnknownRule
-from recsys.identity import ItemId, Ordinals
+from recsys.identity import NOTHING, Ordinals
+from recsys.ranking.recommender import Recommender
 from recsys.serving.rules import Told, all_rules, change, forget, keep, one_rule
 from recsys.serving.slates import Services
-from recsys.web.console.drafts import Draft, read_ids
+from recsys.web.console.drafts import Draft, read_ids, write_ids
 from recsys.web.console.previews import CALLED, Trial, preview, suggested
 from recsys.web.console.site import Console, Making, field
 from recsys.web.console.words import moment
@@ -51,8 +51,10 @@ STATES = {"in force": "In force", "scheduled": "To come", "ended": "Ended"}
 LABELS = {
     "name": "Name",
     "action": "What to do",
-    "items": "Items",
+    "by": "How much",
+    "place": "Place",
     "where": "Which items",
+    "items": "Items",
     "categories": "Categories",
     "brands": "Brands",
     "price_min": "Lowest price",
@@ -60,13 +62,11 @@ LABELS = {
     "attributes": "Attributes",
     "without_categories": "Without categories",
     "without_brands": "Without brands",
-    "by": "How much",
-    "place": "Place",
     "placements": "Slates",
     "starts_at": "Starts",
     "ends_at": "Ends",
 }
-"""Field of the form -> its label."""
+"""Field of the form, in order -> its label."""
 
 
 class Entry(NamedTuple):
@@ -96,7 +96,7 @@ def show_all(console: Console, request: Request, _: FormData) -> Response:
 def write_new(console: Console, request: Request, _: FormData) -> Response:
     """The form for a new rule: empty, like another one, or about an item."""
     like, item = (request.query_params.get(name, "") for name in ("like", "item"))
-    draft = Draft(about="items", items=item) if item else Draft()
+    draft = Draft(about="items", items=write_ids([item])) if item else Draft()
     if like:
         draft = Draft.of_rule(one_rule(_number(like), console.services).rule)
         draft = replace(draft, name=f"{draft.name} (copy)")
@@ -140,10 +140,11 @@ def find_items(console: Console, request: Request, _: FormData) -> Response:
     """Items by their id or a part of their title, as JSON: `[{"id": "296", "title": "Pulp Fiction (1994)"}]`."""
     words = request.query_params.get("q", "").strip()
     try:
-        items = console.services.live.served().recommender.items
+        recommender = console.services.live.served().recommender
     except SnapshotError:
         return JSONResponse([])
-    rows = _with_words(words, items) if words else np.empty(0, dtype=np.int64)
+    items = recommender.items
+    rows = _with_words(words, recommender) if words else NOTHING
     named = zip(items.id_texts.of(rows), items.titles(rows), strict=True)
     return JSONResponse([{"id": key, "title": title} for key, title in named])
 
@@ -193,7 +194,7 @@ def _form(
         draft=draft,
         number=number,
         trial=trial,
-        wrong=wrong or {},
+        wrong={name: wrong[name] for name in LABELS if name in wrong} if wrong else {},
         labels=LABELS,
         actions=ACTIONS,
         placements=PLACEMENTS,
@@ -227,13 +228,13 @@ def _common(names: Any) -> list[str]:  # noqa: ANN401  an Arrow column
     return sorted(map(str, counted.field("values").take(most).to_pylist()))
 
 
-def _with_words(words: str, items: ItemTable) -> Ordinals:
+def _with_words(words: str, recommender: Recommender) -> Ordinals:
     """Rows of the item with this id, and of those with these words in their titles: the shortest ones first."""
+    items, same = recommender.items, recommender.lookup.ordinals([words])
     titled = pc.match_substring(items.data["title"], words, ignore_case=True)
     rows = pc.indices_nonzero(titled)[:LOOKED_AT].to_numpy().astype(np.int64)
     titles = items.titles(rows)
     short = sorted(range(len(rows)), key=lambda n: (len(titles[n]), titles[n]))
-    same = items.ids.ordinals([ItemId(words)])
     found = np.concatenate([same[same >= 0], rows[short]])
     return np.array(list(dict.fromkeys(found.tolist()))[:FOUND], dtype=np.int64)
 

@@ -167,10 +167,15 @@ def _plainly(value: object) -> str:
 
 
 def _source(name: str, is_set: bool) -> str:
+    """The environment variable of a setting, or of its section in JSON; else where it may come from."""
+    section, _, key = name.partition(".")
     variable = f"RECSYS_{name.upper().replace('.', '__')}"
     if any(one == variable or one.startswith(f"{variable}__") for one in os.environ):
         return variable
-    return "file or command line" if is_set and "." in name else ""
+    whole = f"RECSYS_{section.upper()}"
+    if key and f'"{key}"' in os.environ.get(whole, ""):
+        return whole
+    return "file or command line" if is_set else ""
 
 
 def _found(evaluation: Evaluation | None) -> dict[str, Any]:

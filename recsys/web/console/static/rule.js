@@ -46,6 +46,7 @@ function upgrade(area) {
     if (area.hasAttribute(name)) input.setAttribute(name, area.getAttribute(name));
   }
   label.htmlFor = input.id;
+  for (const link of document.querySelectorAll(`a[href="#${area.id}"]`)) link.hash = input.id;
   area.hidden = true;
   area.before(chips, input, found, told);
 
@@ -107,6 +108,7 @@ function upgrade(area) {
         });
         return made("li", {}, button);
       }));
+      found.dataset.words = words;
       found.hidden = !items.length;
       told.textContent = `${items.length} ${items.length === 1 ? "item" : "items"} found`;
     } catch (error) {
@@ -130,10 +132,10 @@ function upgrade(area) {
     add(text);
   });
   input.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && input.value.trim()) {
+    if (event.key === "Enter") {
       event.preventDefault();
-      const first = found.querySelector("button");
-      if (first && !titles[input.value.trim()]) first.click();
+      const first = found.dataset.words === input.value.trim() && found.querySelector("button");
+      if (first) first.click();
       else add(input.value);
     } else if (event.key === "Escape") close();
     else if (event.key === "ArrowDown" && found.children.length) {
@@ -152,6 +154,7 @@ function upgrade(area) {
     (buttons[buttons.indexOf(document.activeElement) + step] ?? input).focus();
   });
   input.addEventListener("change", () => kind !== "items" && add(input.value));
+  form.addEventListener("submit", () => add(input.value)); // what was typed and not yet added
   draw();
 }
 
@@ -177,7 +180,7 @@ async function follow() {
     });
     if (answer.ok) preview.innerHTML = await answer.text();
     else preview.textContent = "The preview cannot be had just now: try again in a moment.";
-    document.getElementById("preview-status").textContent = preview.querySelector(".preview-said b, .preview-said")?.textContent ?? "";
+    document.getElementById("preview-status").textContent = preview.querySelector(".preview-said")?.textContent ?? "";
     preview.removeAttribute("aria-busy");
   } catch (error) {
     if (error.name === "AbortError") return;
