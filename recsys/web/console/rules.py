@@ -149,15 +149,27 @@ def find_items(console: Console, request: Request, _: FormData) -> Response:
     return JSONResponse([{"id": key, "title": title} for key, title in named])
 
 
+def _of_kept(make: Making) -> Making:
+    """A page of a rule: where there is no such rule (any more) it says so."""
+
+    def made(console: Console, request: Request, form: FormData) -> Response:
+        try:
+            return make(console, request, form)
+        except UnknownRule:
+            return console.page(request, "rule_missing.html", 404)
+
+    return made
+
+
 ROUTES: Sequence[tuple[str, Making, Sequence[str]]] = (
     (HOME, show_all, ("GET",)),
-    (f"{HOME}/new", write_new, ("GET",)),
+    (f"{HOME}/new", _of_kept(write_new), ("GET",)),
     (f"{HOME}/new", save_new, ("POST",)),
-    (f"{HOME}/preview", try_out, ("POST",)),
+    (f"{HOME}/preview", _of_kept(try_out), ("POST",)),
     (f"{HOME}/items", find_items, ("GET",)),
-    (f"{HOME}/{{rule_id}}", write, ("GET",)),
-    (f"{HOME}/{{rule_id}}", save, ("POST",)),
-    (f"{HOME}/{{rule_id}}/remove", remove, ("POST",)),
+    (f"{HOME}/{{rule_id}}", _of_kept(write), ("GET",)),
+    (f"{HOME}/{{rule_id}}", _of_kept(save), ("POST",)),
+    (f"{HOME}/{{rule_id}}/remove", _of_kept(remove), ("POST",)),
 )
 
 

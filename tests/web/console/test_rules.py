@@ -314,7 +314,7 @@ def test_an_unknown_rule_is_told(shop: Shop, key: str) -> None:
         shop.client.get(f"{PAGE}/new", params={"like": key}),
     ):
         assert reply.status_code == 404
-        assert "here is no rule" in reply.text
+        assert "There is no such rule" in reply.text
 
 
 def test_nobody_elses_page_keeps_a_rule(shop: Shop) -> None:
