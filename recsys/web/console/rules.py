@@ -304,8 +304,9 @@ def _dates(rule: KeptRule) -> str:
 
 def _titles(ids: Iterable[str], within: Services) -> dict[str, str]:
     """Id -> title, of those that are in the catalogue."""
+    storable = [key for key in ids if "\0" not in key]  # PostgreSQL refuses to be asked for others
     with reading(within.engine) as connection:
-        found = get_items(connection, ids)
+        found = get_items(connection, storable)
     return {key: item.title or key for key, item in found.items()}
 
 

@@ -166,6 +166,7 @@ WRONG = [
     ({"attributes": "year"}, "attributes", "no value: write it as name=value"),
     ({"starts_at": "2027-01-02T00:00", "ends_at": "2027-01-01T00:00"}, "ends_at", "not after"),
     ({"ends_at": "soon"}, "ends_at", "not a date and a time"),
+    ({"about": "items", "items": "a\0b"}, "items", "holds a NUL character"),
     ({"action": "pin", "items": "1\n2", "place": "1"}, "items", "a pin is about one item"),
     ({"action": "pin", "items": "1", "place": "0"}, "place", "greater than or equal to 1"),
     ({"placements": "attic"}, "placements", "'recommendations'"),
