@@ -6,7 +6,7 @@ later page is on no earlier one, and one whose place has passed is ranked like a
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import count, islice
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -66,8 +66,14 @@ def _placed(pins: Sequence[Pin]) -> dict[int, int]:
     """Place -> item: of several for one place the first has it, and the others have the next that are free."""
     taken: dict[int, int] = {}
     late = [pin for pin in pins if taken.setdefault(pin.place, pin.item) != pin.item]
+    onward: dict[int, int] = {}  # from a place that is taken, over others that are, to a later one
     for pin in late:
-        taken[next(place for place in count(pin.place) if place not in taken)] = pin.item
+        place, passed = pin.place, list[int]()
+        while place in taken:
+            passed.append(place)
+            place = onward.get(place, place + 1)
+        taken[place] = pin.item
+        onward |= dict.fromkeys(passed, place + 1)
     return taken
 
 

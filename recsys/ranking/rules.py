@@ -39,6 +39,13 @@ class Rules:
         self._found: Mapping[int, Rulings] = {}
         self._about: dict[tuple[int, datetime], Ordinals] = {}
 
+    def having(self, kept: Sequence[KeptRule]) -> "Rules":
+        """Other rules over the same items. What those that stay are about is not looked up again."""
+        other = Rules(self._items, self._lookup, self._duplicates, kept)
+        keys = [(rule.id, rule.updated_at) for rule in kept]
+        other._about |= {key: self._about[key] for key in keys if key in self._about}
+        return other
+
     def at(self, moment: datetime, placement: Placement) -> Ruling | None:
         """What the rules in force say; None: nothing, of no item of the snapshot.
 

@@ -196,12 +196,17 @@ class Live:
         now = datetime.now(UTC)
         if all(rule.state_at(now) == "ended" for rule in self._rules):
             return None
-        about = (recommender.items, recommender.lookup, recommender.duplicates)
-        rules = Rules(*about, self._rules)
+        rules = self._over(recommender)
         rules.at(now, "recommendations")
         if len(recommender.items) and any(rule.action == "pin" for rule in self._rules):
             recommender.due(Query(at=now, limit=1, pins=(Pin(1, 0),)))  # loads what pins ask for
         return rules
+
+    def _over(self, recommender: Recommender) -> Rules:
+        before = self._served
+        if before is not None and before.rules is not None and before.recommender is recommender:
+            return before.rules.having(self._rules)
+        return Rules(recommender.items, recommender.lookup, recommender.duplicates, self._rules)
 
     def _look_ahead(self) -> None:
         """Have worked out what rules say when the next of them begins or ends: nobody is to wait for it."""

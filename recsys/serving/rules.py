@@ -1,7 +1,10 @@
-"""The routes of merchandisers: rules, and what one would change before it is kept. One call is one transaction."""
+"""Rules for merchandisers: kept, changed, forgotten, told, and previewed; and the routes by which they are asked.
+
+One call is one transaction. The console asks the functions, everybody else the routes.
+"""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -9,7 +12,7 @@ from fastapi import APIRouter, Body, Depends, Path, Request, Response
 
 from recsys.catalogue.database import reading, writing
 from recsys.catalogue.items import unknown_items
-from recsys.catalogue.rule import KeptRule, Rule
+from recsys.catalogue.rule import KeptRule, Rule, State
 from recsys.catalogue.rules import add_rule, get_rule, read_rules, remove_rule, replace_rule
 from recsys.errors import SnapshotError
 from recsys.ranking.candidates import Query
@@ -43,40 +46,63 @@ RuleId = Annotated[
 ]
 
 
-@router.get("/v1/rules", response_model=RuleList)
-def list_rules(within: Within) -> Response:
-    """List all rules, the oldest first: those in force, those to come, and those that have ended."""
+@dataclass(frozen=True)
+class Told:
+    """A rule, and what it comes to now."""
+
+    rule: KeptRule
+    state: State
+    matches: int | None
+    """Items of the snapshot that it is about; None: there is no snapshot."""
+    unknown: Sequence[str]
+    """Those of its items that are not in the catalogue."""
+
+    def said(self) -> dict[str, Any]:
+        """As a `RuleReply`."""
+        where = self.rule.where and self.rule.where.model_dump(exclude_defaults=True)
+        found = {"state": self.state, "matches": self.matches, "unknown": self.unknown}
+        return self.rule.model_dump() | {"where": where} | found
+
+
+def all_rules(within: Services) -> list[Told]:
+    """The oldest first: those in force, those to come, and those that have ended."""
     with reading(within.engine) as connection:
         kept = read_rules(connection)
-    return as_json({"rules": _described(kept, within)})
+    return _told(kept, within)
 
 
-@router.post("/v1/rules", response_model=RuleReply, status_code=201, responses=BUSY)
-async def keep_rule(
-    rule: Annotated[Rule, Body(openapi_examples=examples.RULES)], request: Request
-) -> Response:
-    """Keep a new rule.
-
-    It holds from the very next slate of this process, and of every other within `serving.poll_seconds`, without a
-    restart or a rebuild; in batch scoring from the next run on.
-    """
-
-    def write(within: Services) -> Response:
-        with writing(within.engine) as connection:
-            kept = add_rule(connection, rule, datetime.now(UTC))
-        return _changed(kept, within, 201)
-
-    return await in_turn(request, write)
+def one_rule(rule_id: int, within: Services) -> Told:
+    """Raises UnknownRule."""
+    with reading(within.engine) as connection:
+        kept = get_rule(connection, rule_id)
+    return _told([kept], within)[0]
 
 
-@router.post("/v1/rules/preview", response_model=PreviewReply, responses=UNKNOWN_RULE | NO_SNAPSHOT)
-def preview_rule(
-    ask: Annotated[PreviewBody, Body(openapi_examples=examples.PREVIEW)], within: Within
-) -> Response:
-    """Show a slate without a rule that is not kept yet, and with it, as if it were in force now.
+def keep(rule: Rule, within: Services) -> Told:
+    """Keep a new rule; the next slate of this process knows it."""
+    with writing(within.engine) as connection:
+        kept = add_rule(connection, rule, datetime.now(UTC))
+    within.live.look_at_rules()
+    return _told([kept], within)[0]
 
-    All kept rules hold in both, but for the one that it is to take the place of.
-    """
+
+def change(rule_id: int, rule: Rule, within: Services) -> Told:
+    """Put it in the place of a kept one, as soon. Raises UnknownRule."""
+    with writing(within.engine) as connection:
+        kept = replace_rule(connection, rule_id, rule, datetime.now(UTC))
+    within.live.look_at_rules()
+    return _told([kept], within)[0]
+
+
+def forget(rule_id: int, within: Services) -> None:
+    """Forget a rule, as soon. Raises UnknownRule."""
+    with writing(within.engine) as connection:
+        remove_rule(connection, rule_id)
+    within.live.look_at_rules()
+
+
+def previewed(ask: PreviewBody, within: Services) -> dict[str, Any]:
+    """As a `PreviewReply`. Raises UnknownRule, UnknownItem, QueryError, and what stands in the way of a slate."""
     served, now = within.live.served(), datetime.now(UTC)
     with reading(within.engine) as connection:
         if ask.in_place_of is not None:
@@ -99,15 +125,42 @@ def preview_rule(
         "without": before,
         "with": after,
     }
-    return as_json(said | _compared(before["items"], after["items"]))
+    return said | _compared(before["items"], after["items"])
+
+
+@router.get("/v1/rules", response_model=RuleList)
+def list_rules(within: Within) -> Response:
+    """List all rules, the oldest first: those in force, those to come, and those that have ended."""
+    return as_json({"rules": [told.said() for told in all_rules(within)]})
+
+
+@router.post("/v1/rules", response_model=RuleReply, status_code=201, responses=BUSY)
+async def keep_rule(
+    rule: Annotated[Rule, Body(openapi_examples=examples.RULES)], request: Request
+) -> Response:
+    """Keep a new rule.
+
+    It holds from the very next slate of this process, and of every other within `serving.poll_seconds`, without a
+    restart or a rebuild; in batch scoring from the next run on.
+    """
+    return await in_turn(request, lambda within: as_json(keep(rule, within).said(), 201))
+
+
+@router.post("/v1/rules/preview", response_model=PreviewReply, responses=UNKNOWN_RULE | NO_SNAPSHOT)
+def preview_rule(
+    ask: Annotated[PreviewBody, Body(openapi_examples=examples.PREVIEW)], within: Within
+) -> Response:
+    """Show a slate without a rule that is not kept yet, and with it, as if it were in force now.
+
+    All kept rules hold in both, but for the one that it is to take the place of.
+    """
+    return as_json(previewed(ask, within))
 
 
 @router.get("/v1/rules/{rule_id}", response_model=RuleReply, responses=UNKNOWN_RULE)
 def read_rule(rule_id: RuleId, within: Within) -> Response:
     """Read one rule, and what it comes to now."""
-    with reading(within.engine) as connection:
-        kept = get_rule(connection, rule_id)
-    return as_json(_described([kept], within)[0])
+    return as_json(one_rule(rule_id, within).said())
 
 
 @router.put("/v1/rules/{rule_id}", response_model=RuleReply, responses=UNKNOWN_RULE | BUSY)
@@ -117,13 +170,7 @@ async def change_rule(
     request: Request,
 ) -> Response:
     """Replace a rule whole. It keeps its id and its age."""
-
-    def write(within: Services) -> Response:
-        with writing(within.engine) as connection:
-            kept = replace_rule(connection, rule_id, rule, datetime.now(UTC))
-        return _changed(kept, within)
-
-    return await in_turn(request, write)
+    return await in_turn(request, lambda within: as_json(change(rule_id, rule, within).said()))
 
 
 @router.delete("/v1/rules/{rule_id}", status_code=204, responses=UNKNOWN_RULE | BUSY)
@@ -131,21 +178,13 @@ async def forget_rule(rule_id: RuleId, request: Request) -> Response:
     """Forget a rule. It is gone from the very next slate of this process, and soon from all."""
 
     def write(within: Services) -> Response:
-        with writing(within.engine) as connection:
-            remove_rule(connection, rule_id)
-        within.live.look_at_rules()
+        forget(rule_id, within)
         return Response(status_code=204)
 
     return await in_turn(request, write)
 
 
-def _changed(rule: KeptRule, within: Services, status: int = 200) -> Response:
-    within.live.look_at_rules()
-    return as_json(_described([rule], within)[0], status)
-
-
-def _described(kept: Sequence[KeptRule], within: Services) -> list[dict[str, Any]]:
-    """Rules, and what they come to now."""
+def _told(kept: Sequence[KeptRule], within: Services) -> list[Told]:
     with reading(within.engine) as connection:
         unknown = set(unknown_items(connection, [item for rule in kept for item in rule.items]))
     try:
@@ -155,18 +194,19 @@ def _described(kept: Sequence[KeptRule], within: Services) -> list[dict[str, Any
         rules = None
     now = datetime.now(UTC)
     return [
-        rule.model_dump()
-        | {
-            "where": rule.where and rule.where.model_dump(exclude_defaults=True),
-            "state": rule.state_at(now),
-            "matches": None if rules is None else len(rules.about(rule)),
-            "unknown": [item for item in rule.items if item in unknown],
-        }
+        Told(
+            rule,
+            rule.state_at(now),
+            None if rules is None else len(rules.about(rule)),
+            [item for item in rule.items if item in unknown],
+        )
         for rule in kept
     ]
 
 
 def _rules(served: Served, kept: Sequence[KeptRule]) -> Rules:
+    if served.rules is not None:
+        return served.rules.having(kept)
     about = served.recommender
     return Rules(about.items, about.lookup, about.duplicates, kept)
 

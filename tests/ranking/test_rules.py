@@ -309,6 +309,17 @@ def test_what_rules_say_is_worked_out_once_for_a_stretch_of_time(recommender: Re
     assert rules.at(NOW + HOUR, "similar") is None
 
 
+def test_what_rules_that_stay_are_about_is_not_looked_up_again(recommender: Recommender) -> None:
+    stays, before = rule("boost", **SPACE), rule("bury", items=["296"])
+    first = rules_of(recommender, stays, before)
+    found, was = first.about(stays), first.about(before)
+    after = before.model_copy(update={"items": ("50",), "updated_at": NOW + HOUR})
+    other = first.having([stays, after])
+    assert other.about(stays) is found
+    assert other.about(after).tolist() == ordinals(recommender, "50").tolist()
+    assert first.about(before) is was
+
+
 def test_a_rule_is_about_the_placements_it_names(recommender: Recommender) -> None:
     rules = rules_of(
         recommender,

@@ -5,7 +5,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recsys.web.console import evaluation, items, overview, signing, users
+from recsys.web.console import evaluation, items, overview, rules, settings, signing, users
 from recsys.web.console.admission import FOLDER
 from recsys.web.console.plotly import PATH
 from recsys.web.console.site import Console, console_of, route
@@ -26,7 +26,7 @@ def add_console(application: FastAPI) -> None:
             route(console, f"{FOLDER}/sign-out", signing.leave, POST, to_all=True),
             *(
                 route(console, path, make, methods)
-                for page in (overview, evaluation, users, items)
+                for page in (overview, evaluation, users, items, rules, settings)
                 for path, make, methods in page.ROUTES
             ),
             route(console, f"{FOLDER}/{{path:path}}", missing, ("GET", "POST")),
