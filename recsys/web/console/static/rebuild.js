@@ -11,6 +11,10 @@ document.addEventListener("submit", (event) => {
   leaving = leaving || !event.defaultPrevented;
 });
 
+form.addEventListener("submit", () => {
+  form.querySelector("button").textContent = "Starting"; // its process takes a few seconds to begin
+});
+
 async function fetched(address) {
   const reply = await fetch(address);
   if (!reply.ok || reply.redirected) return null; // no longer signed in
