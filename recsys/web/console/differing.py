@@ -128,7 +128,8 @@ def _line(
 
 
 def _signed(number: float, form: str) -> str:
-    return f"{number:+{form}}".replace("-", "\N{MINUS SIGN}") if number else "0"
+    told = f"{number:+{form}}"
+    return told.replace("-", "\N{MINUS SIGN}") if told.strip("+-0.%") else "0"
 
 
 def _count(number: int | None) -> str:
