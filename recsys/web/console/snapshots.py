@@ -7,6 +7,7 @@ from starlette.responses import FileResponse, Response
 from recsys.errors import BuildError, RebuildRunning, SnapshotError
 from recsys.record import ended, newest
 from recsys.serving.slates import Services
+from recsys.snapshot import Snapshots
 from recsys.web.console.comparing import compare
 from recsys.web.console.rebuilding import LOG, start
 from recsys.web.console.shelf import current, kept
@@ -88,11 +89,7 @@ def serve(console: Console, request: Request, _: FormData) -> Response:
     if served != snapshot:
         said = f"Snapshot {snapshot} is published, but this server still serves {served}: the log says why."
         return console.back(PATH, said)
-    return console.back(
-        PATH,
-        f"Serving snapshot {snapshot}. The next rebuild publishes again once it passes the gate: mend the cause "
-        "before it runs.",
-    )
+    return console.back(PATH, f"Serving snapshot {snapshot}.{_next(services.snapshots, snapshot)}")
 
 
 def report(console: Console, request: Request, _: FormData) -> Response:
@@ -109,6 +106,15 @@ def _last(services: Services) -> Told | None:
     folder = services.snapshots.folder
     rebuild = newest(folder)
     return told(rebuild, ended(folder)) if rebuild else None
+
+
+def _next(snapshots: Snapshots, served: str) -> str:
+    """What becomes of it where there is a newer one, which was left for some reason."""
+    if served == kept(snapshots)[0].id:
+        return ""
+    return (
+        " The next rebuild publishes again once it passes the gate: mend the cause before it runs."
+    )
 
 
 def _trouble(services: Services) -> str:

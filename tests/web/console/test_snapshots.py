@@ -158,7 +158,10 @@ def test_an_older_snapshot_is_on_the_very_next_page(
     assert visit.barriers() == []
     with Asking(rebuilt.url) as asking:
         visit.page.get_by_role("button", name=f"Serve {older}").click()
-        expect(visit.page.locator(".said")).to_contain_text(f"Serving snapshot {older}")
+        expect(visit.page.locator(".said")).to_have_text(
+            f"Serving snapshot {older}. The next rebuild publishes again once it passes the gate: "
+            "mend the cause before it runs."
+        )
         visit.page.goto(rebuilt.url)
         then = popular(rebuilt)
     assert first_row(visit) == then != now
@@ -167,6 +170,7 @@ def test_an_older_snapshot_is_on_the_very_next_page(
     visit.page.goto(rebuilt.url + PATH)
     expect(visit.page.locator("tr.ours")).to_contain_text(older)
     visit.page.get_by_role("button", name=f"Serve {newer}").click()
+    expect(visit.page.locator(".said")).to_have_text(f"Serving snapshot {newer}.")
     visit.page.goto(rebuilt.url)
     assert first_row(visit) == now
 
