@@ -53,7 +53,7 @@ def gate(
     bars = {"popularity": (evaluation.models["popularity"].metrics[HEADLINE], 0.0)}
     if rival and rival.measured:
         theirs = rival.models[BLEND].metrics[HEADLINE]
-        bars["the current snapshot"] = theirs, math.hypot(_doubt(mine), _doubt(theirs))
+        bars["the current snapshot"] = theirs, math.hypot(doubt(mine), doubt(theirs))
     for name, (bar, chance) in bars.items():
         if not mine.value >= (1 - settings.tolerance) * bar.value - chance:  # also refuses NaN
             return (
@@ -63,7 +63,7 @@ def gate(
     return None
 
 
-def _doubt(estimate: Estimate) -> float:
+def doubt(estimate: Estimate) -> float:
     """Half of its interval; 0 where there is none."""
     if estimate.low is None or estimate.high is None:
         return 0.0

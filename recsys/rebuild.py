@@ -37,6 +37,7 @@ from recsys.evaluation.backtest import Evaluation, backtest
 from recsys.evaluation.learning import found_by
 from recsys.evaluation.past import Found
 from recsys.evaluation.report import html
+from recsys.evaluation.result import FILE as EVALUATION
 from recsys.evaluation.result import comparable
 from recsys.evaluation.split import TEST, Plan, by_parts
 from recsys.gate import floors, gate, probe
@@ -243,7 +244,7 @@ def publish(
     """
     progress.task("sealing the snapshot")
     extras = {
-        "evaluation.json": evaluation.to_json(),
+        EVALUATION: evaluation.to_json(),
         "report.html": html(evaluation, f"Snapshot {manifest.id}"),
         STAGES: json.dumps(stages or {}, indent=1),
     }

@@ -1,11 +1,14 @@
 """What rebuilds say of themselves: where the running one is, and how each ended.
 
     <home>/snapshots/.rebuild.json    the newest one, from its first moment on; replaced every second
-    <home>/snapshots/.rebuilds.jsonl  a line for each that ended, oldest first; its figures outlive the snapshot
+    <home>/snapshots/.rebuilds.jsonl  a line for each that ended, oldest first; its figures outlive the snapshot.
+                                      One that was killed gets its line when the next one begins
 
 Whoever looks on is in another process: nothing here is locked, and a reader sees one state or the next.
 """
 
+import logging
+import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -18,6 +21,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from recsys.errors import GateRefused
 from recsys.evaluation.result import BLEND, HEADLINE, Estimate, Evaluation
 
+log = logging.getLogger(__name__)
+
 EVERY = 1.0
 """Seconds between two looks at where a rebuild is."""
 
@@ -27,7 +32,9 @@ SILENT = timedelta(seconds=30)
 STEPS = 200
 """A line keeps so many."""
 
-Outcome = Literal["published", "unchanged", "refused", "failed"]
+Outcome = Literal["published", "unchanged", "refused", "failed", "killed"]
+
+State = Outcome | Literal["running"]
 
 
 class Progress(Protocol):
@@ -58,7 +65,7 @@ class Rebuild(BaseModel):
     seen: datetime
     """When it last said something."""
     outcome: Outcome | None = None
-    """None: it is running, or was killed."""
+    """None: it is running, or was killed and no other has begun since."""
     snapshot: str | None = None
     """What it published, or found unchanged."""
     reason: str = ""
@@ -71,7 +78,7 @@ class Rebuild(BaseModel):
     slices: dict[str, Estimate] = {}
     """Slice of the queries -> NDCG@10 of the blend."""
 
-    def state_at(self, moment: datetime) -> Outcome | Literal["running", "killed"]:
+    def state_at(self, moment: datetime) -> State:
         """How it is doing."""
         if self.outcome is not None:
             return self.outcome
@@ -91,6 +98,9 @@ class Recording:
         self._thread = threading.Thread(target=self._go_on, name="recsys-record", daemon=True)
 
     def __enter__(self) -> "Recording":
+        last = newest(self._folder)
+        if last is not None and last.outcome is None:
+            self._add(last.model_copy(update={"outcome": "killed"}))
         self._write()
         self._thread.start()
         return self
@@ -107,9 +117,7 @@ class Recording:
             outcome: Outcome = "refused" if isinstance(error, GateRefused) else "failed"
             reason = str(error) or type(error).__name__
             self._note({"outcome": outcome, "reason": reason})
-        self._write()
-        with (self._folder / ".rebuilds.jsonl").open("a", encoding="utf-8") as lines:
-            lines.write(self._rebuild.model_dump_json(exclude_defaults=True) + "\n")
+        self._add(self._write())
 
     def task(self, name: str, total: int | None = None) -> Callable[[int], None]:
         """Begin a step."""
@@ -139,14 +147,29 @@ class Recording:
         self._rebuild = self._rebuild.model_copy(update=update)
 
     def _go_on(self) -> None:
+        """Whoever looks on is no reason for a rebuild to fail."""
         while not self._stop.wait(EVERY):
-            self._write()
+            try:
+                self._write()
+            except OSError as error:
+                log.warning("where the rebuild is cannot be written down: %s", error)
 
-    def _write(self) -> None:
-        self._note({"seen": datetime.now(UTC), "steps": tuple(self._steps[-STEPS:])})
+    def _write(self) -> Rebuild:
+        """Gives what it wrote. Changes nothing here: the rebuild itself may note something at this moment."""
+        now = {"seen": datetime.now(UTC), "steps": tuple(self._steps[-STEPS:])}
+        said = self._rebuild.model_copy(update=now)
         draft = self._folder / ".rebuild.json.draft"
-        draft.write_text(self._rebuild.model_dump_json(exclude_defaults=True), encoding="utf-8")
+        draft.write_text(said.model_dump_json(exclude_defaults=True), encoding="utf-8")
         draft.replace(self._folder / ".rebuild.json")
+        return said
+
+    def _add(self, rebuild: Rebuild) -> None:
+        """To those that ended. A line that was cut off is not gone on with."""
+        with (self._folder / ".rebuilds.jsonl").open("a+b") as lines:
+            if lines.tell():
+                lines.seek(-1, os.SEEK_END)
+                lines.write(b"" if lines.read(1) == b"\n" else b"\n")
+            lines.write(rebuild.model_dump_json(exclude_defaults=True).encode() + b"\n")
 
 
 def newest(folder: Path) -> Rebuild | None:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from recsys.catalogue.event_log import EventLog
 from recsys.catalogue.item_table import ItemTable
@@ -130,10 +129,7 @@ class Last:
         except SnapshotError:
             return None
         folder = snapshots.folder / manifest.id
-        try:
-            evaluation = Evaluation.from_json((folder / "evaluation.json").read_text("utf-8"))
-        except (OSError, ValidationError):
-            evaluation = None
+        evaluation = Evaluation.beside(folder)
         stages = json.loads((folder / FILE).read_text("utf-8")) if FILE in manifest.files else {}
         ours = stages.get("made by") == made_by()
         return cls(manifest, evaluation, stages, Artefacts.read(folder) if ours else None)

@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,11 +14,14 @@ from apis import until
 
 @contextmanager
 def started(
-    home: Path, *options: str, **environment: str
+    home: Path, *options: str, program: Sequence[str] = ("-m", "recsys"), **environment: str
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The process and its address, once it is ready; it has to be ended by whoever asked for it."""
+    """The process and its address, once it is ready; it has to be ended by whoever asked for it.
+
+    program: what is given to Python.
+    """
     own = {"RECSYS_HOME": str(home), "COLUMNS": "200"} | environment
-    command = [sys.executable, "-m", "recsys", "serve", "--port", "0", *options]
+    command = [sys.executable, *program, "serve", "--port", "0", *options]
     with subprocess.Popen(
         command, env=os.environ | own, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -5,9 +5,10 @@ Evaluation ── windows, weights ──┐
 """
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 BLEND = "blend"
 """The model that is served; every other model measured stands alone: a baseline."""
@@ -19,6 +20,9 @@ FIRST_VISITS = "first visits"
 FIRST_EVENT = "first event"
 COLD_ITEMS = "cold items"
 COLD_ALONE = "cold items among themselves"
+
+FILE = "evaluation.json"
+"""Where a snapshot keeps it."""
 
 HEADLINE = "ndcg@10"
 """The metric by which models are ranked and the gate decides."""
@@ -169,6 +173,14 @@ class Evaluation(Document):
     def from_json(cls, text: str) -> "Evaluation":
         """Raises pydantic's ValidationError for a document of another form."""
         return cls.model_validate_json(text)
+
+    @classmethod
+    def beside(cls, snapshot: Path) -> "Evaluation | None":
+        """What lies in the folder of a snapshot; None where there is none that this version reads."""
+        try:
+            return cls.from_json((snapshot / FILE).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, ValidationError):
+            return None
 
 
 def comparable(one: Evaluation, other: Evaluation) -> bool:

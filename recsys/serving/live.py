@@ -86,6 +86,7 @@ class Live:
         self._rules: Sequence[KeptRule] = ()
         self._read_at = self._read_all_at = datetime.now(UTC)
         self._lock = threading.Lock()
+        self._looking = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="recsys-live", daemon=True)
 
@@ -142,7 +143,7 @@ class Live:
                 self._served = replace(self._served, rules=rules)
 
     def look(self) -> None:
-        """Look once for catalogue changes, changed rules and a new snapshot."""
+        """Look once for catalogue changes, changed rules and a new snapshot; what is published then is served."""
         self._look_ahead()
         try:
             self._look_at_catalogue()
@@ -215,6 +216,11 @@ class Live:
             self._served.rules.at(datetime.now(UTC) + soon, "recommendations")
 
     def _look_for_snapshot(self) -> None:
+        """One at a time: what was loaded first must not be swapped in last."""
+        with self._looking:
+            self._look_at_pointer()
+
+    def _look_at_pointer(self) -> None:
         try:
             published = self._snapshots.current_id()
         except NoSnapshot as error:

@@ -69,10 +69,12 @@ def run(application: FastAPI, encoding: Shared, listening: socket.socket, worker
     signal.signal(signal.SIGINT, stop)
     while not asked_to_stop or others():
         while not asked_to_stop and waiting:
-            duty = waiting.pop()
-            running[_forked(duty, lifeline)] = duty
+            begun = waiting.pop()
+            running[_forked(begun, lifeline)] = begun
         ended, status = os.wait()
-        duty = running.pop(ended)
+        duty = running.pop(ended, None)
+        if duty is None:
+            continue  # as the first process of a container, it inherits what its children left behind
         if not asked_to_stop:
             log.error("process %d ended with %d: it is replaced", ended, status)
             waiting.append(duty)

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from pydantic import ValidationError
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
@@ -82,20 +81,11 @@ def show(console: Console, request: Request, _: FormData) -> Response:
     )
 
 
-def evaluation_of(snapshots: Snapshots, snapshot: str) -> Evaluation | None:
-    """What was measured when a snapshot was built; None where that is not there, or cannot be read."""
-    path = snapshots.folder / snapshot / "evaluation.json"
-    try:
-        return Evaluation.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError):
-        return None
-
-
 def _measured(snapshots: Snapshots) -> dict[str, tuple[Manifest, Evaluation]]:
     """Those of rebuilds that have an evaluation, oldest first."""
     found = {}
     for snapshot in snapshots.ids():
-        evaluation = evaluation_of(snapshots, snapshot)
+        evaluation = Evaluation.beside(snapshots.folder / snapshot)
         try:
             manifest = snapshots.manifest(snapshot)
         except SnapshotError:

@@ -5,13 +5,25 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recsys.web.console import evaluation, items, overview, rules, settings, signing, users
+from recsys.web.console import (
+    evaluation,
+    items,
+    overview,
+    rules,
+    settings,
+    signing,
+    snapshots,
+    users,
+)
 from recsys.web.console.admission import FOLDER
 from recsys.web.console.plotly import PATH
 from recsys.web.console.site import Console, console_of, route
 from recsys.web.site import sent
 
 POST = ("POST",)
+
+SHOWN = (overview, snapshots, evaluation, users, items, rules, settings)
+"""In the order of the menu."""
 
 
 def add_console(application: FastAPI) -> None:
@@ -26,7 +38,7 @@ def add_console(application: FastAPI) -> None:
             route(console, f"{FOLDER}/sign-out", signing.leave, POST, to_all=True),
             *(
                 route(console, path, make, methods)
-                for page in (overview, evaluation, users, items, rules, settings)
+                for page in SHOWN
                 for path, make, methods in page.ROUTES
             ),
             route(console, f"{FOLDER}/{{path:path}}", missing, ("GET", "POST")),

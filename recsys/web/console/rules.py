@@ -133,7 +133,7 @@ def try_out(console: Console, request: Request, form: FormData) -> Response:
     if request.headers.get(PART) != "preview":
         return _form(console, request, draft, number, trial)
     found = preview(draft, trial, number, console.services)
-    return console.page(request, "rule_preview.html", preview=found, called=CALLED)
+    return console.part(request, "rule_preview.html", preview=found, called=CALLED)
 
 
 def find_items(console: Console, request: Request, _: FormData) -> Response:

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 from starlette.datastructures import FormData
@@ -18,7 +18,6 @@ from recsys.errors import SnapshotError
 from recsys.evaluation.result import Evaluation
 from recsys.evaluation.words import SEGMENTS
 from recsys.serving.live import Served
-from recsys.serving.slates import Services
 from recsys.snapshot import library_versions
 from recsys.web.console.site import Console, Making
 
@@ -77,7 +76,8 @@ def show(console: Console, request: Request, _: FormData) -> Response:
         served = within.live.served()
     except SnapshotError:
         served = None
-    evaluation = _evaluation(served, within) if served else None
+    folder = within.snapshots.folder
+    evaluation = Evaluation.beside(folder / served.manifest.id) if served else None
     names, rows = _weights(evaluation.weights if evaluation else {})
     return console.page(
         request,
@@ -217,12 +217,3 @@ def _libraries(served: Served | None) -> list[Library]:
         Library(name, number, made_with[name] if made_with.get(name, number) != number else "")
         for name, number in here.items()
     ]
-
-
-def _evaluation(served: Served, within: Services) -> Evaluation | None:
-    """That of the snapshot; None where it has none that can be read."""
-    path = within.snapshots.folder / served.manifest.id / "evaluation.json"
-    try:
-        return Evaluation.from_json(path.read_text("utf-8"))
-    except (OSError, ValidationError):
-        return None

@@ -102,17 +102,22 @@ class Console:
     ) -> Response:
         """A page; what an action before it had to say stands on top."""
         said = unquote(request.cookies.get(SAID, ""))
-        text = self._templates.get_template(template).render(
-            path=request.url.path,
-            has_key=bool(key_of(request)),
-            said=said,
-            now=datetime.now(UTC),
-            **given,
-        )
-        response = HTMLResponse(text, status)
+        response = self.part(request, template, status, said=said, **given)
         if said:
             response.delete_cookie(SAID, path=FOLDER)
         return response
+
+    def part(
+        self,
+        request: Request,
+        template: str,
+        status: int = 200,
+        **given: Any,  # noqa: ANN401
+    ) -> Response:
+        """A part of a page, for one that is there already; or a page that has nothing to say of before."""
+        about = {"path": request.url.path, "has_key": bool(key_of(request)), "said": ""}
+        about |= {"now": datetime.now(UTC)} | given
+        return HTMLResponse(self._templates.get_template(template).render(about), status)
 
     def back(self, path: str, said: str = "") -> Response:
         """After an action: to this page, which says what came of it."""

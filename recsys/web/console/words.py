@@ -30,3 +30,11 @@ def ago(when: datetime | None, now: datetime) -> str:
     length, unit = next(one for one in UNITS if seconds >= one[0])
     number = int(seconds // length)
     return f"{number:,} {unit}{'' if number == 1 else 's'} ago"
+
+
+def lasted(seconds: float) -> str:
+    """8.3 s; 1 min 12 s; 2 h 5 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -4,8 +4,7 @@
 document.querySelector(".menu [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
 // A form with `data-ask` asks before it does what cannot be undone at once.
-for (const form of document.querySelectorAll("form[data-ask]")) {
-  form.addEventListener("submit", (event) => {
-    if (!window.confirm(form.dataset.ask)) event.preventDefault();
-  });
-}
+document.addEventListener("submit", (event) => {
+  const { ask } = event.target.dataset;
+  if (ask && !window.confirm(ask)) event.preventDefault();
+});
