@@ -5,7 +5,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recsys.web.console import signing
+from recsys.web.console import maps, signing
 from recsys.web.console.admission import FOLDER
 from recsys.web.console.plotly import PATH
 from recsys.web.console.site import Console, console_of, route
@@ -25,6 +25,7 @@ def add_console(application: FastAPI) -> None:
             route(console, f"{FOLDER}/sign-in", signing.enter, POST, to_all=True),
             route(console, f"{FOLDER}/sign-out", signing.leave, POST, to_all=True),
             route(console, FOLDER, nothing_yet),
+            *(route(console, path, make, methods) for path, make, methods in maps.ROUTES),
             route(console, f"{FOLDER}/{{path:path}}", missing, ("GET", "POST")),
         ]
     )
