@@ -25,6 +25,9 @@ ROUNDS, ROUNDS_OF_MANY = 400, 200
 APART = 0.1
 """How near to one another items may lie, of a unit: less makes tighter knots."""
 
+CORE, SHRINK = 0.9, 0.4
+"""Share of the items that stay where they are, and how slowly the distance of the others grows."""
+
 JITTER = 1e-3
 """Of the spread: what is alike does not lie quite in one place, where nobody could tell that it is two."""
 
@@ -75,7 +78,17 @@ def laid_out(ground: Ground, seed: int = 0) -> Floats:
             output_dens=False,
             parallel=False,  # threads would race, and every layout be another one
         )
-    return np.asarray(places, dtype=np.float32)
+    return _drawn_in(np.asarray(places, dtype=np.float32))
+
+
+def _drawn_in(places: Floats) -> Floats:
+    """What lies far out, nearer, in the same direction: a few islands would make the rest small."""
+    middle = np.median(places, axis=0)
+    far = np.linalg.norm(places - middle, axis=1)
+    usual = np.quantile(far, CORE) or 1.0
+    times = np.maximum(far / usual, 1)
+    nearer = (1 + SHRINK * np.log(times)) / times
+    return np.asarray(middle + (places - middle) * nearer[:, None], dtype=np.float32)
 
 
 def _graph(ground: Ground, seed: int) -> Any:  # noqa: ANN401  of scipy, by a library without types

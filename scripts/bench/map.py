@@ -98,7 +98,7 @@ def measured(browser: Browser, home: Path, seconds: float, waits: bool) -> dict[
     rows = np.load(snapshots.folder / served / "text.rows.npy")
     started = time.perf_counter()
     sketch(rows)
-    found = {"items": float(len(rows)), "pca_seconds": round(time.perf_counter() - started, 2)}
+    found = {"items": float(len(rows)), "pca_seconds": round(time.perf_counter() - started, 3)}
     with serving(home, PORT) as (url, _):
         address = f"{url}/console/map?space=text"
         page = browser.new_page(viewport=WINDOW)  # type: ignore[arg-type]

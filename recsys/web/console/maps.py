@@ -31,6 +31,12 @@ MEANS = {
     "taste": "Items that the same people like lie near one another.",
 }
 
+LACKS = {
+    "text": "the others have no text",
+    "image": "the others have no picture",
+    "taste": "nobody has liked the others",
+}
+
 AT_ONCE = 50
 """Items of which something is asked."""
 
@@ -129,6 +135,7 @@ def _about(console: Console, served: Served, kind: Kind) -> dict[str, Any]:
     return {
         "kind": kind,
         "means": MEANS[kind],
+        "lacks": LACKS[kind],
         "state": state,
         "seconds": found.seconds,
         "origin": served.manifest.origin,

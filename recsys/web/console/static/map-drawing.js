@@ -5,7 +5,9 @@ import { NOT_ON_OFFER } from "./map-points.js";
 const PALE = 0.4; // Of what is not on offer.
 const FAINT = 0.17; // Of what is not looked at.
 const SHARPEST = 2; // Device pixels for one of the page: more cannot be seen, and take time.
-const SLOW_MS = 22; // A picture that takes longer is drawn coarser while it moves.
+const NOTHING = 0; // No colour at all: black has an alpha.
+const LARGER = 1.25; // What is looked at, beside the others.
+const SLOW_MS = 14; // A picture that takes longer is drawn coarser while it moves.
 
 export class Drawing {
   constructor(canvas) {
@@ -27,28 +29,32 @@ export class Drawing {
     this.pixels = new Uint32Array(this.image.data.buffer);
   }
 
-  // colours: of the legend, in its order, as "rgb(1, 2, 3)".
+  // colours: of the legend, in its order, as "rgb(1, 2, 3)". A table has a colour for each byte of `points.colours`.
   colour(ground, ink, colours) {
     this.ground = packed(ground);
     this.ink = ink;
-    this.full = colours.map(packed);
-    this.pale = this.full.map((one) => mixed(this.ground, one, PALE));
-    this.faint = this.full.map((one) => mixed(this.ground, one, FAINT));
+    const toned = (part) => colours.map((one) => mixed(this.ground, packed(one), part));
+    const [full, pale, faint] = [1, PALE, FAINT].map(toned);
+    this.full = table((code) => (code & NOT_ON_OFFER ? pale : full)[code & ~NOT_ON_OFFER]);
+    this.faint = table((code) => faint[code & ~NOT_ON_OFFER]);
   }
 
-  // look: { lit(n): whether it is looked at, or null for all; ringed: points that have a ring; moving }
+  // look: { hits: points that a search found, or null; chosen: colours looked at, none for all;
+  //         ringed: points with a ring; moving; unsorted: nobody can be found by place }
   draw(points, view, look) {
     const began = performance.now();
     this.sharpen(look.moving);
     this.pixels.fill(this.ground);
     const radius = view.radius(points.there.length);
-    const stamp = this.stamp(radius * this.ratio);
-    if (look.lit) {
-      this.layer(points, view, stamp, (n) => (look.lit(n) ? null : this.faint[points.colours[n] & ~NOT_ON_OFFER]), look);
-      this.layer(points, view, this.stamp(radius * this.ratio * 1.25), (n) => (look.lit(n) ? this.shade(points.colours[n]) : null), look);
-    } else {
-      this.layer(points, view, stamp, (n) => this.shade(points.colours[n]), look);
-    }
+    const [usual, larger] = [1, LARGER].map((times) => this.stamp(radius * this.ratio * times));
+    const isChosen = (code) => look.chosen.has(code & ~NOT_ON_OFFER);
+    if (look.hits) {
+      this.all(points, view, usual, this.faint, look.unsorted);
+      this.some(points, view, larger, this.full, Uint32Array.from(look.hits));
+    } else if (look.chosen.size) {
+      this.all(points, view, usual, table((code) => (isChosen(code) ? NOTHING : this.faint[code])), look.unsorted);
+      this.all(points, view, larger, table((code) => (isChosen(code) ? this.full[code] : NOTHING)), look.unsorted);
+    } else this.all(points, view, usual, this.full, look.unsorted);
     this.context.putImageData(this.image, 0, 0);
     for (const n of look.ringed) this.ring(view.at(points.x[n], points.y[n]), radius + 3.5);
     if (look.moving) this.slow ||= performance.now() - began > SLOW_MS;
@@ -61,63 +67,36 @@ export class Drawing {
     this.resize();
   }
 
-  shade(colour) {
-    return colour & NOT_ON_OFFER ? this.pale[colour & ~NOT_ON_OFFER] : this.full[colour];
-  }
-
-  layer(points, view, stamp, shade, look) {
-    const { x, y, order, there } = points;
-    const zoom = view.zoom * this.ratio;
-    const left = (this.width / 2) * this.ratio - view.x * zoom - stamp.half;
-    const top = (this.height / 2) * this.ratio - view.y * zoom - stamp.half;
-    const put = (some, from, to) => {
-      for (let k = from; k < to; k += 1) {
-        const n = some[k];
-        const colour = shade(n);
-        if (colour !== null) this.put(stamp, Math.round(left + x[n] * zoom), Math.round(top + y[n] * zoom), colour);
-      }
-    };
-    if (look.unsorted) {
-      put(there, 0, there.length);
+  // All points in sight.
+  all(points, view, stamp, colours, unsorted) {
+    if (unsorted) {
+      this.some(points, view, stamp, colours, points.there);
       return;
     }
-    const margin = stamp.side / zoom;
+    const margin = stamp.side / (view.zoom * this.ratio);
     const [wide, high] = [this.width / 2 / view.zoom + margin, this.height / 2 / view.zoom + margin];
-    points.within(view.x - wide, view.y - high, view.x + wide, view.y + high, (from, to) => put(order, from, to));
+    points.within(view.x - wide, view.y - high, view.x + wide, view.y + high, (from, to) =>
+      this.some(points, view, stamp, colours, points.order.subarray(from, to)),
+    );
   }
 
-  put(stamp, left, top, colour) {
-    const { pixels } = this;
-    const { width, height } = this.image;
-    if (left < 0 || top < 0 || left + stamp.side > width || top + stamp.side > height) {
-      this.putPart(stamp, left, top, colour);
-      return;
-    }
-    const start = top * width + left;
-    const { solid, edge, alpha } = this.placed(stamp);
-    for (let k = 0; k < solid.length; k += 1) pixels[start + solid[k]] = colour;
-    const blueRed = colour & 0xff00ff;
-    const green = colour & 0xff00;
-    for (let k = 0; k < edge.length; k += 1) {
-      const place = start + edge[k];
-      const there = pixels[place];
-      const part = alpha[k];
-      const rest = 256 - part;
-      pixels[place] =
-        0xff000000 |
-        (((Math.imul(there & 0xff00ff, rest) + Math.imul(blueRed, part)) >>> 8) & 0xff00ff) |
-        (((Math.imul(there & 0xff00, rest) + Math.imul(green, part)) >>> 8) & 0xff00);
-    }
-  }
-
-  // At the edge of the picture, where a part of it is out of sight.
-  putPart(stamp, left, top, colour) {
-    const { width, height } = this.image;
-    for (let n = 0; n < stamp.cover.length; n += 1) {
-      const [column, row] = [left + (n % stamp.side), top + Math.floor(n / stamp.side)];
-      if (!stamp.cover[n] || column < 0 || row < 0 || column >= width || row >= height) continue;
-      const place = row * width + column;
-      this.pixels[place] = mixed(this.pixels[place], colour, stamp.cover[n] / 256);
+  some(points, view, stamp, colours, some) {
+    const { x, y, colours: codes } = points;
+    const { pixels, image } = this;
+    const { width, height } = image;
+    const zoom = view.zoom * this.ratio;
+    const left = width / 2 - view.x * zoom - stamp.half;
+    const top = height / 2 - view.y * zoom - stamp.half;
+    const [right, bottom] = [width - stamp.side, height - stamp.side];
+    const placed = this.placed(stamp);
+    for (let k = 0; k < some.length; k += 1) {
+      const n = some[k];
+      const colour = colours[codes[n]];
+      if (colour === NOTHING) continue;
+      const column = Math.round(left + x[n] * zoom);
+      const row = Math.round(top + y[n] * zoom);
+      if (column >= 0 && row >= 0 && column <= right && row <= bottom) put(pixels, row * width + column, placed, colour);
+      else putPart(image, pixels, stamp, column, row, colour);
     }
   }
 
@@ -159,6 +138,36 @@ export class Drawing {
     context.stroke();
     context.restore();
   }
+}
+
+function put(pixels, start, { solid, edge, alpha }, colour) {
+  for (let k = 0; k < solid.length; k += 1) pixels[start + solid[k]] = colour;
+  const blueRed = colour & 0xff00ff;
+  const green = colour & 0xff00;
+  for (let k = 0; k < edge.length; k += 1) {
+    const place = start + edge[k];
+    const there = pixels[place];
+    const part = alpha[k];
+    const rest = 256 - part;
+    pixels[place] =
+      0xff000000 |
+      (((Math.imul(there & 0xff00ff, rest) + Math.imul(blueRed, part)) >>> 8) & 0xff00ff) |
+      (((Math.imul(there & 0xff00, rest) + Math.imul(green, part)) >>> 8) & 0xff00);
+  }
+}
+
+// At the edge of the picture, where a part of it is out of sight.
+function putPart({ width, height }, pixels, stamp, left, top, colour) {
+  for (let n = 0; n < stamp.cover.length; n += 1) {
+    const [column, row] = [left + (n % stamp.side), top + Math.floor(n / stamp.side)];
+    if (!stamp.cover[n] || column < 0 || row < 0 || column >= width || row >= height) continue;
+    const place = row * width + column;
+    pixels[place] = mixed(pixels[place], colour, stamp.cover[n] / 256);
+  }
+}
+
+function table(colourOf) {
+  return Uint32Array.from({ length: 2 * NOT_ON_OFFER }, (_, code) => colourOf(code) ?? NOTHING);
 }
 
 function disc(radius) {

@@ -33,10 +33,10 @@ let stillness;
 
 // ---- drawing
 
-function lit() {
-  if (found) return (n) => found.has(n);
-  if (chosen.size) return (n) => chosen.has(points.colours[n] & ~NOT_ON_OFFER);
-  return null;
+// Whether a point is looked at.
+function isLit(n) {
+  if (found) return found.has(n);
+  return !chosen.size || chosen.has(points.colours[n] & ~NOT_ON_OFFER);
 }
 
 function paint(moves = false) {
@@ -46,7 +46,8 @@ function paint(moves = false) {
   if (moving) stillness = setTimeout(settle, STILL_MS);
   waiting ||= requestAnimationFrame(() => {
     waiting = 0;
-    drawing.draw(points, view, { lit: lit(), ringed: selected < 0 ? [] : [selected], moving, unsorted });
+    const ringed = selected < 0 ? [] : [selected];
+    drawing.draw(points, view, { hits: found, chosen, ringed, moving, unsorted });
     if (selected >= 0 && !card.hidden) lay(selected);
     if (!place.dataset.drawn) begun();
   });
@@ -147,7 +148,7 @@ async function described(n) {
 
 function under(left, top, reach = REACH) {
   if (!points || unsorted) return -1;
-  return points.nearest(...view.under(left, top), reach / view.zoom, lit() ?? (() => true));
+  return points.nearest(...view.under(left, top), reach / view.zoom, isLit);
 }
 
 let pause;
