@@ -39,6 +39,10 @@ class Key(NamedTuple):
     laid_out: bool
     withdrawn: bytes
 
+    def holds_with(self, other: "Key") -> bool:
+        """Whether both may be asked for at one time."""
+        return (self.snapshot, self.withdrawn) == (other.snapshot, other.withdrawn)
+
 
 class Points:
     """All points of a map, as they are sent."""
@@ -98,7 +102,7 @@ class Atlas:
         key = Key(served.manifest.id, kind, laid_out, served.withdrawn.tobytes())
         with self._lock:  # whoever comes meanwhile would make the same again
             if key not in self._made:
-                others = {k: v for k, v in self._made.items() if k.snapshot == key.snapshot}
+                others = {k: made for k, made in self._made.items() if k.holds_with(key)}
                 self._made = others | {key: self._drawn(served, key)}
             return self._made[key]
 

@@ -178,6 +178,47 @@ def test_a_tap_shows_a_card_that_can_be_tapped(
     visit.show("console-map-card")
 
 
+def test_two_fingers_zoom(shop: Shop, browse: Browse) -> None:
+    visit = opened(shop, browse, "phone")
+    box = visit.page.locator("#map-canvas").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    fingers = visit.page.context.new_cdp_session(visit.page)
+
+    def touch(kind: str, *apart: int) -> None:
+        points = [{"x": x + side * far, "y": y, "id": side} for far in apart for side in (-1, 1)]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    whole = drawn(visit)
+    touch("touchStart", 40)
+    for apart in (60, 90, 120):
+        touch("touchMove", apart)
+    touch("touchEnd")
+    visit.page.wait_for_timeout(300)
+    assert drawn(visit) != whole
+    visit.show("console-map-near")
+    visit.page.get_by_role("button", name="Show all").click()
+    visit.page.wait_for_timeout(400)
+    assert drawn(visit) == whole
+
+
+def test_nothing_glides_where_that_is_not_wanted(shop: Shop, browse: Browse) -> None:
+    visit = opened(shop, browse, reduced_motion="reduce")
+    pictures = visit.page.evaluate(
+        """async () => {
+          const canvas = document.getElementById("map-canvas");
+          const found = new Set([canvas.toDataURL()]);
+          document.querySelector("[data-zoom=in]").click();
+          for (let n = 0; n < 30; n += 1) {
+            await new Promise(requestAnimationFrame);
+            found.add(canvas.toDataURL());
+          }
+          return found.size;
+        }"""
+    )
+    assert pictures == 2  # before and after
+
+
 def test_keys_move_the_map_and_name_what_is_in_the_middle(shop: Shop, browse: Browse) -> None:
     visit = opened(shop, browse)
     for _ in range(40):

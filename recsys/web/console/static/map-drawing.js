@@ -7,7 +7,8 @@ const FAINT = 0.17; // Of what is not looked at.
 const SHARPEST = 2; // Device pixels for one of the page: more cannot be seen, and take time.
 const NOTHING = 0; // No colour at all: black has an alpha.
 const LARGER = 1.25; // What is looked at, beside the others.
-const SLOW_MS = 14; // A picture that takes longer is drawn coarser while it moves.
+const SLOW_MS = 14;
+const LATE = 3; // So many pictures in a row that take longer: while it moves, they are drawn coarser.
 
 export class Drawing {
   constructor(canvas) {
@@ -15,6 +16,7 @@ export class Drawing {
     this.context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
     this.stamps = new Map();
     this.coarse = false;
+    this.late = 0;
     this.slow = false;
   }
 
@@ -57,7 +59,8 @@ export class Drawing {
     } else this.all(points, view, usual, this.full, look.unsorted);
     this.context.putImageData(this.image, 0, 0);
     for (const n of look.ringed) this.ring(view.at(points.x[n], points.y[n]), radius + 3.5);
-    if (look.moving) this.slow ||= performance.now() - began > SLOW_MS;
+    this.late = look.moving && performance.now() - began > SLOW_MS ? this.late + 1 : 0;
+    this.slow ||= this.late >= LATE;
   }
 
   sharpen(moving) {

@@ -10,6 +10,7 @@ const ASK_AGAIN_MS = 1500;
 const PAUSE_MS = 180;
 const STILL_MS = 140; // After the last change a picture is drawn as sharp as it gets.
 const REMEMBERED = 2000;
+const GONE = "The map cannot be read any more: load the page anew.";
 const ROOM_PX = 70; // Around what was found: above it is the field of the search.
 
 const place = document.getElementById("map");
@@ -83,26 +84,29 @@ function resize() {
 
 async function fetched() {
   const answer = await fetch(`/console/map/points?${about}`);
-  if (!answer.ok) throw new Error(`${answer.status}`);
-  return new Points(await answer.arrayBuffer());
+  return answer.ok ? new Points(await answer.arrayBuffer()) : null;
 }
 
 async function begin() {
   points = await fetched();
+  if (!points) return say(GONE);
   drawing.resize();
   recolour();
   view.fit(points.bounds);
   paint();
   if (place.dataset.state === "coming") setTimeout(ask, ASK_AGAIN_MS);
+  return null;
 }
 
 async function ask() {
   const answer = await fetch(`/console/map/state?${about}`);
-  if (!answer.ok) return say("A newer snapshot is served by now. Load the page anew to see its map.");
+  if (!answer.ok) return say(GONE);
   const { state, seconds } = await answer.json();
   if (state === "coming") return setTimeout(ask, ASK_AGAIN_MS);
   if (state === "failed") return say("A sketch: the layout by neighbours could not be made, the log says why.");
-  move(await fetched());
+  const laidOut = await fetched();
+  if (!laidOut) return say(GONE);
+  move(laidOut);
   return say(`Laid out by neighbours in ${Math.round(seconds)} s`);
 }
 
