@@ -10,8 +10,9 @@ from sqlalchemy import Engine
 
 from recsys.catalogue.database import connect, migrate
 from recsys.config import Settings
+from recsys.identity import ABSENT
 from recsys.index.space import extended
-from recsys.mapping.ground import with_new
+from recsys.mapping.ground import ground_of, rows_of, with_new
 from recsys.mapping.job import make
 from recsys.mapping.keeping import Kept, Layout, Mapper
 from recsys.snapshot import Artefacts, Snapshots
@@ -103,6 +104,17 @@ def test_a_file_that_is_cut_off_counts_as_none(tmp_path: Path) -> None:
     kept.folder.mkdir()
     kept.path("s", "text").write_bytes(b"PK\x03\x04")
     assert kept.read("s", "text") is None
+
+
+def test_neighbours_are_those_that_the_space_knows(built: tuple[Path, str, Artefacts]) -> None:
+    spaces = built[2].spaces
+    rows = rows_of("image", spaces, None)
+    assert rows is not None and len(rows.items) < rows.total  # some have no picture
+    ground = ground_of("image", rows, spaces)
+    there = ground.nearest != ABSENT
+    assert there.mean() > 0.9
+    cosines = np.einsum("md,mkd->mk", ground.rows, ground.rows[ground.nearest])
+    np.testing.assert_allclose(cosines[there], ground.nearness[there], atol=1e-5)
 
 
 def test_items_of_a_refresh_lie_amid_their_neighbours(
