@@ -22,7 +22,7 @@ MANY = 10_000
 
 ROUNDS, ROUNDS_OF_MANY = 400, 200
 
-APART = 0.1
+APART = 0.3
 """How near to one another items may lie, of a unit: less makes tighter knots."""
 
 CORE, SHRINK = 0.9, 0.4
