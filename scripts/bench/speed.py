@@ -2,10 +2,10 @@
 
 usage: scripts/bench/all [--home DIR] [--small DIR --large DIR] [--only NAME ...] [--quick] [--readme FILE]
 
-Runs serving.py, batch.py, nearest.py, embedding.py, images.py, rebuild.py and index.py one after the other, which takes
-three quarters of an hour with nothing beside. DIR is a world of make_world.py for the first three; without one they
-share one of 100,000 items that is made first. --only: some of them; the rows of the others stay as they are. --quick:
-small sizes, to see that all runs. A figure that could not be had says so in its row.
+Runs serving.py, batch.py, nearest.py, map.py, embedding.py, images.py, rebuild.py and index.py one after the other,
+which takes three quarters of an hour with nothing beside. DIR is a world of make_world.py for the first four; without
+one they share one of 100,000 items that is made first. --only: some of them; the rows of the others stay as they are.
+--quick: small sizes, to see that all runs. A figure that could not be had says so in its row.
 
 --small, --large: worlds of make_world.py, of 10,000 and 1,000,000 items, that serving.py compares; without them the
 rows that speak of a million items stay as they are.
@@ -30,6 +30,7 @@ QUICK: Mapping[str, Sequence[str]] = {
     "serving": ("--runs", "1", "--seconds", "1"),
     "batch": ("--runs", "1", "--users", "50"),
     "nearest": ("--runs", "1", "--queries", "5"),
+    "map": ("--seconds", "0.3", "--no-layout"),
     "embedding": ("--runs", "1", "--texts", "16"),
     "images": ("--runs", "1", "--images", "8"),
     "rebuild": ("--items", "300", "--nights", "1", "--queries", "200"),
@@ -39,7 +40,7 @@ QUICK: Mapping[str, Sequence[str]] = {
 AMONG_A_MILLION = {"p50_growth", "start_ratio"}
 """Figures of the large world."""
 
-IN_A_WORLD = {"serving", "batch", "nearest"}
+IN_A_WORLD = {"serving", "batch", "nearest", "map"}
 """Those that share one."""
 
 
@@ -85,6 +86,11 @@ FIGURES = (
     Figure("nearest", "lancedb_similar_ratio", "its time for 10 like an item, over our slate's"),
     Figure("nearest", "lancedb_recall@10", "its recall@10"),
     Figure("nearest", "ours_recall@10", "our index's recall@10 there", "≥ .98"),
+    Figure("map", "fps", "pictures a second of a map of 100,000 items that is moved", "≥ 30"),
+    Figure("map", "fps_slowest", "its slowest tenth"),
+    Figure("map", "fps_2x", "the same at two device pixels for one", "≥ 30"),
+    Figure("map", "fps_2x_slowest", "its slowest tenth there"),
+    Figure("map", "layout_seconds", "from neighbours to places for 100,000 items, s", "≤ 180"),
     Figure("embedding", "embed_ratio", "texts a second, over sentence-transformers'", "≥ 2.2"),
     Figure("embedding", "cosine_min", "least cosine between the two", "≥ .998"),
     Figure(

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from recsys.web.console import (
     evaluation,
     items,
+    maps,
     overview,
     rules,
     settings,
@@ -22,7 +23,7 @@ from recsys.web.site import sent
 
 POST = ("POST",)
 
-SHOWN = (overview, snapshots, evaluation, users, items, rules, settings)
+SHOWN = (overview, snapshots, evaluation, users, items, maps, rules, settings)
 """In the order of the menu."""
 
 

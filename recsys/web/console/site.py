@@ -21,6 +21,7 @@ from recsys.serving.slates import Services
 from recsys.web.assets import Assets
 from recsys.web.cards import address, hue, priced, signed, titled
 from recsys.web.console.admission import FOLDER, is_admitted
+from recsys.web.console.atlas import Atlas
 from recsys.web.console.plotly import Plotly
 from recsys.web.console.words import ago, counted, moment, share
 from recsys.web.site import HEADERS, NO_DATABASE, POLICY
@@ -69,6 +70,7 @@ class Console:
         self.services = services
         self.assets = Assets("recsys.web.console", f"{FOLDER}/assets")
         self.plotly = Plotly()
+        self.atlas = Atlas(services.settings.home)
         self._templates = Environment(
             loader=PackageLoader("recsys.web.console"),
             autoescape=True,
