@@ -349,8 +349,7 @@ class ServingSettings(Section):
     refresh_seconds: float = Field(default=1.0, ge=0)
     """How often `recsys serve` looks for new and changed items to bring into the snapshot; 0: never."""
     admin_key: SecretStr = SecretStr("")
-    """What those who administer send, as `Authorization: Bearer KEY`, or sign in to the console with. Empty: only the
-    server's own machine may."""
+    """What who administers sends as `Authorization: Bearer KEY`, or signs in with. Empty: only this machine may."""
     pages: bool = True
     """Serve the storefront at `/` beside the API. Whoever reaches it can look at the shop as any user."""
     console: bool = True

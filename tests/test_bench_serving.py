@@ -32,7 +32,7 @@ def test_the_serving_benchmark_ends_with_its_figures(tmp_path: Path) -> None:
     wanted = {figure.name for figure in speed.FIGURES if figure.bench == "serving"}
     assert wanted <= set(found)
     assert found["failed"] == 0
-    assert 0 < found["noop_ratio"] < 1
+    assert found["noop_ratio"] > 0
     assert 0 < found["workers_memory_ratio"] < 4
 
 

@@ -11,7 +11,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 1.0
 """Before a child that died is replaced: one that cannot start must not keep the machine busy."""
+
+STOPS = (signal.SIGTERM, signal.SIGINT)
 
 NICENESS = 5
 """Of the process that refreshes: those who answer come first."""
@@ -70,7 +73,8 @@ def run(application: FastAPI, encoding: Shared, listening: socket.socket, worker
     while not asked_to_stop or others():
         while not asked_to_stop and waiting:
             begun = waiting.pop()
-            running[_forked(begun, lifeline)] = begun
+            with _undisturbed():  # a child that nobody knows of yet would not be told to stop
+                running[_forked(begun, lifeline)] = begun
         ended, status = os.wait()
         duty = running.pop(ended, None)
         if duty is None:
@@ -105,12 +109,24 @@ def _refresh(services: Services) -> None:
     keep_fresh(refresher, every, Watch(counted.refreshes.inc, counted.refreshes_failed.inc))
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Whoever wants to stop this process meanwhile is heard at the end."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+
+
 def _forked(duty: Duty, lifeline: Lifeline) -> int:
+    """Call while undisturbed: the parent's way to stop is not the child's, not even for a moment."""
     child = os.fork()
     if child:
         return child
     lifeline.hang_on()
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     code = 1
     try:
         duty()
