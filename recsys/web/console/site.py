@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from recsys.errors import DatabaseError, RecsysError
+from recsys.evaluation.words import source_name
 from recsys.serving.admin import key_of
 from recsys.serving.app import STATUS
 from recsys.serving.slates import Services
@@ -92,6 +93,7 @@ class Console:
             "ago": ago,
             "moment": moment,
             "counted": counted,
+            "source_name": source_name,
             "share": share,
         }
 
