@@ -81,12 +81,13 @@ def bars(times: Times, values: Mapping[str, Sequence[float]]) -> Figure:
 def estimates(times: Times, values: Mapping[str, Sequence[Estimate | None]]) -> Figure:
     """A line of dots with their intervals for each name; None leaves a gap."""
     traces = []
-    for (name, found), colour in zip(values.items(), COLOURS, strict=False):
+    for place, ((name, found), colour) in enumerate(zip(values.items(), COLOURS, strict=False)):
         known = [(at, one) for at, one in zip(times, found, strict=True) if one is not None]
         traces.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers",
+                "zorder": -place,
                 "name": escape(name),
                 "x": _told([at for at, _ in known]),
                 "y": [one.value for _, one in known],
