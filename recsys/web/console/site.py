@@ -24,7 +24,7 @@ from recsys.web.cards import address, hue, priced, signed, titled
 from recsys.web.console.admission import FOLDER, is_admitted
 from recsys.web.console.atlas import Atlas
 from recsys.web.console.plotly import Plotly
-from recsys.web.console.words import ago, counted, moment, share
+from recsys.web.console.words import ago, counted, moment, share, typeset
 from recsys.web.site import HEADERS, NO_DATABASE, POLICY
 
 log = logging.getLogger(__name__)
@@ -94,6 +94,7 @@ class Console:
             "moment": moment,
             "counted": counted,
             "source_name": source_name,
+            "typeset": typeset,
             "share": share,
         }
 
