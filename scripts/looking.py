@@ -100,8 +100,8 @@ def storefront(browser: Browser) -> Page:
 
 
 def console(browser: Browser) -> Page:
-    """The overview."""
-    return opened(browser, "/console", ".plot .main-svg")
+    """What the same person is recommended, part by part."""
+    return opened(browser, f"/console/users/{VIEWER}", "#slate .stack")
 
 
 def keep(page: Page, path: Path) -> None:

@@ -11,7 +11,7 @@ from textwrap import wrap
 from typing import Any, NamedTuple
 
 from recsys.evaluation.result import BLEND, HEADLINE, Estimate, Evaluation
-from recsys.evaluation.words import SEGMENTS, slices
+from recsys.evaluation.words import SEGMENTS, slices, source_name
 
 Figure = dict[str, Any]
 """`data` and `layout` as Plotly's JSON schema has them."""
@@ -215,7 +215,7 @@ def _weights(evaluation: Evaluation) -> list[Chart]:
         "ticktext": ["<br>".join(wrap(SEGMENTS[segment], 9)) for segment in fitted],
         "range": [-0.5, len(fitted) - 0.5],
     }
-    figure = _rows(names, [numbers], axis)
+    figure = _rows([source_name(name) for name in names], [numbers], axis)
     figure["layout"]["shapes"] = [
         _cell(place, row, abs(value) / most)
         for row, found in enumerate(values)

@@ -215,6 +215,11 @@ def queries(evaluation: Evaluation) -> int:
     return evaluation.models[BLEND].slices[ALL].n
 
 
+def source_name(source: str) -> str:
+    """`co-occurrence`, `text taste`: as a reader meets what the code calls `cooccurrence`, `text_taste`."""
+    return source.replace("cooccurrence", "co-occurrence").replace("_", " ")
+
+
 def interval(estimate: Estimate, form: str = ".3f") -> str:
     """`0.142 [0.131, 0.153]`; without brackets where there is no interval."""
     value, low, high = (f"{part:{form}}" if part is not None else "" for part in estimate)

@@ -32,8 +32,10 @@ class Person(NamedTuple):
 
 
 def initials(user_id: str) -> str:
-    """What stands for a user where there is little room."""
-    return user_id if len(user_id) <= 3 else user_id[:2]
+    """What stands for a user where there is little room: of a number its end, by which numbers differ."""
+    if len(user_id) <= 3:
+        return user_id
+    return user_id[-2:] if user_id.isdecimal() else user_id[:2]
 
 
 def people(served: Served, within: Services) -> list[Person]:

@@ -29,6 +29,9 @@ from recsys.web.console.figures import COLOURS, estimates
 from recsys.web.console.site import Console
 from recsys.web.console.words import share
 
+RIVALS = 3
+"""Models beside the blend that have a line over time: more cannot be told apart."""
+
 
 class Build(NamedTuple):
     """What a rebuild measured, whether or not it was published."""
@@ -142,7 +145,7 @@ def _over_time(builds: Sequence[Build]) -> list[Chart]:
     times = [build.at for build in builds]
     newest = builds[-1]
     rivals = sorted(newest.models, key=lambda name: -newest.models[name].value)
-    names = [BLEND, *(name for name in rivals if name != BLEND)][: len(COLOURS)]
+    names = [BLEND, *(name for name in rivals if name != BLEND)][: 1 + RIVALS]
     groups = [name for name in SLICES if name in newest.slices and name != ALL][: len(COLOURS)]
     models = {name: [build.models.get(name) for build in builds] for name in names}
     slices = {SLICES[name]: [build.slices.get(name) for build in builds] for name in groups}
@@ -151,7 +154,8 @@ def _over_time(builds: Sequence[Build]) -> list[Chart]:
         Chart(
             "over-time",
             "Accuracy over time",
-            "NDCG@10 of every build that was measured, refused ones included, with 95 % intervals.",
+            "NDCG@10 of every build that was measured, refused ones included, with 95 % intervals: "
+            "the blend, and the single models that are best now.",
             estimates(times, models),
         ),
         Chart(

@@ -1,7 +1,7 @@
 """Plots over time, as Plotly figures in plain data."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html import escape
 
 from recsys.evaluation.charts import Figure, layout_of, with_legend
@@ -15,6 +15,23 @@ HEIGHT = 260
 
 FEW = 5
 """Of fewer than these, each has a line of its own: there are no halves."""
+
+NAMES = 4
+"""So many names of lines have room above a plot of HEIGHT, on a phone too."""
+
+ASIDE = timedelta(minutes=1)
+"""What is seen before and after a moment that stands alone."""
+
+MINUTE, DAY = 60_000, 86_400_000
+
+TICKS = (
+    (None, MINUTE - 1, "%H:%M:%S\n%-d %b"),
+    (MINUTE, DAY - 1, "%H:%M\n%-d %b"),
+    (DAY, "M1", "%-d %b\n%Y"),
+    ("M1", "M12", "%b\n%Y"),
+    ("M12", None, "%Y"),
+)
+"""How moments are written below a plot: milliseconds or months between two of them, from and to."""
 
 Times = Sequence[datetime]
 
@@ -33,7 +50,10 @@ def lines(times: Times, values: Mapping[str, Sequence[float | None]], unit: str 
         }
         for (name, found), colour in zip(values.items(), COLOURS, strict=False)
     ]
-    return _over_time(traces)
+    figure = _over_time(traces)
+    if len(times) == 1:
+        figure["layout"]["xaxis"] |= {"range": _told([times[0] - ASIDE, times[0] + ASIDE])}
+    return figure
 
 
 def bars(times: Times, values: Mapping[str, Sequence[float]]) -> Figure:
@@ -61,12 +81,13 @@ def bars(times: Times, values: Mapping[str, Sequence[float]]) -> Figure:
 def estimates(times: Times, values: Mapping[str, Sequence[Estimate | None]]) -> Figure:
     """A line of dots with their intervals for each name; None leaves a gap."""
     traces = []
-    for (name, found), colour in zip(values.items(), COLOURS, strict=False):
+    for place, ((name, found), colour) in enumerate(zip(values.items(), COLOURS, strict=False)):
         known = [(at, one) for at, one in zip(times, found, strict=True) if one is not None]
         traces.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers",
+                "zorder": -place,
                 "name": escape(name),
                 "x": _told([at for at, _ in known]),
                 "y": [one.value for _, one in known],
@@ -86,8 +107,17 @@ def estimates(times: Times, values: Mapping[str, Sequence[Estimate | None]]) -> 
 
 
 def _over_time(traces: list[Figure]) -> Figure:
-    layout = layout_of(HEIGHT) | {"hovermode": "x unified"}
-    layout["xaxis"] |= {"type": "date", "showgrid": False, "nticks": 5, "tickangle": 0}
+    layout = layout_of(HEIGHT + 20 * max(0, len(traces) - NAMES)) | {"hovermode": "x unified"}
+    layout["xaxis"] |= {
+        "type": "date",
+        "showgrid": False,
+        "nticks": 5,
+        "tickangle": 0,
+        "tickformatstops": [
+            {"dtickrange": [least, most], "value": form} for least, most, form in TICKS
+        ],
+        "hoverformat": "%-d %b %Y, %H:%M UTC",
+    }
     layout["yaxis"] |= {
         "showgrid": True,
         "gridcolor": "--line",

@@ -26,7 +26,7 @@ MEANS = {
     "cooccurrence": "liked by the same people",
     "transitions": "what people turn to next",
     "linear": "what likes of it predict",
-    "factors": "nearest in taste, of what co-occurrence finds",
+    "factors": "nearest in taste",
     "text": "cosine of the texts",
     "image": "cosine of the pictures",
 }

@@ -119,11 +119,12 @@ def _health(within: Services) -> list[Tile]:
     asked = sum(lately.rate(kind) for kind in KINDS)
     slates = f"{share(lately.rate('slates') / asked if asked else 0, 0)} for slates"
     p50, p99 = lately.took(0.5), lately.took(0.99)
+    slow = f"99 of 100 within {_milliseconds(p99)}" if p99 else "none was asked for"
     failed = lately.failed / lately.answered if lately.answered else 0.0
     minutes = f"last {max(1, round(lately.seconds / 60))} min"
     return [
         Tile("Requests a minute", f"{asked:,.{1 if asked < 100 else 0}f}", f"{slates}; {minutes}"),
-        Tile("Slates, median", _milliseconds(p50), f"99 of 100 within {_milliseconds(p99)}"),
+        Tile("Slates, median", _milliseconds(p50), slow),
         Tile("Answers that failed", share(failed, 2), f"{lately.failed:,} of {lately.answered:,}"),
     ]
 
@@ -155,8 +156,18 @@ def _traffic(stretches: Sequence[Stretch]) -> list[Chart]:
         for name, quantile in (("median", 0.5), ("99 of 100", 0.99))
     }
     return [
-        Chart("traffic", "Traffic", "Requests a minute.", lines(times, asked, " a minute")),
-        Chart("latency", "Latency", "Of slates, until the first byte.", lines(times, took, " ms")),
+        Chart(
+            "traffic",
+            "Traffic",
+            "Requests a minute, times in UTC.",
+            lines(times, asked, " a minute"),
+        ),
+        Chart(
+            "latency",
+            "Latency",
+            "Of slates, until the first byte, in milliseconds.",
+            lines(times, took, " ms"),
+        ),
     ]
 
 
@@ -187,7 +198,7 @@ def _events(within: Services, span: Span, now: datetime) -> Chart:
     times = [since + n * width for n in range((now - since) // width + 1)]
     found = {(at, kind): count for at, kind, count in counts}
     values = {kind: [found.get((at, kind), 0) for at in times] for kind in kinds}
-    about = f"{sum(totals.values()):,} events, by {_said(width)}."
+    about = f"{sum(totals.values()):,} events, by {_said(width)}, in UTC."
     if not totals:
         about = f"None. The newest event was {ago(last, now)}." if last else "There are none yet."
     return Chart("events", "Events", about, bars(times, values))

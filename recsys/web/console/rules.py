@@ -74,6 +74,9 @@ class Entry(NamedTuple):
 
     rule: KeptRule
     about: str
+    """What its items are; "" where they are named."""
+    named: Sequence[tuple[str, str]]
+    """Id and title of the first of those that are named; "" where the catalogue has no such item."""
     effect: str
     where: str
     dates: str
@@ -253,18 +256,17 @@ def _with_words(words: str, recommender: Recommender) -> Ordinals:
 
 def _entry(told: Told, titles: dict[str, str]) -> Entry:
     rule = told.rule
-    named = [titles.get(key, key) for key in rule.items[:NAMED]]
-    about = _some(named, len(rule.items), ", ") if rule.where is None else in_words(rule.where)
-    return Entry(
-        rule, about, _effect(rule), _slates(rule), _dates(rule), told.matches, told.unknown
-    )
+    about = "" if rule.where is None else in_words(rule.where)
+    named = [(key, titles.get(key, "")) for key in rule.items[:NAMED]]
+    how = _effect(rule), _slates(rule), _dates(rule)
+    return Entry(rule, about, named, *how, told.matches, told.unknown)
 
 
 def in_words(where: Condition) -> str:
     """`Drama or Crime, by Studio 1, from 5 to 20, without Horror`."""
     low, high = (None if one is None else f"{one:g}" for one in (where.price_min, where.price_max))
     parts = [
-        _some(where.categories) or "Everything",
+        _some(where.categories) or "Anything",
         where.brands and f"by {_some(where.brands)}",
         low and high and f"from {low} to {high}",
         low and not high and f"from {low}",
@@ -276,12 +278,11 @@ def in_words(where: Condition) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _some(names: Sequence[str], count: int = 0, last: str = " or ") -> str:
-    """The first of them, and how many more there are. count: of all, where only some are given."""
-    count = count or len(names)
-    if count > NAMED:
-        return f"{', '.join(names[:NAMED])} and {count - NAMED:,} more"
-    return last.join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+def _some(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    if len(names) > NAMED:
+        return f"{', '.join(names[:NAMED])} and {len(names) - NAMED:,} more"
+    return " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def _effect(rule: KeptRule) -> str:
@@ -297,9 +298,10 @@ def _slates(rule: KeptRule) -> str:
 
 
 def _dates(rule: KeptRule) -> str:
-    first = f"from {moment(rule.starts_at)}" if rule.starts_at else ""
-    last = f"until {moment(rule.ends_at)}" if rule.ends_at else ""
-    return f"{first} {last}".strip() or "no end"
+    first, last = moment(rule.starts_at), moment(rule.ends_at)
+    if rule.starts_at and rule.ends_at:
+        return f"{first.removesuffix(' UTC')} to {last}"
+    return f"from {first}" if rule.starts_at else f"until {last}" if rule.ends_at else "no end"
 
 
 def _titles(ids: Iterable[str], within: Services) -> dict[str, str]:

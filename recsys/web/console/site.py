@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from recsys.errors import DatabaseError, RecsysError
+from recsys.evaluation.words import source_name
 from recsys.serving.admin import key_of
 from recsys.serving.app import STATUS
 from recsys.serving.slates import Services
@@ -23,7 +24,7 @@ from recsys.web.cards import address, hue, priced, signed, titled
 from recsys.web.console.admission import FOLDER, is_admitted
 from recsys.web.console.atlas import Atlas
 from recsys.web.console.plotly import Plotly
-from recsys.web.console.words import ago, counted, moment, share
+from recsys.web.console.words import ago, counted, moment, share, typeset
 from recsys.web.site import HEADERS, NO_DATABASE, POLICY
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,8 @@ class Console:
             "ago": ago,
             "moment": moment,
             "counted": counted,
+            "source_name": source_name,
+            "typeset": typeset,
             "share": share,
         }
 

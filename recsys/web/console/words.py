@@ -1,6 +1,9 @@
 """Figures and moments in words, as pages show them."""
 
+import re
 from datetime import UTC, datetime
+
+MINUS, PERCENT = re.compile(r"(?<!\w)-(?=\d)"), re.compile(r"(?<=\d) ?%")
 
 UNITS = ((31_557_600, "year"), (86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
@@ -12,7 +15,12 @@ def counted(number: float) -> str:
 
 def share(number: float, digits: int = 1) -> str:
     """12.3 %"""
-    return f"{number:.{digits}%}".replace("%", "\N{NARROW NO-BREAK SPACE}%")
+    return typeset(f"{number:.{digits}%}")
+
+
+def typeset(text: str) -> str:
+    """Figures as they are printed: with a true minus sign, and a narrow space before the percent sign."""
+    return PERCENT.sub("\N{NARROW NO-BREAK SPACE}%", MINUS.sub("\N{MINUS SIGN}", text))
 
 
 def moment(when: datetime | None) -> str:

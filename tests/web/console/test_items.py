@@ -27,7 +27,7 @@ def linked(text: str) -> list[str]:
 
 
 def column(text: str, source: str) -> str:
-    return text[text.index(f"<h3>{source}</h3>") :].partition("</section>")[0]
+    return text[text.index(f"<h3>{source.capitalize()}</h3>") :].partition("</section>")[0]
 
 
 def section(text: str, name: str) -> str:
@@ -79,7 +79,7 @@ def test_neighbours_by_content_are_the_nearest_and_leave_out_the_item(shop: Shop
         scores = [float(s) for s in re.findall(r'class="score">([\d.]+)<', column(text, by))]
         assert scores == sorted(scores, reverse=True)
         assert 0 < scores[-1] <= scores[0] <= 1
-    for source in ("cooccurrence", "linear"):
+    for source in ("co-occurrence", "linear"):
         there = linked(column(text, source))
         assert sum(key.startswith("space") for key in there) > len(there) / 2 > 0
         assert "space-1" not in there

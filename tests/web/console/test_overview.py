@@ -10,6 +10,7 @@ from storefronts import Browse, Shop
 
 from recsys.evaluation.result import BLEND, HEADLINE, Evaluation
 from recsys.record import ended
+from recsys.web.console.words import typeset
 
 
 def figure(page: str, name: str) -> dict[str, Any]:
@@ -87,3 +88,10 @@ def test_a_snapshot_that_is_gone_is_named(shop: Shop) -> None:
     reply = shop.client.get("/console/evaluation", params={"snapshot": "of yesterday"})
     assert reply.status_code == 200
     assert "of yesterday has no evaluation" in reply.text
+
+
+def test_figures_are_printed_with_a_minus_sign_and_a_space_before_the_percent_sign() -> None:
+    assert (
+        typeset("-0.5% [-4, +2] of item-2, 95 %")
+        == "\u22120.5\u202f% [\u22124, +2] of item-2, 95\u202f%"
+    )

@@ -149,7 +149,7 @@ def test_the_list_says_what_each_rule_is_about_and_which_ids_are_unknown(
     expect(entries.nth(1).locator(".rule-about")).to_contain_text("Pulp Fiction (1994)")
     expect(groups.nth(1)).to_contain_text("all slates but search")
     groups.nth(2).locator("summary").click()
-    expect(groups.nth(2)).to_contain_text("until 2021-01-01 00:00 UTC")
+    expect(groups.nth(2)).to_contain_text("2020-01-01 00:00 to 2021-01-01 00:00 UTC")
     visit.show("console-rules")
     assert visit.barriers() == []
     assert fits(visit)

@@ -1,7 +1,6 @@
 // What of the map is in sight, and how fingers, wheels and keys move it.
 
 const MARGIN = 32;
-const NARROW = 560;
 const TOP = 66;
 const CLOSEST = 60; // Times as large as the whole.
 const STEP = 1.6;
@@ -34,10 +33,10 @@ export class View {
     return Math.min(10, usual * Math.sqrt(Math.max(1, this.zoom / this.whole)));
   }
 
-  // All of this in sight; where there is little room, below what stands at the top.
+  // All of this in sight, below what stands at the top.
   sightOf({ left, top, right, bottom }, margin = MARGIN) {
     const { width, height } = this.drawing;
-    const above = width < NARROW ? Math.max(margin, TOP) : margin;
+    const above = Math.max(margin, TOP);
     const room = [Math.max(40, width - 2 * margin), Math.max(40, height - above - margin)];
     const zoom = Math.min(room[0] / Math.max(right - left, 1e-6), room[1] / Math.max(bottom - top, 1e-6));
     return { x: (left + right) / 2, y: (top + bottom) / 2 - (above - margin) / 2 / zoom, zoom };
