@@ -91,13 +91,18 @@ def learned(one: Evaluation | None, other: Evaluation | None) -> list[Line]:
         {
             "preference": evaluation.preference,
             "events": evaluation.events,
-            "weights": evaluation.weights,
+            "weights": {segment: _heard(found) for segment, found in evaluation.weights.items()},
         }
         if evaluation
         else {}
         for evaluation in (one, other)
     )
     return _unlike(mine, theirs)
+
+
+def _heard(weights: Mapping[str, float]) -> dict[str, float]:
+    """A weight of 0 is as good as none."""
+    return {name: weight for name, weight in weights.items() if weight}
 
 
 def libraries(one: Manifest, other: Manifest) -> list[Line]:

@@ -33,6 +33,9 @@ TICKS = (
 )
 """How moments are written below a plot: milliseconds or months between two of them, from and to."""
 
+BY_THE_DOZEN = frozenset({"impression"})
+"""Event types beside which all others would be flat."""
+
 Times = Sequence[datetime]
 
 
@@ -57,7 +60,8 @@ def lines(times: Times, values: Mapping[str, Sequence[float | None]], unit: str 
 
 
 def bars(times: Times, values: Mapping[str, Sequence[float]]) -> Figure:
-    """Bars of counts upon each other."""
+    """Bars of counts upon each other; what comes by the dozen stands in the legend, and is drawn when it is clicked."""
+    seen = {name: found for name, found in values.items() if name not in BY_THE_DOZEN} or values
     traces = [
         {
             "type": "bar",
@@ -66,12 +70,13 @@ def bars(times: Times, values: Mapping[str, Sequence[float]]) -> Figure:
             "y": list(found),
             "marker": {"color": colour},
             "hovertemplate": "%{y:,}",
+            "visible": True if name in seen else "legendonly",
         }
         for (name, found), colour in zip(values.items(), COLOURS, strict=False)
     ]
     figure = _over_time(traces)
     figure["layout"] |= {"barmode": "stack", "bargap": 0.12}
-    if max(map(sum, zip(*values.values(), strict=True)), default=0) < FEW:
+    if max(map(sum, zip(*seen.values(), strict=True)), default=0) < FEW:
         figure["layout"]["yaxis"] |= {"dtick": 1}
     if len(traces) > 1:
         figure["layout"]["legend"] |= {"traceorder": "normal"}

@@ -20,6 +20,7 @@ from recsys.serving.slates import Services
 from recsys.web.console.admission import FOLDER
 from recsys.web.console.figures import COLOURS, bars, lines
 from recsys.web.console.site import Console
+from recsys.web.console.telling import told
 from recsys.web.console.words import ago, counted, share
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -76,12 +77,13 @@ def show(console: Console, request: Request, _: FormData) -> Response:
     span = next((one for one in SPANS if one.key == asked), SPANS[0])
     stretches = within.pulse.stretches(WINDOWS[window].total_seconds(), POINTS)
     rebuild = newest(within.snapshots.folder)
+    last = told(rebuild) if rebuild else None
     return console.page(
         request,
         "overview.html",
         tiles=_tiles(within, now),
         trouble=_trouble(within),
-        rebuild=rebuild if rebuild and rebuild.state_at(now) != "published" else None,
+        last=last if last and last.state != "published" else None,
         traffic=_traffic(stretches),
         errors=_errors(stretches),
         events=_events(within, span, now),

@@ -10,6 +10,7 @@ from storefronts import Browse, Shop
 
 from recsys.evaluation.result import BLEND, HEADLINE, Evaluation
 from recsys.record import ended
+from recsys.web.console.figures import bars
 from recsys.web.console.words import typeset
 
 
@@ -95,3 +96,12 @@ def test_figures_are_printed_with_a_minus_sign_and_a_space_before_the_percent_si
         typeset("-0.5% [-4, +2] of item-2, 95 %")
         == "\u22120.5\u202f% [\u22124, +2] of item-2, 95\u202f%"
     )
+
+
+def test_impressions_wait_in_the_legend_where_there_is_more_to_see() -> None:
+    times = [datetime(2026, 1, 1, tzinfo=UTC)]
+    both = bars(times, {"impression": [900], "view": [3]})
+    assert [trace["visible"] for trace in both["data"]] == ["legendonly", True]
+    assert both["layout"]["yaxis"]["dtick"] == 1, "of 3 views each has a line"
+    (alone,) = bars(times, {"impression": [900]})["data"]
+    assert alone["visible"] is True
