@@ -6,20 +6,26 @@
 What a refresh adds finds its place among its neighbours: see `ground.with_new`.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
 from typing import Literal, NamedTuple
 from weakref import finalize
-from zipfile import BadZipFile
 
 import numpy as np
 
 from recsys.identity import Floats
 from recsys.mapping.ground import Kind
 from recsys.snapshot import Snapshots
+
+log = logging.getLogger(__name__)
+
+PLANE = 2
+"""Coordinates of a place."""
 
 State = Literal["kept", "coming", "failed"]
 
@@ -48,13 +54,22 @@ class Kept(NamedTuple):
         return self.folder / f"{origin}-{kind}.npz"
 
     def read(self, origin: str, kind: Kind) -> Layout | None:
-        """One layout; None where it has not been made, or cannot be read."""
-        try:
-            with self.path(origin, kind).open("rb") as file:
-                arrays = np.load(file, allow_pickle=False)
-                return Layout(arrays["places"], float(arrays["seconds"]))
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        """One layout; None where it has not been made, or cannot be read: such a file is deleted, to be made anew."""
+        path = self.path(origin, kind)
+        if not path.is_file():
             return None
+        try:
+            with path.open("rb") as file:
+                arrays = np.load(file, allow_pickle=False)
+                places, seconds = arrays["places"], float(arrays["seconds"])
+            if places.ndim != PLANE or places.shape[1] != PLANE:
+                raise ValueError(f"places of shape {places.shape}")
+        except Exception:  # whatever a damaged file leads zip and numpy into
+            log.exception("%s cannot be read: it is made anew", path)
+            with suppress(OSError):
+                path.unlink()
+            return None
+        return Layout(places, seconds)
 
     def write(self, origin: str, kind: Kind, layout: Layout) -> None:
         """Keep one, and delete those of snapshots that are gone."""

@@ -1,6 +1,7 @@
 """Layouts of a published snapshot: made once by a process of their own, kept, and grown with a refresh."""
 
 import time
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -99,11 +100,40 @@ def test_layouts_of_snapshots_that_are_gone_are_deleted(
     np.testing.assert_array_equal(found.places, layout.places)
 
 
-def test_a_file_that_is_cut_off_counts_as_none(tmp_path: Path) -> None:
+def written(**arrays: object) -> bytes:
+    """As numpy packs it."""
+    file = BytesIO()
+    np.savez(file, **arrays)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def one_array() -> bytes:
+    """As numpy writes an array by itself."""
+    file = BytesIO()
+    np.save(file, np.zeros((3, 2)))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"PK\x03\x04",
+        written(places=np.zeros((3, 2)), seconds=1.0)[:-40],
+        written(places=np.zeros((3, 2)), seconds=1.0).replace(b"\0\0\0\0", b"\1\0\1\0"),
+        written(places=np.zeros((3, 2))),
+        written(places=np.zeros(3), seconds=1.0),
+        one_array(),
+    ],
+)
+def test_a_file_that_is_damaged_counts_as_none_and_is_made_anew(
+    tmp_path: Path, damaged: bytes
+) -> None:
     kept = Kept(tmp_path)
     kept.folder.mkdir()
-    kept.path("s", "text").write_bytes(b"PK\x03\x04")
+    kept.path("s", "text").write_bytes(damaged)
     assert kept.read("s", "text") is None
+    assert Mapper(kept).state("s", "text") == "coming"
 
 
 def test_neighbours_are_those_that_the_space_knows(built: tuple[Path, str, Artefacts]) -> None:
