@@ -9,6 +9,7 @@ What a refresh adds finds its place among its neighbours: see `ground.with_new`.
 import logging
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 
 from recsys.identity import Floats
 from recsys.mapping.ground import Kind
+from recsys.mapping.job import FOLDER
 from recsys.snapshot import Snapshots
 
 log = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ class Kept(NamedTuple):
     @property
     def folder(self) -> Path:
         """Where they are."""
-        return self.home / "maps"
+        return self.home / FOLDER
 
     def path(self, origin: str, kind: Kind) -> Path:
         """Of one layout, whether it is there or not."""
@@ -91,15 +93,17 @@ class Mapper:
     def __init__(self, kept: Kept) -> None:
         self.kept = kept
         self._jobs: Jobs = {}
+        self._lock = threading.Lock()
         finalize(self, _stop, self._jobs)
 
     def begin(self, origin: str, kind: Kind) -> None:
         """Have this one made, unless it is there or being made."""
-        if self.state(origin, kind) == "kept":
-            return
-        job = self._jobs.get((origin, kind))
-        if job is None or _has_ended(job):
-            self._jobs[origin, kind] = _started(self.kept.home, origin, kind)
+        with self._lock:
+            if self.state(origin, kind) == "kept":
+                return
+            job = self._jobs.get((origin, kind))
+            if job is None or _has_ended(job):
+                self._jobs[origin, kind] = _started(self.kept.home, origin, kind)
 
     def state(self, origin: str, kind: Kind) -> State:
         """Whether it is there. What another process of the server has begun is coming too."""

@@ -1,6 +1,10 @@
 """Layouts of a published snapshot: made once by a process of their own, kept, and grown with a refresh."""
 
+import os
+import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
@@ -13,6 +17,7 @@ from recsys.catalogue.database import connect, migrate
 from recsys.config import Settings
 from recsys.identity import ABSENT
 from recsys.index.space import extended
+from recsys.locks import only_one
 from recsys.mapping.ground import ground_of, rows_of, with_new
 from recsys.mapping.job import make
 from recsys.mapping.keeping import Kept, Layout, Mapper
@@ -59,6 +64,29 @@ def test_a_layout_that_cannot_be_made_is_told(
         time.sleep(0.05)
     assert mapper.state("20200101T000000-000000", "text") == "failed"
     assert "ranking.json" in capfd.readouterr().err
+
+
+def test_many_who_ask_at_once_start_one_job(built: tuple[Path, str, Artefacts]) -> None:
+    home, origin, _ = built
+    before = children()
+    mapper = Mapper(Kept(home))
+    with only_one(mapper.kept.folder), ThreadPoolExecutor(16) as pool:
+        asked = [pool.submit(mapper.begin, origin, "taste") for _ in range(64)]
+        assert [one.result() for one in asked] == [None] * 64
+        assert len(children() - before) == 1
+
+
+def test_a_job_that_waits_for_its_turn_takes_little_memory() -> None:
+    imports = "import sys, recsys.mapping.job; print(*sys.modules)"
+    run = [sys.executable, "-c", imports]
+    told = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert {"numpy", "pyarrow", "faiss", "sqlalchemy"}.isdisjoint(told.stdout.split())
+
+
+def children() -> set[int]:
+    """Processes that this one has started and that run."""
+    told = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+    return {int(child) for task in told for child in task.read_text().split()}
 
 
 def test_who_asks_no_more_ends_the_job(built: tuple[Path, str, Artefacts]) -> None:
