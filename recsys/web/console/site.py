@@ -171,14 +171,13 @@ def route(
         if request.method in READS:
             return await run_in_threadpool(_made, request, FormData())
         if not _is_ours(request):
-            message = "this form was sent by another site"
-            return console.page(request, "trouble.html", 403, message=message)
+            return _told(console, request, 403, "this form was sent by another site")
         try:
             async with request.form(max_files=0, max_fields=FIELDS) as form:
                 return await run_in_threadpool(_made, request, form)
         except HTTPException as error:
             message = f"this form cannot be read: {error.detail.rstrip('.')}"
-            return console.page(request, "trouble.html", error.status_code, message=message)
+            return _told(console, request, error.status_code, message)
 
     def _made(request: Request, form: FormData) -> Response:
         try:
@@ -188,7 +187,7 @@ def route(
         except OSError as error:
             log.exception(NO_FILE)
             message = f"{NO_FILE} ({error.strerror or error}); the log has the details"
-            return console.page(request, "trouble.html", 500, message=message)
+            return _told(console, request, 500, message)
 
     return Route(path, endpoint, methods=list(methods))
 
@@ -236,4 +235,10 @@ def _trouble(console: Console, request: Request, error: RecsysError) -> Response
     if status >= 500:
         log.warning("answered %d: %s", status, error)
     message = NO_DATABASE if isinstance(error, DatabaseError) else str(error)
-    return console.page(request, "trouble.html", status, message=message)
+    return _told(console, request, status, message)
+
+
+def _told(console: Console, request: Request, status: int, message: str) -> Response:
+    """What is in the way. Who sent a form cannot try again by a link."""
+    again = request.method in READS
+    return console.page(request, "trouble.html", status, message=message, again=again)
