@@ -4,7 +4,8 @@
     <home>/snapshots/.rebuilds.jsonl  a line for each that ended, oldest first; its figures outlive the snapshot.
                                       One that was killed gets its line when the next one begins
 
-Whoever looks on is in another process: nothing here is locked, and a reader sees one state or the next.
+Whoever looks on is in another process: nothing here is locked, and a reader sees one state or the next. Where nothing
+can be written, on a full disk for one, the rebuild goes on unrecorded.
 """
 
 import logging
@@ -16,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from recsys.errors import GateRefused
 from recsys.evaluation.result import BLEND, HEADLINE, Estimate, Evaluation
@@ -31,6 +32,9 @@ SILENT = timedelta(seconds=30)
 
 STEPS = 200
 """A line keeps so many."""
+
+READ = 500
+"""Lines that a reader gets, the newest: years of a daily rebuild, three weeks of an hourly one."""
 
 Outcome = Literal["published", "unchanged", "refused", "failed", "killed"]
 
@@ -50,7 +54,7 @@ class Step(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str
-    began: datetime
+    began: AwareDatetime
     total: int | None = None
     """Units; None: they are not counted."""
     done: int = 0
@@ -61,8 +65,8 @@ class Rebuild(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    started: datetime
-    seen: datetime
+    started: AwareDatetime
+    seen: AwareDatetime
     """When it last said something."""
     outcome: Outcome | None = None
     """None: it is running, or was killed and no other has begun since."""
@@ -98,10 +102,7 @@ class Recording:
         self._thread = threading.Thread(target=self._go_on, name="recsys-record", daemon=True)
 
     def __enter__(self) -> "Recording":
-        last = newest(self._folder)
-        if last is not None and last.outcome is None:
-            self._add(last.model_copy(update={"outcome": "killed"}))
-        self._write()
+        _calmly(self._begin)
         self._thread.start()
         return self
 
@@ -117,7 +118,7 @@ class Recording:
             outcome: Outcome = "refused" if isinstance(error, GateRefused) else "failed"
             reason = str(error) or type(error).__name__
             self._note({"outcome": outcome, "reason": reason})
-        self._add(self._write())
+        _calmly(self._end)
 
     def task(self, name: str, total: int | None = None) -> Callable[[int], None]:
         """Begin a step."""
@@ -146,13 +147,18 @@ class Recording:
     def _note(self, update: dict[str, object]) -> None:
         self._rebuild = self._rebuild.model_copy(update=update)
 
+    def _begin(self) -> None:
+        last = newest(self._folder)
+        if last is not None and last.outcome is None:
+            self._add(last.model_copy(update={"outcome": "killed"}))
+        self._write()
+
     def _go_on(self) -> None:
-        """Whoever looks on is no reason for a rebuild to fail."""
         while not self._stop.wait(EVERY):
-            try:
-                self._write()
-            except OSError as error:
-                log.warning("where the rebuild is cannot be written down: %s", error)
+            _calmly(self._write)
+
+    def _end(self) -> None:
+        self._add(self._write())
 
     def _write(self) -> Rebuild:
         """Gives what it wrote. Changes nothing here: the rebuild itself may note something at this moment."""
@@ -176,20 +182,28 @@ def newest(folder: Path) -> Rebuild | None:
     """The rebuild that is running, or ended last; None: there was none, or what it wrote cannot be read."""
     try:
         return Rebuild.model_validate_json((folder / ".rebuild.json").read_bytes())
-    except (FileNotFoundError, ValidationError):
+    except (OSError, ValidationError):
         return None
 
 
 def ended(folder: Path) -> list[Rebuild]:
-    """Those that ended, oldest first. A line that cannot be read, such as one that was cut off, is left out."""
+    """The newest `READ` that ended, oldest first. What cannot be read, such as a line that was cut off, is left out."""
     try:
         lines = (folder / ".rebuilds.jsonl").read_bytes().splitlines()
-    except FileNotFoundError:
+    except OSError:
         return []
     found = []
-    for line in lines:
+    for line in lines[-READ:]:
         try:
             found.append(Rebuild.model_validate_json(line))
         except ValidationError:
             continue
     return found
+
+
+def _calmly(write: Callable[[], object]) -> None:
+    """Whoever looks on is no reason for a rebuild to fail."""
+    try:
+        write()
+    except OSError as error:
+        log.warning("where the rebuild is cannot be written down: %s", error)

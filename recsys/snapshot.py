@@ -200,7 +200,8 @@ class Snapshots:
     def current_id(self) -> str:
         """The id being served. Raises NoSnapshot."""
         pointer = self.folder / "current"
-        published = pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else ""
+        told = pointer.read_bytes() if pointer.is_file() else b""
+        published = told.decode(errors="replace").strip("\0\n ")  # zeros: the power went
         if not published:
             raise NoSnapshot(f"nothing is published in {self.folder}: run `recsys rebuild`")
         return published
@@ -214,7 +215,7 @@ class Snapshots:
             raise SnapshotError(
                 f"there is no snapshot {snapshot!r}; there are: {', '.join(self.ids()) or 'none'}"
             ) from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise SnapshotCorrupt(
                 f"{path} is not readable ({error}): roll back or rebuild"
             ) from None
@@ -251,9 +252,14 @@ class Snapshots:
         return manifest
 
     def load(self, snapshot: str) -> tuple[Manifest, Artefacts]:
-        """Verify a snapshot, then memory-map it."""
-        manifest = self.verify(snapshot)
-        return manifest, Artefacts.read(self.folder / snapshot)
+        """Verify a snapshot, then memory-map it. Raises SnapshotError, also where it is deleted meanwhile."""
+        try:
+            manifest = self.verify(snapshot)
+            return manifest, Artefacts.read(self.folder / snapshot)
+        except FileNotFoundError as error:
+            raise SnapshotError(
+                f"snapshot {snapshot} is not there any more, or not whole: {error.filename} is missing"
+            ) from None
 
     def load_current(self) -> tuple[Manifest, Artefacts]:
         """Load what is being served, also while another process publishes and prunes."""

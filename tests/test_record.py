@@ -220,6 +220,33 @@ def test_what_rebuilds_said_outlives_their_snapshots(tmp_path: Path) -> None:
     assert all(json.loads(line)["started"] for line in lines)
 
 
+def test_a_rebuild_that_cannot_write_down_where_it_is_ends_as_it_would(tmp_path: Path) -> None:
+    for name in (".rebuild.json", ".rebuilds.jsonl"):
+        (tmp_path / name).mkdir()
+    assert (newest(tmp_path), ended(tmp_path)) == (None, [])
+    with Recording(tmp_path, Seen()) as recording:
+        recording.ends("published", "20261129T101244-606025", None)
+    with pytest.raises(BuildError, match="no items"), Recording(tmp_path, Seen()):
+        raise BuildError("there are no items")
+
+
+def test_a_moment_without_a_zone_is_not_read(tmp_path: Path) -> None:
+    told = '{"started":"2026-11-29T10:07:34","seen":"2026-11-29T10:08:40","outcome":"published"}'
+    (tmp_path / ".rebuild.json").write_text(told)
+    assert newest(tmp_path) is None
+
+
+def test_of_thousands_of_rebuilds_the_newest_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recsys.record, "READ", 3)
+    for number in range(5):
+        with Recording(tmp_path, Seen()) as recording:
+            recording.ends("unchanged", str(number), None)
+    assert [each.snapshot for each in ended(tmp_path)] == ["2", "3", "4"]
+    assert len((tmp_path / ".rebuilds.jsonl").read_text().splitlines()) == 5
+
+
 def _steps(folder: Path) -> tuple[recsys.record.Step, ...]:
     found = newest(folder)
     return found.steps if found else ()

@@ -186,3 +186,39 @@ def test_what_a_killed_build_left_is_cleared_away(snapshots: Snapshots) -> None:
     assert snapshots.ids() == []
     with snapshots.rebuilding():
         assert not leftover.exists()
+
+
+def test_what_is_deleted_while_it_is_read_is_told(
+    artefacts: Artefacts, snapshots: Snapshots
+) -> None:
+    current = publish(snapshots, artefacts, 0)
+    path = snapshots.folder / current / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["files"]["ranking.json"]  # verified, and then gone
+    path.write_text(json.dumps(manifest))
+    (snapshots.folder / current / "ranking.json").unlink()
+    with pytest.raises(SnapshotError, match="not there any more"):
+        snapshots.load(current)
+
+
+def test_a_pointer_of_zeros_names_nothing_and_one_that_is_no_text_no_snapshot(
+    artefacts: Artefacts, snapshots: Snapshots
+) -> None:
+    publish(snapshots, artefacts, 0)
+    (snapshots.folder / "current").write_bytes(b"\0" * 23)
+    with pytest.raises(NoSnapshot):
+        snapshots.current_id()
+    for damaged in (b"\xff\xfe\n", b"a\0b\n"):
+        (snapshots.folder / "current").write_bytes(damaged)
+        with pytest.raises(SnapshotError):
+            snapshots.manifest(snapshots.current_id())
+
+
+def test_a_manifest_that_cannot_be_opened_is_refused(
+    artefacts: Artefacts, snapshots: Snapshots
+) -> None:
+    path = snapshots.folder / publish(snapshots, artefacts, 0) / "manifest.json"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(SnapshotCorrupt, match="not readable"):
+        snapshots.manifest(path.parent.name)

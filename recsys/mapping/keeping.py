@@ -6,20 +6,28 @@
 What a refresh adds finds its place among its neighbours: see `ground.with_new`.
 """
 
+import logging
 import os
 import sys
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
 from typing import Literal, NamedTuple
 from weakref import finalize
-from zipfile import BadZipFile
 
 import numpy as np
 
 from recsys.identity import Floats
 from recsys.mapping.ground import Kind
+from recsys.mapping.job import FOLDER
 from recsys.snapshot import Snapshots
+
+log = logging.getLogger(__name__)
+
+PLANE = 2
+"""Coordinates of a place."""
 
 State = Literal["kept", "coming", "failed"]
 
@@ -41,20 +49,29 @@ class Kept(NamedTuple):
     @property
     def folder(self) -> Path:
         """Where they are."""
-        return self.home / "maps"
+        return self.home / FOLDER
 
     def path(self, origin: str, kind: Kind) -> Path:
         """Of one layout, whether it is there or not."""
         return self.folder / f"{origin}-{kind}.npz"
 
     def read(self, origin: str, kind: Kind) -> Layout | None:
-        """One layout; None where it has not been made, or cannot be read."""
-        try:
-            with self.path(origin, kind).open("rb") as file:
-                arrays = np.load(file, allow_pickle=False)
-                return Layout(arrays["places"], float(arrays["seconds"]))
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        """One layout; None where it has not been made, or cannot be read: such a file is deleted, to be made anew."""
+        path = self.path(origin, kind)
+        if not path.is_file():
             return None
+        try:
+            with path.open("rb") as file:
+                arrays = np.load(file, allow_pickle=False)
+                places, seconds = arrays["places"], float(arrays["seconds"])
+            if places.ndim != PLANE or places.shape[1] != PLANE:
+                raise ValueError(f"places of shape {places.shape}")
+        except Exception:  # whatever a damaged file leads zip and numpy into
+            log.exception("%s cannot be read: it is made anew", path)
+            with suppress(OSError):
+                path.unlink()
+            return None
+        return Layout(places, seconds)
 
     def write(self, origin: str, kind: Kind, layout: Layout) -> None:
         """Keep one, and delete those of snapshots that are gone."""
@@ -76,15 +93,17 @@ class Mapper:
     def __init__(self, kept: Kept) -> None:
         self.kept = kept
         self._jobs: Jobs = {}
+        self._lock = threading.Lock()
         finalize(self, _stop, self._jobs)
 
     def begin(self, origin: str, kind: Kind) -> None:
         """Have this one made, unless it is there or being made."""
-        if self.state(origin, kind) == "kept":
-            return
-        job = self._jobs.get((origin, kind))
-        if job is None or _has_ended(job):
-            self._jobs[origin, kind] = _started(self.kept.home, origin, kind)
+        with self._lock:
+            if self.state(origin, kind) == "kept":
+                return
+            job = self._jobs.get((origin, kind))
+            if job is None or _has_ended(job):
+                self._jobs[origin, kind] = _started(self.kept.home, origin, kind)
 
     def state(self, origin: str, kind: Kind) -> State:
         """Whether it is there. What another process of the server has begun is coming too."""

@@ -14,7 +14,12 @@ KEY = HTTPBearer(
     scheme_name="admin_key", description="`serving.admin_key` of the settings.", auto_error=False
 )
 
-PASSED_ON = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+PASSED_ON = (
+    "forwarded",
+    "via",
+    "x-real-ip",
+    *(f"x-forwarded-{what}" for what in ("for", "host", "port", "proto", "server")),
+)
 """Headers of a request that came through a proxy: whoever sent it may be anywhere."""
 
 ADMINS_ONLY = documented(401, "`serving.admin_key` was not sent, or another key") | documented(

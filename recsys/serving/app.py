@@ -284,7 +284,7 @@ def _http_error(request: Request, error: HTTPError) -> Response:
     if status == 404:
         message = f"there is nothing at {path}: /openapi.json lists every address"
     elif status == 405:
-        headers["Allow"] = ", ".join(_methods(path))
+        headers["Allow"] = ", ".join(_methods(path)) or headers.get("Allow", "")  # of a page
         message = f"{path} does not take {request.method}; it takes {headers['Allow']}"
     body = error_body(HTTP_TYPES.get(status, "invalid_request"), message)
     response = as_json(body, status)

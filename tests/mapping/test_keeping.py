@@ -1,6 +1,11 @@
 """Layouts of a published snapshot: made once by a process of their own, kept, and grown with a refresh."""
 
+import os
+import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +17,7 @@ from recsys.catalogue.database import connect, migrate
 from recsys.config import Settings
 from recsys.identity import ABSENT
 from recsys.index.space import extended
+from recsys.locks import only_one
 from recsys.mapping.ground import ground_of, rows_of, with_new
 from recsys.mapping.job import make
 from recsys.mapping.keeping import Kept, Layout, Mapper
@@ -60,6 +66,29 @@ def test_a_layout_that_cannot_be_made_is_told(
     assert "ranking.json" in capfd.readouterr().err
 
 
+def test_many_who_ask_at_once_start_one_job(built: tuple[Path, str, Artefacts]) -> None:
+    home, origin, _ = built
+    before = children()
+    mapper = Mapper(Kept(home))
+    with only_one(mapper.kept.folder), ThreadPoolExecutor(16) as pool:
+        asked = [pool.submit(mapper.begin, origin, "taste") for _ in range(64)]
+        assert [one.result() for one in asked] == [None] * 64
+        assert len(children() - before) == 1
+
+
+def test_a_job_that_waits_for_its_turn_takes_little_memory() -> None:
+    imports = "import sys, recsys.mapping.job; print(*sys.modules)"
+    run = [sys.executable, "-c", imports]
+    told = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert {"numpy", "pyarrow", "faiss", "sqlalchemy"}.isdisjoint(told.stdout.split())
+
+
+def children() -> set[int]:
+    """Processes that this one has started and that run."""
+    told = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+    return {int(child) for task in told for child in task.read_text().split()}
+
+
 def test_who_asks_no_more_ends_the_job(built: tuple[Path, str, Artefacts]) -> None:
     home, snapshot, _ = built
     mapper = Mapper(Kept(home))
@@ -99,11 +128,40 @@ def test_layouts_of_snapshots_that_are_gone_are_deleted(
     np.testing.assert_array_equal(found.places, layout.places)
 
 
-def test_a_file_that_is_cut_off_counts_as_none(tmp_path: Path) -> None:
+def written(**arrays: object) -> bytes:
+    """As numpy packs it."""
+    file = BytesIO()
+    np.savez(file, **arrays)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def one_array() -> bytes:
+    """As numpy writes an array by itself."""
+    file = BytesIO()
+    np.save(file, np.zeros((3, 2)))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"PK\x03\x04",
+        written(places=np.zeros((3, 2)), seconds=1.0)[:-40],
+        written(places=np.zeros((3, 2)), seconds=1.0).replace(b"\0\0\0\0", b"\1\0\1\0"),
+        written(places=np.zeros((3, 2))),
+        written(places=np.zeros(3), seconds=1.0),
+        one_array(),
+    ],
+)
+def test_a_file_that_is_damaged_counts_as_none_and_is_made_anew(
+    tmp_path: Path, damaged: bytes
+) -> None:
     kept = Kept(tmp_path)
     kept.folder.mkdir()
-    kept.path("s", "text").write_bytes(b"PK\x03\x04")
+    kept.path("s", "text").write_bytes(damaged)
     assert kept.read("s", "text") is None
+    assert Mapper(kept).state("s", "text") == "coming"
 
 
 def test_neighbours_are_those_that_the_space_knows(built: tuple[Path, str, Artefacts]) -> None:

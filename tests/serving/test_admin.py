@@ -276,6 +276,8 @@ def test_without_a_key_the_servers_own_machine_may_ask(
         ("::ffff:192.0.2.1", {}),
         ("unix", {}),
         ("127.0.0.1", {"X-Forwarded-For": "127.0.0.1"}),
+        ("127.0.0.1", {"X-Forwarded-Proto": "https"}),
+        ("127.0.0.1", {"X-Forwarded-Host": "localhost"}),
         ("127.0.0.1", {"Forwarded": "for=192.0.2.1"}),
         ("127.0.0.1", {"Host": "rebound.example"}),
         ("192.0.2.1", {"Authorization": "Bearer "}),

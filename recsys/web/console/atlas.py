@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from recsys.identity import Floats, Mask
 from recsys.mapping.colouring import Colouring, coloured
 from recsys.mapping.ground import Kind, rows_of, with_new
-from recsys.mapping.keeping import Kept, Mapper, State
+from recsys.mapping.keeping import Kept, Layout, Mapper, State
 from recsys.mapping.layout import FEW, sketch
 from recsys.serving.live import Served
 
@@ -97,26 +97,27 @@ class Atlas:
 
     def points(self, served: Served, kind: Kind) -> Points:
         """The layout where there is one, else the sketch."""
-        origin = served.manifest.origin
-        laid_out = self.mapper.state(origin, kind) == "kept"
+        laid_out = self.mapper.state(served.manifest.origin, kind) == "kept"
         key = Key(served.manifest.id, kind, laid_out, served.withdrawn.tobytes())
         with self._lock:  # whoever comes meanwhile would make the same again
+            if key in self._made:
+                return self._made[key]
+            kept = self.mapper.kept.read(served.manifest.origin, kind) if laid_out else None
+            key = key._replace(laid_out=kept is not None)
             if key not in self._made:
                 others = {k: made for k, made in self._made.items() if k.holds_with(key)}
-                self._made = others | {key: self._drawn(served, key)}
+                self._made = others | {key: _drawn(served, kind, kept)}
             return self._made[key]
 
-    def _drawn(self, served: Served, key: Key) -> Points:
-        kept = self.mapper.kept.read(served.manifest.origin, key.kind) if key.laid_out else None
-        items = served.recommender.items
-        if kept:
-            space = served.recommender.spaces.get(key.kind)
-            places = with_new(kept.places, len(items), space)
-        else:
-            places = _sketched(served, key.kind)
-        on_offer = np.array(served.recommender.knowledge.available)
-        on_offer[served.withdrawn] = False
-        return Points(places, coloured(items), on_offer, kept and kept.seconds)
+
+def _drawn(served: Served, kind: Kind, kept: Layout | None) -> Points:
+    """By the layout that is kept; None: by a sketch."""
+    items = served.recommender.items
+    space = served.recommender.spaces.get(kind)
+    places = with_new(kept.places, len(items), space) if kept else _sketched(served, kind)
+    on_offer = np.array(served.recommender.knowledge.available)
+    on_offer[served.withdrawn] = False
+    return Points(places, coloured(items), on_offer, kept and kept.seconds)
 
 
 def _has(served: Served, kind: Kind) -> bool:

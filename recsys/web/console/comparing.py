@@ -26,13 +26,11 @@ from recsys.serving.viewers import viewer
 from recsys.snapshot import Manifest, Snapshots
 from recsys.web.console import differing
 from recsys.web.console.shelf import Kept, encoders_of, kept
-from recsys.web.console.site import Console
+from recsys.web.console.site import Console, asked
 from recsys.web.people import Person, people
 
 SHOWN = 12
 """Items of a slate."""
-
-LONGEST_ID = 512
 
 
 class Place(NamedTuple):
@@ -86,15 +84,15 @@ class Side:
 
 def compare(console: Console, request: Request, _: FormData) -> Response:
     """Those that the address names; else the one being served and the one before it."""
-    services, asked = console.services, request.query_params
+    services, given = console.services, request.query_params
     shelf = kept(services.snapshots)
     sound = [one for one in shelf if one.manifest is not None]
-    if len(sound) < 2 and not ("a" in asked and "b" in asked):
+    if len(sound) < 2 and not ("a" in given and "b" in given):
         return console.page(request, "compare.html", shelf=sound, sides=None)
     usual = _usual(sound)
-    names = [asked.get(name) or usual[place] for place, name in enumerate("ab")]
+    names = [given.get(name) or usual[place] for place, name in enumerate("ab")]
     one, other = (_side(services.snapshots, name) for name in names)
-    user = asked.get("user", "").strip()[:LONGEST_ID]
+    user = asked(request, "user")
     slates, trouble = _slates_or_why(one, other, user, services)
     return console.page(
         request,

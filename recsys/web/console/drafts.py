@@ -16,7 +16,7 @@ from starlette.datastructures import FormData
 
 from recsys.catalogue.conditions import Condition
 from recsys.catalogue.rule import Rule
-from recsys.web.console.site import field
+from recsys.web.console.site import field, is_text
 
 SCORED = frozenset({"boost", "bury"})
 
@@ -199,11 +199,13 @@ def _of_line(line: str, commas: bool) -> Sequence[str]:
 
 def _quoted(line: str) -> tuple[str | None, str]:
     """The value in double quotes at the start of a line, and what comes behind it; None: there is none."""
+    if not line.startswith('"'):
+        return None, line
     try:
         value, end = json.JSONDecoder().raw_decode(line)
     except ValueError:
         return None, line
-    return (value, line[end:].strip()) if isinstance(value, str) else (None, line)
+    return (value, line[end:].strip()) if is_text(value) else (None, line)
 
 
 def _pairs(attributes: Mapping[str, Sequence[str]]) -> str:

@@ -136,4 +136,4 @@ def _over_time(traces: list[Figure]) -> Figure:
 
 def _told(times: Times) -> list[str]:
     """Plotly knows no zones: all are told in UTC."""
-    return [f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}" for at in times]
+    return [at.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "seconds") for at in times]

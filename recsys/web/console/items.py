@@ -34,14 +34,11 @@ from recsys.serving.live import Served
 from recsys.serving.slates import Services
 from recsys.web.console.anatomy import Told, named
 from recsys.web.console.neighbours import Column, columns
-from recsys.web.console.site import Console
+from recsys.web.console.site import Console, asked
 from recsys.web.console.timeline import timeline, totals
 
 FOUND, LISTED = 50, 10
 """Items that are shown at the most: found by words, and of each list to start from."""
-
-LONGEST_ASKED = 512
-"""Characters."""
 
 _ID = TypeAdapter[str](ItemPath)
 
@@ -81,12 +78,11 @@ class Standing:
 
 def find(console: Console, request: Request, _: FormData) -> Response:
     """Those of this id or with these words in the title; some to start from where nothing is asked."""
-    asked = request.query_params.get("q", "").strip()[:LONGEST_ASKED]
-    within = console.services
-    if asked:
+    within, words = console.services, asked(request, "q")
+    if words:
         with reading(within.engine) as connection:
-            found = find_items(connection, asked, FOUND)
-        return console.page(request, "items.html", asked=asked, found=found, shelves=[], most=FOUND)
+            found = find_items(connection, words, FOUND)
+        return console.page(request, "items.html", asked=words, found=found, shelves=[], most=FOUND)
     shelves = _shelves(within)
     return console.page(request, "items.html", asked="", found=[], shelves=shelves, most=FOUND)
 

@@ -104,7 +104,8 @@ def items(console: Console, request: Request, _: FormData) -> Response:
     served, _kind = _asked(console, request)
     table = served.recommender.items
     asked = request.query_params.get("at", "").split(",")[:AT_ONCE]
-    places = [int(one) for one in asked if one.isdecimal() and int(one) < len(table)]
+    told = [one for one in asked if one.isdecimal() and len(one) <= len(str(len(table)))]
+    places = [place for place in map(int, told) if place < len(table)]
     return _json(_cards(table, np.array(places, dtype=np.int64)))
 
 

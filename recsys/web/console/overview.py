@@ -191,7 +191,7 @@ def _events(within: Services, span: Span, now: datetime) -> Chart:
         first, last = oldest_event(connection), newest_event(connection)
         since = now - span.length if span.length else first or now
         width = span.width or _width(now - since)
-        since = EPOCH + (since - EPOCH) // width * width
+        since = _floor(since, width)
         counts = events_by_type(connection, since, now + DAY, width)
     totals: dict[str, int] = {}
     for _, kind, count in counts:
@@ -209,6 +209,12 @@ def _events(within: Services, span: Span, now: datetime) -> Chart:
 def _width(length: timedelta) -> timedelta:
     """Of bars, so that there are not too many."""
     return next((width for width in WIDTHS if length / width <= MOST_BARS), WIDTHS[-1])
+
+
+def _floor(moment: datetime, width: timedelta) -> datetime:
+    """When the stretch of this width began that a moment is in; the first whole one there is, for one before it."""
+    first = (datetime.min.replace(tzinfo=UTC) - EPOCH) // width + 1
+    return EPOCH + max((moment - EPOCH) // width, first) * width
 
 
 def _said(width: timedelta) -> str:

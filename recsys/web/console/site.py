@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -41,8 +42,14 @@ DRAWN = HEADERS | {
 SAID = "recsys_said"
 """Cookie: what the next page is to say first, once."""
 
+LONGEST_ASKED = 512
+"""Characters of a search, or of an id."""
+
 FIELDS = 200
 """Of a form, at most."""
+
+READS = frozenset({"GET", "HEAD"})
+"""Methods that change nothing."""
 
 
 class Page(NamedTuple):
@@ -134,6 +141,8 @@ class Console:
         return response
 
 
+NO_FILE = "a file of the home folder cannot be read or written"
+
 Making = Callable[[Console, Request, FormData], Response]
 """Makes what an address shows, in a thread; may raise any RecsysError. The form of a GET is empty."""
 
@@ -162,27 +171,48 @@ def route(
     async def _answer(request: Request) -> Response:
         if not (to_all or is_admitted(request)):
             return _refused(console, request)
-        if request.method == "GET":
+        if request.method in READS:
             return await run_in_threadpool(_made, request, FormData())
         if not _is_ours(request):
-            message = "this form was sent by another site"
-            return console.page(request, "trouble.html", 403, message=message)
-        async with request.form(max_files=0, max_fields=FIELDS) as form:
-            return await run_in_threadpool(_made, request, form)
+            return _told(console, request, 403, "this form was sent by another site")
+        try:
+            async with request.form(max_files=0, max_fields=FIELDS) as form:
+                return await run_in_threadpool(_made, request, form)
+        except HTTPException as error:
+            message = f"this form cannot be read: {error.detail.rstrip('.')}"
+            return _told(console, request, error.status_code, message)
 
     def _made(request: Request, form: FormData) -> Response:
         try:
             return make(console, request, form)
         except RecsysError as error:
             return _trouble(console, request, error)
+        except OSError as error:
+            log.exception(NO_FILE)
+            message = f"{NO_FILE} ({error.strerror or error}); the log has the details"
+            return _told(console, request, 500, message)
 
     return Route(path, endpoint, methods=list(methods))
 
 
 def field(form: FormData, name: str) -> str:
-    """What was put into a field of a form; "" where nothing was."""
+    """What was put into a field of a form; "" where nothing was, and for what is no text in any encoding."""
     found = form.get(name)
-    return found.strip() if isinstance(found, str) else ""
+    return found.strip() if isinstance(found, str) and is_text(found) else ""
+
+
+def asked(request: Request, name: str) -> str:
+    """What an address asks for by this name; "" where by none. NUL becomes the sign for what cannot be read.
+
+    No id and no title holds one, and PostgreSQL refuses to look for it.
+    """
+    found = request.query_params.get(name, "").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return found.strip()[:LONGEST_ASKED]
+
+
+def is_text(found: str) -> bool:
+    """Whether it can be written down: half a character, as some encodings let one say, cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in found)
 
 
 def _is_ours(request: Request) -> bool:
@@ -195,9 +225,10 @@ def _is_ours(request: Request) -> bool:
 
 def _refused(console: Console, request: Request) -> Response:
     if key_of(request):
-        if request.method == "GET" and request.headers.get("sec-fetch-mode") in {None, "navigate"}:
-            asked = quote(request.url.path, safe="/")
-            return RedirectResponse(f"{FOLDER}/sign-in?next={asked}", 303)
+        mode = request.headers.get("sec-fetch-mode")
+        if request.method in READS and mode in {None, "navigate"}:
+            path = quote(request.url.path, safe="/")
+            return RedirectResponse(f"{FOLDER}/sign-in?next={path}", 303)
         return console.page(request, "sign_in.html", 401, next=FOLDER, wrong=False)
     return console.page(request, "closed.html", 403)
 
@@ -207,4 +238,10 @@ def _trouble(console: Console, request: Request, error: RecsysError) -> Response
     if status >= 500:
         log.warning("answered %d: %s", status, error)
     message = NO_DATABASE if isinstance(error, DatabaseError) else str(error)
-    return console.page(request, "trouble.html", status, message=message)
+    return _told(console, request, status, message)
+
+
+def _told(console: Console, request: Request, status: int, message: str) -> Response:
+    """What is in the way. Who sent a form cannot try again by a link."""
+    again = request.method in READS
+    return console.page(request, "trouble.html", status, message=message, again=again)

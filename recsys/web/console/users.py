@@ -23,7 +23,7 @@ from recsys.serving.schemas import UserParams
 from recsys.serving.slates import Services, query
 from recsys.serving.viewers import viewer
 from recsys.web.console.anatomy import anatomy, words
-from recsys.web.console.site import Console
+from recsys.web.console.site import Console, asked
 from recsys.web.people import people
 
 FOUND, ACTIVE = 50, 12
@@ -34,9 +34,6 @@ PLACES = 20
 
 EVENTS, ALL_EVENTS = 50, 1_000
 """Of a history, shown at first, and at the most."""
-
-LONGEST_ASKED = 512
-"""Characters."""
 
 SEGMENTS = {
     "newcomer": "Nothing is known of a taste yet.",
@@ -88,14 +85,13 @@ class Viewed:
 
 def find(console: Console, request: Request, _: FormData) -> Response:
     """Those whose ids begin as asked; some to start from where nothing is asked."""
-    asked = request.query_params.get("q", "").strip()[:LONGEST_ASKED]
-    within = console.services
+    within, words = console.services, asked(request, "q")
     with reading(within.engine) as connection:
-        found = users_like(connection, asked, FOUND) if asked else lately_active(connection, ACTIVE)
+        found = users_like(connection, words, FOUND) if words else lately_active(connection, ACTIVE)
         known = activity_of(connection, found)
     listed = [Known(user, known.get(user)) for user in found]
-    tasty = [] if asked else _tasty(within)
-    return console.page(request, "users.html", asked=asked, users=listed, tasty=tasty, most=FOUND)
+    tasty = [] if words else _tasty(within)
+    return console.page(request, "users.html", asked=words, users=listed, tasty=tasty, most=FOUND)
 
 
 def show(console: Console, request: Request, _: FormData) -> Response:

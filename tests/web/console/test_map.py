@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 from storefronts import Browse, Shop, Visit
+from storefronts import opened as serving
 
 from recsys.snapshot import Snapshots
 
@@ -35,6 +36,15 @@ def laid_out(shop: Shop, space: str = "text") -> None:
     while asked(shop, "state", space=space).json()["state"] == "coming":
         assert time.monotonic() < limit
         time.sleep(0.1)
+
+
+def test_a_layout_that_is_damaged_is_made_anew(shop: Shop) -> None:
+    laid_out(shop, "image")
+    (shop.settings.home / "maps" / f"{origin(shop)}-image.npz").write_bytes(b"PK")
+    with serving(shop.settings) as anew:
+        assert asked(anew, "state", space="image").json()["seconds"] is None
+        laid_out(anew, "image")
+        assert asked(anew, "state", space="image").json()["seconds"] is not None
 
 
 def drawn(visit: Visit) -> bytes:

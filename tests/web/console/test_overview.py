@@ -1,13 +1,16 @@
 """Is it well, is it fresh, is it used: the first page of the console, and how good the suggestions are."""
 
 import json
+import re
 from datetime import UTC, datetime
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
-from storefronts import Browse, Shop
+from storefronts import Browse, Shop, opened
 
+from recsys.config import Settings
 from recsys.evaluation.result import BLEND, HEADLINE, Evaluation
 from recsys.record import ended
 from recsys.web.console.figures import bars
@@ -61,6 +64,19 @@ def test_all_events_are_there_however_old(shop: Shop) -> None:
     (likes,) = [trace for trace in traces if trace["name"] == "like"]
     assert sum(likes["y"]) == 120  # of 60 people, every fourth of their 8 events
     assert len(likes["x"]) <= 140
+
+
+@pytest.mark.parametrize("year", [1, 1601, 1969])
+def test_an_event_of_the_distant_past_is_shown_as_well(tmp_path: Path, year: int) -> None:
+    with opened(Settings(home=tmp_path)) as shop:
+        for time in (datetime(year, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)):
+            told = {"user_id": "a", "item_id": "b", "type": "view", "time": time.isoformat()}
+            assert shop.client.post("/v1/events", json=told).status_code == 200
+        reply = shop.client.get("/console", params={"span": "all"})
+        assert reply.status_code == 200
+        (views,) = figure(reply.text, "events")["data"]
+        assert views["y"][-1] + views["y"][-2] == 1
+        assert re.match(rf"{year - 1:04}|{year:04}|{year + 1:04}", views["x"][0])
 
 
 def test_what_cannot_be_understood_is_as_if_it_were_not_asked(shop: Shop) -> None:

@@ -7,7 +7,9 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from storefronts import Browse, Shop
+from storefronts import Browse, Shop, opened
+
+from recsys.config import Settings
 
 CANDIDATE = re.compile(r'<tr( class="ours")?>\s*<th scope="row"><a href="/console/items/([^"]+)"')
 PLACE = re.compile(
@@ -167,3 +169,24 @@ def test_nothing_is_built_yet(unbuilt: Shop, browse: Browse, path: str) -> None:
     assert visit.barriers() == []
     if path.endswith("/1"):
         assert "Nothing can be recommended yet" in visit.page.inner_text("main")
+
+
+@pytest.mark.parametrize("path", ["users?q=a%00b", "items?q=a%00b", "users?q=%FF"])
+def test_what_no_database_holds_is_not_found(migrated_settings: Settings, path: str) -> None:
+    with opened(migrated_settings) as shop:
+        assert shop.client.get(f"/console/{path}").status_code == 200
+
+
+LONG = "x" * 512
+
+
+def test_long_words_are_broken_where_the_window_ends(shop: Shop, browse: Browse, size: str) -> None:
+    item = {"title": LONG, "categories": [LONG], "brand": LONG, "price": 1e300}
+    assert shop.client.put(f"/v1/items/{LONG}", json=item).is_success
+    visit = browse(f"{shop.url}/console/items/{LONG}", size)
+    for path in (f"users/{LONG}", f"users?q={LONG}", f"items?q={LONG}", f"items/{LONG[1:]}"):
+        assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        visit.page.goto(f"{shop.url}/console/{path}")
+    assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    visit.forgive("404")
+    assert shop.client.delete(f"/v1/items/{LONG}").is_success

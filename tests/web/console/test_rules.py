@@ -199,6 +199,19 @@ def test_what_is_wrong_stands_beside_its_field_and_what_was_typed_stays(
     assert rules(shop) == []
 
 
+def test_many_brackets_are_a_name_like_any_other(shop: Shop) -> None:
+    reply = shop.client.post(f"{PAGE}/new", data=SPACE | {"categories": "[" * 100_000})
+    assert reply.status_code == 303
+    assert rules(shop)[0]["where"]["categories"] == ["[" * 100_000]
+
+
+def test_half_a_character_is_an_id_as_it_was_typed(shop: Shop) -> None:
+    reply = shop.client.post(f"{PAGE}/new", data=SPACE | {"about": "items", "items": '"\\ud800"'})
+    assert reply.status_code == 303
+    (rule,) = rules(shop)
+    assert rule["items"] == ['"\\ud800"']
+
+
 def test_all_that_is_wrong_is_listed_in_the_order_of_the_form(shop: Shop) -> None:
     sent = SPACE | {"name": "", "by": "x", "price_min": "y", "ends_at": "z"}
     listed = shop.client.post(f"{PAGE}/new", data=sent).text.partition('role="alert"')[2]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -119,6 +120,49 @@ def test_forms_of_other_sites_are_refused(shop: Shop, headers: dict[str, str]) -
     reply = shop.client.post("/console/sign-out", headers=headers)
     assert reply.status_code == 403
     assert "another site" in reply.text
+    assert "Try again" not in reply.text
+
+
+@pytest.mark.parametrize(
+    ("form", "status", "said"),
+    [
+        ({"data": {f"a{n}": "1" for n in range(500)}}, 400, "Too many fields"),
+        ({"data": {"key": "x" * 2**21}}, 400, "exceeded maximum size"),
+        ({"files": {"key": ("key.txt", KEY.encode())}}, 400, "Too many files"),
+        ({"content": b"?", "headers": {"Content-Type": "multipart/form-data"}}, 400, "boundary"),
+    ],
+)
+def test_a_form_that_cannot_be_read_is_told_on_a_page(
+    locked: Shop, form: dict[str, Any], status: int, said: str
+) -> None:
+    reply = httpx.post(f"{locked.url}/console/sign-in", **form)
+    assert reply.status_code == status
+    assert reply.headers["content-type"].startswith("text/html")
+    assert said in reply.text
+
+
+def test_a_key_of_half_characters_is_a_wrong_one(locked: Shop) -> None:
+    kind = "multipart/form-data; boundary=B; charset=unicode_escape"
+    body = b'--B\r\nContent-Disposition: form-data; name="key"\r\n\r\n\\ud800\r\n--B--\r\n'
+    reply = httpx.post(
+        f"{locked.url}/console/sign-in", content=body, headers={"Content-Type": kind}
+    )
+    assert reply.status_code == 401
+
+
+def test_who_asks_for_the_head_of_a_page_is_answered_as_for_the_page(locked: Shop) -> None:
+    reply = httpx.head(f"{locked.url}/console/rules", headers={"Sec-Fetch-Site": "cross-site"})
+    assert reply.headers["location"] == "/console/sign-in?next=/console/rules"
+    with httpx.Client(base_url=locked.url) as client:
+        sign_in(client, KEY)
+        headers = {"Sec-Fetch-Site": "cross-site"}
+        assert client.head("/console/rules", headers=headers).status_code == 200
+
+
+def test_a_method_that_no_page_takes_is_refused_with_those_it_takes(locked: Shop) -> None:
+    reply = httpx.put(f"{locked.url}/console/settings")
+    assert reply.status_code == 405
+    assert "GET" in reply.headers["allow"]
 
 
 def test_every_page_forbids_what_is_not_its_own(shop: Shop) -> None:
