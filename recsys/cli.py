@@ -548,6 +548,12 @@ def _serve(settings: Settings, host: str | None, port: int | None, workers: int)
             add_console(application)
         port = listening.getsockname()[1]
         out.print(f"recsys answers on [bold]http://{host}:{port}[/] (Ctrl-C stops it)")
+        if settings.serving.console and not settings.serving.admin_key.get_secret_value():
+            err.print(
+                "serving.admin_key is not set: /console and /v1/rules are for this machine alone; set it before a "
+                "proxy stands in front",
+                soft_wrap=True,
+            )
         run(application, encoding, listening, workers)
 
 

@@ -97,10 +97,11 @@ def test_events_are_counted_by_stretches_of_time_and_types(engine: Engine):
     stored = [event(n / 60, f"u{n}") for n in (-1, 0, 30, 59, 60)]
     add(engine, *stored, event(0.5, kind="purchase"), event(-1_000_000))
     with reading(engine) as connection:
-        counts = events_by_type(
+        counts, is_whole = events_by_type(
             connection, NOW - timedelta(hours=1), NOW + timedelta(hours=1), timedelta(hours=1)
         )
     before = NOW - timedelta(hours=1)
+    assert is_whole
     assert sorted(counts) == [(before, "view", 1), (NOW, "purchase", 1), (NOW, "view", 3)]
 
 
@@ -109,7 +110,23 @@ def test_stretches_before_the_epoch_are_like_all_others(engine: Engine):
     add(engine, *(Event(user_id="ann", item_id=key, type="view", time=then) for key in "ab"))
     with reading(engine) as connection:
         counts = events_by_type(connection, then - hour / 2, then + hour, hour)
-    assert counts == [(then - hour / 2, "view", 2)]
+    assert counts.counts == [(then - hour / 2, "view", 2)]
+
+
+def test_of_a_long_time_the_newest_arrivals_are_counted(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    add(engine, *(event(24 * n, f"u{n}") for n in range(10)))
+    day, until = timedelta(days=1), NOW + timedelta(days=10)
+    with reading(engine) as connection:
+        counts, is_whole = events_by_type(connection, NOW, until, day)
+        assert is_whole
+        assert counts == [(NOW + n * day, "view", 1) for n in range(10)]
+        monkeypatch.setattr(activity, "LOOKED_AT", 3)
+        counts, is_whole = events_by_type(connection, NOW, until, day)
+        assert not is_whole
+        assert counts == [(NOW + n * day, "view", 1) for n in (7, 8, 9)]
+        assert len(events_by_type(connection, NOW, NOW + 3 * day, day).counts) == 3
 
 
 def test_the_first_and_the_last_event_bound_all(engine: Engine):

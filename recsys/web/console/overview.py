@@ -8,7 +8,13 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recsys.catalogue.activity import events_by_type, items_met, newest_event, oldest_event
+from recsys.catalogue.activity import (
+    LOOKED_AT,
+    events_by_type,
+    items_met,
+    newest_event,
+    oldest_event,
+)
 from recsys.catalogue.database import reading
 from recsys.catalogue.times import EPOCH
 from recsys.errors import NoSnapshot, SnapshotError
@@ -192,7 +198,7 @@ def _events(within: Services, span: Span, now: datetime) -> Chart:
         since = now - span.length if span.length else first or now
         width = span.width or _width(now - since)
         since = _floor(since, width)
-        counts = events_by_type(connection, since, now + DAY, width)
+        counts, is_whole = events_by_type(connection, since, now + DAY, width)
     totals: dict[str, int] = {}
     for _, kind, count in counts:
         totals[kind] = totals.get(kind, 0) + count
@@ -200,7 +206,8 @@ def _events(within: Services, span: Span, now: datetime) -> Chart:
     times = [since + n * width for n in range((now - since) // width + 1)]
     found = {(at, kind): count for at, kind, count in counts}
     values = {kind: [found.get((at, kind), 0) for at in times] for kind in kinds}
-    about = f"{sum(totals.values()):,} events, by {_said(width)}, in UTC."
+    about = f"{sum(totals.values()):,} events, by {_said(width)}, in UTC"
+    about += "." if is_whole else f", of the newest {LOOKED_AT:,}."
     if not totals:
         about = f"None. The newest event was {ago(last, now)}." if last else "There are none yet."
     return Chart("events", "Events", about, bars(times, values))
