@@ -21,7 +21,7 @@ URL = "http://127.0.0.1:8309"
 
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
-WINDOW = {"width": 1280, "height": 832}
+WINDOW = {"width": 1280, "height": 940}
 
 FINER = 2
 """Pixels of a picture for each pixel of a page."""
