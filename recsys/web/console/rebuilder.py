@@ -29,9 +29,7 @@ class Unwatched:
 def run(settings: Settings, full: bool, force: bool) -> None:
     """Rebuild, politely. Raises what `rebuild` raises."""
     os.nice(NICENESS)
-    limit_threads(
-        settings.threads
-    )  # the server has one thread for each slate, and the environment says so
+    limit_threads(settings.threads)  # the environment is the server's, with a thread for each slate
     engine = connect(settings)
     try:
         rebuild(engine, settings, Unwatched(), force=force, full=full)

@@ -63,11 +63,12 @@ def _process(settings: Settings, full: bool, force: bool, snapshots: Snapshots) 
             start_new_session=True,
         )
     assert process.stdin is not None
+    told = pickle.dumps((settings, full, force))  # JSON would not tell what was set by hand
     with (
         suppress(BrokenPipeError),
-        process.stdin as told,
-    ):  # the database's password is for nobody to see
-        told.write(pickle.dumps((settings, full, force)))
+        process.stdin,
+    ):  # arguments can be seen by all, and a password is in it
+        process.stdin.write(told)
     return process
 
 
