@@ -149,7 +149,7 @@ def test_what_runs_out_after_the_build_is_gone_once_its_time_has_come(
 ) -> None:
     monkeypatch.setattr("recsys.serving.live.THOROUGH", timedelta(0))
     monkeypatch.setattr("recsys.serving.live.OVERLAP", timedelta(0))
-    soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
     assert api.client.patch("/v1/items/296", json={"expires_at": soon}).status_code == 200
     assert "296" in slate(api)
     until(lambda: "296" not in slate(api))
