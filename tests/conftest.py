@@ -35,20 +35,6 @@ if TYPE_CHECKING:
     from recsys.snapshot import Artefacts
 
 
-LONG = (
-    "tests/packaging/",
-    "tests/test_bench",
-    "tests/journeys/",
-    "tests/web/",
-    "tests/evaluation/",
-)
-"""Whose files take the longest, each by itself on one process: begun first, none of them is waited for at the end."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
-
-
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("RECSYS_")]:

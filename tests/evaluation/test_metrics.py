@@ -1,5 +1,6 @@
 import itertools
 import json
+import os
 import subprocess
 import sys
 
@@ -57,7 +58,7 @@ from ranx import Qrels, Run, evaluate
 given = json.load(sys.stdin)
 print(json.dumps(evaluate(Qrels(given["wanted"]), Run(given["run"]), given["names"])))
 """
-"""In a process of its own: compiling it under the coverage tracer takes a minute."""
+"""In a process of its own, and not compiled: that takes half a minute, and the answer is the same."""
 
 
 def test_accuracy_equals_that_of_an_independent_library() -> None:
@@ -75,6 +76,7 @@ def test_accuracy_equals_that_of_an_independent_library() -> None:
     }
     answer = subprocess.run(
         [sys.executable, "-c", ORACLE],
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
         input=json.dumps(given),
         capture_output=True,
         text=True,

@@ -24,7 +24,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @NEEDS_CHROMIUM
 def test_the_benchmark_of_the_pages_ends_with_its_figures(shop: Shop) -> None:
-    done = run("--home", str(shop.settings.home), "--user", "42", "--runs", "2", "--json")
+    done = run("--home", str(shop.settings.home), "--user", "42", "--runs", "1", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     for page in ("home", "item", "search", "console"):

@@ -39,8 +39,9 @@ def laid_out(shop: Shop, space: str = "text") -> None:
 
 
 def test_a_layout_that_is_damaged_is_made_anew(shop: Shop) -> None:
-    laid_out(shop, "image")
-    (shop.settings.home / "maps" / f"{origin(shop)}-image.npz").write_bytes(b"PK")
+    damaged = shop.settings.home / "maps" / f"{origin(shop)}-image.npz"
+    damaged.parent.mkdir(exist_ok=True)
+    damaged.write_bytes(b"PK")
     with serving(shop.settings) as anew:
         assert asked(anew, "state", space="image").json()["seconds"] is None
         laid_out(anew, "image")
