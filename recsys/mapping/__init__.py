@@ -5,3 +5,6 @@
 
 Read in this order: ground, layout, colouring, keeping, job.
 """
+
+FOLDER = "maps"
+"""In the home folder: where layouts are kept."""

@@ -15,15 +15,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
 from recsys.locks import only_one
+from recsys.mapping import FOLDER
 from recsys.threads import limit_threads
 
 if TYPE_CHECKING:
     from recsys.mapping.ground import Kind
 
 NICENESS = 10
-
-FOLDER = "maps"
-"""In the home folder."""
 
 
 def make(home: Path, origin: str, kind: "Kind") -> None:

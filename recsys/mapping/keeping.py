@@ -20,8 +20,8 @@ from weakref import finalize
 import numpy as np
 
 from recsys.identity import Floats
+from recsys.mapping import FOLDER
 from recsys.mapping.ground import Kind
-from recsys.mapping.job import FOLDER
 from recsys.snapshot import Snapshots
 
 log = logging.getLogger(__name__)
