@@ -15,7 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
@@ -89,6 +89,24 @@ class Rebuild(BaseModel):
         return "running" if moment - self.seen < SILENT else "killed"
 
 
+class Figures(NamedTuple):
+    """What of an evaluation is kept, as a `Rebuild` has it; all empty where nothing was measured."""
+
+    metrics: dict[str, Estimate]
+    models: dict[str, Estimate]
+    slices: dict[str, Estimate]
+
+
+def figures(evaluation: Evaluation) -> Figures:
+    """Those of an evaluation."""
+    if not evaluation.measured:
+        return Figures({}, {}, {})
+    blend = evaluation.models[BLEND]
+    models = {name: each.metrics[HEADLINE] for name, each in evaluation.models.items()}
+    slices = {name: each.metrics[HEADLINE] for name, each in blend.slices.items() if each.metrics}
+    return Figures(blend.metrics, models, slices)
+
+
 class Recording:
     """Passes progress on and writes it down. Enter it while no other rebuild can run."""
 
@@ -138,11 +156,7 @@ class Recording:
 
     def measured(self, evaluation: Evaluation) -> None:
         """Say what the build is worth."""
-        if evaluation.measured:
-            blend = evaluation.models[BLEND]
-            found = {name: each.metrics[HEADLINE] for name, each in evaluation.models.items()}
-            slices = {name: s.metrics[HEADLINE] for name, s in blend.slices.items() if s.metrics}
-            self._note({"metrics": blend.metrics, "models": found, "slices": slices})
+        self._note(figures(evaluation)._asdict())
 
     def _note(self, update: dict[str, object]) -> None:
         self._rebuild = self._rebuild.model_copy(update=update)

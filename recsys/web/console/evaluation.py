@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from recsys.errors import SnapshotError
 from recsys.evaluation.charts import Chart, charts
-from recsys.evaluation.result import ALL, BLEND, HEADLINE, Estimate, Evaluation
+from recsys.evaluation.result import ALL, BLEND, HEADLINE, Evaluation
 from recsys.evaluation.words import (
     COLUMNS,
     SLICES,
@@ -22,10 +22,11 @@ from recsys.evaluation.words import (
     interval,
     queries,
 )
-from recsys.record import ended
+from recsys.record import Figures, ended, figures
 from recsys.snapshot import Manifest, Snapshots
 from recsys.web.console.admission import FOLDER
 from recsys.web.console.figures import COLOURS, estimates
+from recsys.web.console.shelf import current
 from recsys.web.console.site import Console
 from recsys.web.console.words import share
 
@@ -37,9 +38,7 @@ class Build(NamedTuple):
     """What a rebuild measured, whether or not it was published."""
 
     at: datetime
-    metrics: Mapping[str, Estimate]
-    models: Mapping[str, Estimate]
-    slices: Mapping[str, Estimate]
+    found: Figures
 
 
 class Figure(NamedTuple):
@@ -63,7 +62,8 @@ def show(console: Console, request: Request, _: FormData) -> Response:
     """The page. `snapshot` says which; else the one being served."""
     snapshots = console.services.snapshots
     measured = _measured(snapshots)
-    asked = request.query_params.get("snapshot") or _current(snapshots)
+    served = current(snapshots)
+    asked = request.query_params.get("snapshot") or (served and snapshots.origin(served))
     chosen = asked if asked in measured else next(reversed(measured), None)
     evaluation = measured[chosen][1] if chosen else None
     return console.page(
@@ -98,13 +98,6 @@ def _measured(snapshots: Snapshots) -> dict[str, tuple[Manifest, Evaluation]]:
     return found
 
 
-def _current(snapshots: Snapshots) -> str | None:
-    try:
-        return snapshots.origin(snapshots.current_id())
-    except SnapshotError:
-        return None
-
-
 def _figures(evaluation: Evaluation) -> list[Figure]:
     best = evaluation.best_baseline
     mine = evaluation.models[BLEND].metrics
@@ -124,17 +117,12 @@ def _builds(
     """Oldest first: those that were written down, and snapshots from before that began."""
     written = [each for each in ended(snapshots.folder) if each.models]
     known = {each.snapshot for each in written}
-    found = [Build(e.started, e.metrics, e.models, e.slices) for e in written]
-    for snapshot, (manifest, evaluation) in measured.items():
-        if snapshot not in known and evaluation.measured:
-            models = {name: one.metrics[HEADLINE] for name, one in evaluation.models.items()}
-            slices = {
-                name: one.metrics[HEADLINE]
-                for name, one in evaluation.models[BLEND].slices.items()
-                if one.metrics
-            }
-            metrics = evaluation.models[BLEND].metrics
-            found.append(Build(manifest.built_at, metrics, models, slices))
+    found = [Build(e.started, Figures(e.metrics, e.models, e.slices)) for e in written]
+    found += [
+        Build(manifest.built_at, figures(evaluation))
+        for snapshot, (manifest, evaluation) in measured.items()
+        if snapshot not in known and evaluation.measured
+    ]
     return sorted(found, key=lambda build: build.at)
 
 
@@ -143,13 +131,13 @@ def _over_time(builds: Sequence[Build]) -> list[Chart]:
     if len(builds) < 2:
         return []
     times = [build.at for build in builds]
-    newest = builds[-1]
+    newest = builds[-1].found
     rivals = sorted(newest.models, key=lambda name: -newest.models[name].value)
     names = [BLEND, *(name for name in rivals if name != BLEND)][: 1 + RIVALS]
     groups = [name for name in SLICES if name in newest.slices and name != ALL][: len(COLOURS)]
-    models = {name: [build.models.get(name) for build in builds] for name in names}
-    slices = {SLICES[name]: [build.slices.get(name) for build in builds] for name in groups}
-    shown = {"coverage": [build.metrics.get("coverage@10") for build in builds]}
+    models = {name: [build.found.models.get(name) for build in builds] for name in names}
+    slices = {SLICES[name]: [build.found.slices.get(name) for build in builds] for name in groups}
+    shown = {"coverage": [build.found.metrics.get("coverage@10") for build in builds]}
     return [
         Chart(
             "over-time",

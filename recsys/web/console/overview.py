@@ -106,8 +106,8 @@ def _trouble(within: Services) -> str:
         within.live.served()
     except NoSnapshot:
         return "Nothing is built yet, so nothing is served: start a rebuild."
-    except SnapshotError:
-        pass
+    except SnapshotError as error:
+        return str(error)
     return within.live.trouble
 
 

@@ -47,9 +47,9 @@ def add_console(application: FastAPI) -> None:
     )
 
 
-def asset(console: Console, request: Request, _: FormData) -> Response:
+def asset(console: Console, request: Request, form: FormData) -> Response:
     """A file of `static/`."""
-    return sent(console.assets, request) or missing(console, request, _)
+    return sent(console.assets, request) or missing(console, request, form)
 
 
 def plotly(console: Console, request: Request, _: FormData) -> Response:
