@@ -156,6 +156,9 @@ def _coverage(served: Served, within: Services, now: datetime) -> list[Tile]:
 
 
 def _traffic(stretches: Sequence[Stretch]) -> list[Chart]:
+    """None where the server was started just now."""
+    if not stretches:
+        return []
     times = _ends(stretches)
     asked = {kind: [each.rate(kind) for each in stretches] for kind in KINDS}
     asked = {kind: rates for kind, rates in asked.items() if any(rates)}
